@@ -1,0 +1,5 @@
+"""The exemplar prior: a diffusion model without weights, the photo's own patches being all it knows."""
+
+from .denoiser import denoise
+
+__all__ = ["denoise"]

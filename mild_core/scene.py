@@ -1,0 +1,54 @@
+"""What travels between the nodes: people, layers and the scene they belong to.
+
+The words are those of the design: a *scene* is one photograph with its people; a *layer* is the background or one person,
+with the *hole* that its *pathway* has to invent. All are NamedTuples of tensors, because ComfyUI's cache counts the memory
+of tensors that it finds in lists and tuples, and in nothing else.
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+Box = tuple[int, int, int, int]
+"""x0, y0, x1, y1 in pixels of the photo, x1 and y1 exclusive."""
+
+BACKGROUND = "background"
+PERSON = "person"
+
+
+class Person(NamedTuple):
+    """One instance with a visible mask. Any object may play this part."""
+
+    name: str
+    number: int  # what the artist calls her, from 1, left to right within her photo
+    photo: int  # which photo of the batch she is in, from 0
+    size: tuple[int, int]  # height and width of that photo's mask
+    box: Box  # tight around the mask
+    mask: Tensor  # [y1 - y0, x1 - x0], 0..1, float32: held cropped to the box, so that 100 people cost little
+    erased: bool = False
+    rank: float | None = None  # depth order given by the artist: larger is nearer. None: worked out from contact
+
+
+class Layer(NamedTuple):
+    """The background, a part of it, or one kept person, on its own crop of the photo."""
+
+    id: str  # unique among the layers of all photos, e.g. "1/background", "1/background-2", "1/person-3"
+    name: str  # what the artist reads
+    photo: int  # index of its scene
+    domain: str  # BACKGROUND or PERSON
+    number: int | None  # the person's number; None for the background
+    box: Box  # the crop, context included
+    pixels: Tensor  # [h, w, 3], 0..1: the photo's pixels; for a person, neutral ground where she is not; once sampled, the result
+    hole: Tensor  # [h, w], 0..1: > 0 is to be invented; soft only inwards (feather), exactly 0 on every pixel that must stay
+    allowed: Tensor  # [h, w], 0..1: what this pathway may look at (never the hole, never an erased person)
+    alpha: Tensor  # [h, w], 0..1: the layer's own opacity (1 for the background; a person's visible mask, completed once sampled)
+    rank: float  # back to front: the background is -1, people count up from the farthest
+    size_mode: str  # "balanced" or "detail": how work_size picks the size to sample at
+    sampled: bool = False
+
+
+class Scene(NamedTuple):
+    """One photo of the batch and its layers."""
+
+    photo: Tensor  # [H, W, C], C in 1, 3, 4: the artist's own tensor, not a copy
+    layers: tuple[Layer, ...]  # back to front

@@ -1,0 +1,6 @@
+"""The socket types that only this pack knows. Everything else on our nodes is ComfyUI's own type."""
+
+from comfy_api.latest import io
+
+People = io.Custom("MILD_PEOPLE")  # list[mild_core.scene.Person]
+Layers = io.Custom("MILD_LAYERS")  # list[mild_core.scene.Scene], one for each photo of the batch

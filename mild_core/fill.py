@@ -1,4 +1,4 @@
-"""Smooth first guess for unknown pixels: the push-pull pyramid of Gortler et al., "The Lumigraph" (SIGGRAPH 1996), section 3.4."""
+"""Smooth first guess for unknown pixels: push-pull (Gortler et al., "The Lumigraph", SIGGRAPH 1996, section 3.4)."""
 
 import torch
 import torch.nn.functional as F
@@ -8,8 +8,8 @@ from torch import Tensor
 def push_pull(pixels: Tensor, known: Tensor) -> Tensor:
     """Fill unknown pixels smoothly from the known ones; known pixels stay exactly.
 
-    pixels [B, C, H, W], any range; known [B, 1, H, W], 0..1 (fractions count as partly known). Returns [B, C, H, W]. Rows without
-    any known pixel come back as zeros.
+    pixels [B, C, H, W], any range; known [B, 1, H, W], 0..1 (fractions count as partly known). Returns [B, C, H, W].
+    Rows without any known pixel come back as zeros.
     """
     known = known.to(pixels.dtype)
     return _fill(pixels * known, known)

@@ -1,8 +1,8 @@
 """What travels between the nodes: people, layers and the scene they belong to.
 
-The words are those of the design: a *scene* is one photograph with its people; a *layer* is the background or one person,
-with the *hole* that its *pathway* has to invent. All are NamedTuples of tensors, because ComfyUI's cache counts the memory
-of tensors that it finds in lists and tuples, and in nothing else.
+A *scene* is one photograph with its people; a *layer* is the background or one person, with the *hole* that its
+*pathway* has to invent. All are NamedTuples of tensors, because ComfyUI's cache counts the memory of tensors that it
+finds in lists and tuples, and in nothing else.
 """
 
 from typing import NamedTuple
@@ -38,10 +38,10 @@ class Layer(NamedTuple):
     domain: str  # BACKGROUND or PERSON
     number: int | None  # the person's number; None for the background
     box: Box  # the crop, context included
-    pixels: Tensor  # [h, w, 3], 0..1: the photo's pixels; for a person, neutral ground where she is not; once sampled, the result
-    hole: Tensor  # [h, w], 0..1: > 0 is to be invented; soft only inwards (feather), exactly 0 on every pixel that must stay
+    pixels: Tensor  # [h, w, 3], 0..1: the photo, or a person on neutral ground; once sampled, the result
+    hole: Tensor  # [h, w], 0..1: > 0 is to be invented; soft only inwards (feather), exactly 0 where pixels must stay
     allowed: Tensor  # [h, w], 0..1: what this pathway may look at (never the hole, never an erased person)
-    alpha: Tensor  # [h, w], 0..1: the layer's own opacity (1 for the background; a person's visible mask, completed once sampled)
+    alpha: Tensor  # [h, w], 0..1: opacity: 1 for the background; a person's visible mask, completed once sampled
     rank: float  # back to front: the background is -1, people count up from the farthest
     size_mode: str  # "balanced" or "detail": how work_size picks the size to sample at
     sampled: bool = False

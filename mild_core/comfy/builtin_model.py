@@ -1,0 +1,212 @@
+"""The built-in model: the exemplar prior as an ordinary ComfyUI MODEL that works on pixels and has no weights.
+
+Its "latent" is the picture itself, [B, 3, H, W] in -1..1 (ComfyUI's `pixel_space` VAE). Nothing of a picture is kept
+in the MODEL: what it may know comes with each sampling, from the latent (the clean pixels), from its noise mask (the
+hole), and from two optional values in the CONDITIONING:
+
+    mild_allowed     mask, [H, W] or [B, H, W] of any size: the pixels that may be looked at (default: all outside the
+                     hole)
+    mild_references  further pictures of the same place, an IMAGE batch or a list of [H, W, C] in 0..1. A tuple instead
+                     of a list holds one such list for each row of the batch.
+"""
+
+import comfy.conds
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.model_sampling
+import comfy.sd
+import comfy.supported_models_base
+import comfy.utils
+import torch
+from torch import Tensor
+
+from .. import exemplar
+from ..fill import area_resize
+
+MODELS = ("exemplar",)
+
+SIGMA_MIN, SIGMA_MAX = 0.03, 6.0
+
+BYTES_PER_PIXEL = 1024
+"""Working memory of one denoising step for each pixel of a row: pyramids, votes, candidates for nearest exemplars."""
+
+
+class PixelSpace(comfy.latent_formats.LatentFormat):
+    """Pixels as latents: no VAE weights, values -1..1. The factors let ComfyUI show live previews."""
+
+    latent_channels = 3
+    spacial_downscale_ratio = 1
+    latent_rgb_factors = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+
+
+class ExemplarSampling(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.model_sampling.IMG_TO_IMG):
+    """x0 prediction on raw x with continuous sigma (Karras et al. 2022, without input and output scaling)."""
+
+    def noise_scaling(self, sigma, noise, latent_image, max_denoise=False):
+        """At full denoise start from noise alone: the latent shows whoever is to vanish; sigma 6 does not hide her."""
+        if max_denoise:
+            return noise * comfy.model_sampling.reshape_sigma(sigma, noise.ndim)
+        return super().noise_scaling(sigma, noise, latent_image)
+
+
+class ExemplarConfig(comfy.supported_models_base.BASE):
+    """What ComfyUI asks a model's configuration for."""
+
+    unet_extra_config = {}
+    sampling_settings = {"sigma_min": SIGMA_MIN, "sigma_max": SIGMA_MAX}
+    latent_format = PixelSpace
+
+
+class RowReferences(comfy.conds.CONDRegular):
+    """Reference pictures, a list of them for each row. Rows may differ, so they are listed, never stacked."""
+
+    def process_cond(self, batch_size, **kwargs):
+        rows = self.cond * -(-batch_size // len(self.cond))
+        return self._copy_with(rows[:batch_size])
+
+    def can_concat(self, other):
+        return True
+
+    def concat(self, others):
+        return [row for cond in (self, *others) for row in cond.cond]
+
+    def size(self):
+        return [1]
+
+
+class ExemplarDenoiser(torch.nn.Module):
+    """Stands where other models have their network."""
+
+    dtype = torch.float32
+
+    def forward(self, x, sigma, clean, hole, allowed, references, **kwargs) -> Tensor:
+        """x, clean [B, 3, H, W]; hole, allowed [B, 1, H, W]; references: a list per row; sigma [B]. Returns x0."""
+        tick = comfy.model_management.throw_exception_if_processing_interrupted
+        x0 = torch.empty_like(x)
+        for row in range(len(x)):  # rows may be different photos with different references: each is its own problem
+            tick()
+            own = slice(row, row + 1)
+            pictures = [picture.to(x.device) for picture in references[row]]
+            if not pictures and bool(hole[own].any()) and not bool(allowed[own].any()):
+                raise ValueError(
+                    "The mask covers everything that may be looked at, so there is nothing left to learn from: mask "
+                    "less, take in more of the photo around it, or connect references."
+                )
+            x0[own] = exemplar.denoise(
+                x[own].float(),
+                sigma[own].float(),
+                clean[own].float(),
+                hole[own].float(),
+                allowed[own].float(),
+                pictures or None,
+                tick,
+            ).to(x0)
+        return x0
+
+
+class ExemplarModel(comfy.model_base.BaseModel):
+    """The exemplar prior behind the interface of every other ComfyUI model."""
+
+    def __init__(self):
+        super().__init__(ExemplarConfig({"disable_unet_model_creation": True}), comfy.model_base.ModelType.IMG_TO_IMG)
+        self.model_sampling = ExemplarSampling(self.model_config)
+        self.diffusion_model = ExemplarDenoiser()
+
+    def get_dtype_inference(self):
+        """Always float32: distances between patches need it, and there are no weights to save memory on."""
+        return torch.float32
+
+    def process_timestep(self, timestep, **kwargs):
+        """The denoiser wants sigma [B] itself, not ComfyUI's timestep log(sigma) / 4."""
+        return self.model_sampling.sigma(timestep)
+
+    def memory_required(self, input_shape, cond_shapes=None):
+        """Bytes for input_shape [B, 3, H, W]. ComfyUI's formula takes pixels for latents: 77 GiB at 512 px.
+
+        Rows are worked on one after another, so only the tensors held for all of them grow with B.
+        """
+        rows, channels, pixels = input_shape[0], input_shape[1], input_shape[2] * input_shape[-1]
+        return pixels * (BYTES_PER_PIXEL + rows * channels * 4 * 8)
+
+    def extra_conds(self, **kwargs):
+        """Clean pixels, hole, allowed pixels and references, one row each for every row of the noise."""
+        noise, latent = kwargs["noise"], kwargs.get("latent_image")
+        mask = kwargs.get("denoise_mask")
+        if noise.ndim != 4 or noise.shape[1] != 3:
+            raise ValueError(
+                f"The built-in model works on pixels, but the latent has shape {list(noise.shape)} instead of "
+                "[batch, 3, height, width]: encode the photo with the VAE that the Built-in Model node gives."
+            )
+        if latent is None or (mask is None and torch.count_nonzero(latent) == 0):
+            raise ValueError(
+                "The built-in model learns from a photo and the latent is empty: encode a photo with the VAE that the "
+                "Built-in Model node gives and connect that as latent_image."
+            )
+        # Without a noise mask everything is resampled, and everything may serve as an exemplar.
+        hole = torch.ones_like(noise[:, :1]) if mask is None else (mask[:, :1] > 0).to(noise)
+        given = kwargs.get("mild_allowed")
+        outside = torch.ones_like(hole) if mask is None else 1 - hole
+        allowed = outside if given is None else outside * _rows_of_mask(given, noise)
+        return {
+            "clean": comfy.conds.CONDNoiseShape(latent.to(noise)),
+            "hole": comfy.conds.CONDNoiseShape(hole),
+            "allowed": comfy.conds.CONDNoiseShape(allowed),
+            "references": RowReferences(_rows_of_references(kwargs.get("mild_references"), len(noise))),
+        }
+
+
+def load_model(name: str = MODELS[0], disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
+    """A fresh MODEL of the built-in kind `name`."""
+    if name not in MODELS:
+        raise ValueError(f"model: there is no built-in model {name!r}, only {', '.join(MODELS)}.")
+    # ComfyUI reloads a model by its cached_patcher_init where it needs a second copy of it (hooks, several GPUs).
+    patcher_class = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
+    patcher = patcher_class(
+        ExemplarModel(),
+        load_device=comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )
+    patcher.cached_patcher_init = (load_model, (name,))
+    return patcher
+
+
+def pixel_vae() -> comfy.sd.VAE:
+    """ComfyUI's own `pixel_space` VAE as Load VAE makes it, but in float32: bfloat16 would round the colours."""
+    return comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)}, dtype=torch.float32)
+
+
+def empty_conditioning(references: Tensor | None = None) -> list:
+    """A CONDITIONING that says nothing (KSampler requires one); references [B, H, W, C] in 0..1 travel in it."""
+    values = {} if references is None else {"mild_references": [_three_channels(picture) for picture in references]}
+    return [[torch.zeros(1, 1, 1), values]]
+
+
+def is_pixel_space(model: comfy.model_patcher.ModelPatcher) -> bool:
+    """Whether the MODEL samples pixels (this one, and others without a VAE) rather than latents."""
+    latent_format = model.get_model_object("latent_format")
+    return latent_format.spacial_downscale_ratio == 1 and latent_format.latent_channels == 3
+
+
+def _rows_of_mask(mask: Tensor, noise: Tensor) -> Tensor:
+    """A mask of any size and batch as [B, 1, H, W] of 0 and 1, on the noise's device."""
+    mask = mask.reshape(-1, 1, *mask.shape[-2:]).to(device=noise.device, dtype=torch.float32)
+    mask = area_resize(mask, (noise.shape[-2], noise.shape[-1]))
+    return (comfy.utils.repeat_to_batch_size(mask, len(noise)) > 0.5).to(noise)
+
+
+def _rows_of_references(references, rows: int) -> list[list[Tensor]]:
+    """References as one list of [3, h, w] in -1..1 for each row, or a single list for all rows."""
+    if references is None:
+        return [[]]
+    per_row = references if isinstance(references, tuple) else (references,)
+    if len(per_row) not in (1, rows):
+        raise ValueError(f"mild_references names {len(per_row)} rows, but {rows} are sampled.")
+    return [[_three_channels(picture).movedim(-1, 0) * 2 - 1 for picture in pictures] for pictures in per_row]
+
+
+def _three_channels(picture: Tensor) -> Tensor:
+    """[H, W, 1, 3 or 4] as [H, W, 3] float32."""
+    picture = picture.float()
+    return picture.expand(-1, -1, 3) if picture.shape[-1] == 1 else picture[..., :3]

@@ -1,0 +1,67 @@
+"""Loading models: the built-in one, which needs no download."""
+
+import torch
+from comfy_api.latest import io
+
+from ..mild_core.comfy import builtin_model
+
+
+class BuiltInModel(io.ComfyNode):
+    """The exemplar prior as MODEL, VAE and CONDITIONING."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MILD_BuiltInModel",
+            display_name="Built-in Model",
+            category="MILD",
+            description=(
+                "A model that needs no download: it fills holes with patches of the photo itself. "
+                "Works with Sample Layers, KSampler and every other sampler node; use cfg 1."
+            ),
+            search_aliases=[
+                "no download",
+                "exemplar",
+                "patch fill",
+                "content aware fill",
+                "inpaint",
+                "eraser",
+                "object removal",
+            ],
+            inputs=[
+                io.Combo.Input(
+                    "model",
+                    options=list(builtin_model.MODELS),
+                    tooltip="exemplar: the photo's own patches are all it knows. No weights, no download, any size.",
+                ),
+                io.Image.Input(
+                    "references",
+                    optional=True,
+                    tooltip=(
+                        "Further photos of the same place, of any size: a frame without the person, a neighbouring "
+                        "shot. Their patches may be used too. They travel in the CONDITIONING: connect it to the "
+                        "sampler."
+                    ),
+                ),
+            ],
+            outputs=[
+                io.Model.Output(display_name="MODEL", tooltip="For Sample Layers or any sampler node."),
+                io.Vae.Output(display_name="VAE", tooltip="ComfyUI's pixel-space VAE: this model works on pixels."),
+                io.Conditioning.Output(
+                    display_name="CONDITIONING",
+                    tooltip="Empty but for the references. KSampler wants a positive and a negative: use it for both.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model: str, references: torch.Tensor | None = None) -> io.NodeOutput:
+        if references is not None and not bool(torch.isfinite(references).all()):
+            raise ValueError(
+                "references: the pictures hold pixels that are not numbers (NaN): load or render them again."
+            )
+        conditioning = builtin_model.empty_conditioning(references)
+        return io.NodeOutput(builtin_model.load_model(model), builtin_model.pixel_vae(), conditioning)
+
+
+NODES: list[type[io.ComfyNode]] = [BuiltInModel]

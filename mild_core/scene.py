@@ -45,6 +45,8 @@ class Layer(NamedTuple):
     rank: float  # back to front: the background is -1, people count up from the farthest
     size_mode: str  # "balanced" or "detail": how work_size picks the size to sample at
     sampled: bool = False
+    ground: tuple[float, float, float] | None = None  # the neutral colour around a person; None for the background
+    reveal: Tensor | None = None  # [h, w], 0..1: opacity in the finished photo where that is not `hole` (full plate)
 
 
 class Scene(NamedTuple):

@@ -1,0 +1,288 @@
+"""A photo and its people become layers: the background with holes, and every kept person whom an erased one hides."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import boxes
+from .blobs import blobs
+from .crops import Group, context_box, grouped
+from .ground import on_ground, pick_ground
+from .growth import VISIBLE, grow, growth_pixels
+from .holes import Growth, Piece, opened, piece_of, seen_of
+from .order import back_to_front, nearness
+from .people import fitted, resize_mask
+from .scene import BACKGROUND, PERSON, Box, Layer, Person, Scene
+from .work_size import BALANCED
+
+EXTENT = 0.25
+"""A kept person may go on behind an erased one by this share of her box's sides, on each side (first version)."""
+
+GAP = 0.02
+"""Masks of an erased and a kept person touch when their distance is below this share of the kept one's size (see
+growth_pixels).
+"""
+
+SHY = 2
+"""Pixels around every person that the background's pathway may not look at: beside a mask there are still her colours.
+"""
+
+ENOUGH = 0.5
+"""A crop with less to learn from than this share of its hole is enlarged, towards the whole photo."""
+
+
+class SplitOptions(NamedTuple):
+    """How holes are made."""
+
+    grow: float = 0.04  # share of a person's size by which her mask grows
+    feather: float = 3  # pixels over which the hole's edge is blended, inwards
+    contact: int = 1  # pixels of a kept person's rim, where an erased one touches it, that may be repainted (0..2)
+    context: float = 1.0  # share of a hole's longer side that is shown around it on each side
+    size_mode: str = BALANCED
+    full_plate: bool = False  # True: the background is painted behind the kept people too
+
+
+class _Photo(NamedTuple):
+    """One photo while it is taken apart. Its maps are bool [H, W]; nothing else here is as large as the photo."""
+
+    index: int
+    pixels: Tensor  # [H, W, 3]
+    people: list[Person]  # fitted to the photo, back to front
+    kept: Tensor  # where somebody is seen who stays
+    protect: Tensor | None
+    extra: list[tuple[Box, Tensor]]  # blobs of also_erase
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return int(self.pixels.shape[0]), int(self.pixels.shape[1])
+
+
+def decompose(
+    photos: Tensor,
+    people: Sequence[Person],
+    also_erase: Tensor | None = None,
+    protect: Tensor | None = None,
+    options: SplitOptions | None = None,
+) -> list[Scene]:
+    """Split each photo into layers.
+
+    photos [B, H, W, C], 0..1, C in 1, 3, 4; people of all photos (Person.photo says which); also_erase and protect [B
+    or 1, h, w], 0..1, of any size: further things to erase, and what may never change. Protected areas (the visible
+    masks of kept people, and protect) win; only the contact band enters the masks of kept people, never protect.
+    Returns one Scene per photo, without layers where there is nothing to erase. Raises ValueError if somebody belongs
+    to a photo that is not there, if a mask batch does not match, or if the hole leaves nothing to learn from.
+    """
+    options = options or SplitOptions()
+    count, size, device = int(photos.shape[0]), (int(photos.shape[1]), int(photos.shape[2])), photos.device
+    _check_photos(people, count)
+    also_erase = _per_photo(also_erase, "also_erase", count, size)
+    protect = _per_photo(protect, "protect", count, size)
+    scenes = []
+    for index in range(count):
+        here = [fitted(person, size) for person in people if person.photo == index]
+        here = back_to_front([person._replace(mask=person.mask.to(device)) for person in here])
+        photo = _Photo(
+            index=index,
+            pixels=_rgb(photos[index]),
+            people=here,
+            kept=seen_of([person for person in here if not person.erased], size, device),
+            protect=None if protect is None else _pick(protect, index, device),
+            extra=[] if also_erase is None else blobs(_pick(also_erase, index, device)),
+        )
+        scenes.append(Scene(photos[index], tuple(_layers(photo, options))))
+    return scenes
+
+
+def _check_photos(people: Sequence[Person], count: int) -> None:
+    for person in people:
+        if not 0 <= person.photo < count:
+            raise ValueError(
+                f"people: {person.name} belongs to photo {person.photo + 1}, but image holds {count}. "
+                "Connect the same batch of photos to both nodes, or set the photo number in People from Masks."
+            )
+
+
+def _per_photo(mask: Tensor | None, socket: str, count: int, size: tuple[int, int]) -> Tensor | None:
+    if mask is None:
+        return None
+    if mask.shape[0] not in (1, count):
+        raise ValueError(
+            f"{socket}: got {mask.shape[0]} masks for {count} photos. Connect one mask, or one for each photo."
+        )
+    return resize_mask(mask, size)
+
+
+def _pick(masks: Tensor, index: int, device: torch.device) -> Tensor:
+    return masks[min(index, masks.shape[0] - 1)].to(device) > VISIBLE
+
+
+def _rgb(photo: Tensor) -> Tensor:
+    """Three channels of photo [H, W, C], as a view: a large photo is not copied."""
+    return photo[..., :3] if photo.shape[-1] >= 3 else photo[..., :1].expand(-1, -1, 3)
+
+
+def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
+    growth = Growth(options.grow, options.contact)
+    seen = [(person.box, person.mask > VISIBLE) for person in photo.people if person.erased]
+    made = (piece_of(box, own, photo.kept, photo.protect, growth, photo.size) for box, own in seen)
+    erased = [piece for piece in made if piece is not None]
+    erased += _extra_pieces(photo, erased, growth)
+    plate = erased
+    if options.full_plate:
+        # The plate goes on behind everybody, so nobody's visible mask bounds its holes; only what the artist protects
+        # does.
+        seen = [(person.box, person.mask > VISIBLE) for person in photo.people] + photo.extra
+        made = (piece_of(box, own, None, photo.protect, growth, photo.size) for box, own in seen)
+        plate = [piece for piece in made if piece is not None]
+    kept = [person for person in photo.people if not person.erased]
+    people = (_person_layer(photo, person, rank, erased, options) for rank, person in enumerate(kept))
+    return _background_layers(photo, plate, erased, options) + [layer for layer in people if layer is not None]
+
+
+def _extra_pieces(photo: _Photo, people: list[Piece], growth: Growth) -> list[Piece]:
+    """Holes of also_erase. A thing that touches an erased person is as near as she is: a bag is where its owner is."""
+    result = []
+    for box, seen in photo.extra:
+        piece = piece_of(box, seen, photo.kept, photo.protect, growth, photo.size)
+        if piece is not None:
+            owners = [other.nearness for other in people if boxes.overlap(other.box, piece.box)]
+            result.append(piece._replace(nearness=max([piece.nearness, *owners])))
+    return result
+
+
+def _background_layers(photo: _Photo, plate: list[Piece], erased: list[Piece], options: SplitOptions) -> list[Layer]:
+    """The background, one layer for each group of holes. `plate`: what it has to invent; `erased`: what of that will
+    be seen.
+    """
+    if not plate:
+        return []
+    groups, forbidden = _crops(photo, plate, options)
+    layers = []
+    for number, group in enumerate(groups, 1):
+        _, opacity = opened([plate[i] for i in group.members], group.crop, options.feather)
+        reveal = None
+        if options.full_plate:
+            reveal = opened(erased, group.crop, options.feather)[1].to(opacity) * (opacity > 0)
+        layers.append(
+            Layer(
+                id=f"{photo.index + 1}/{BACKGROUND}" + (f"-{number}" if number > 1 else ""),
+                name="Background" + (f" {number}" if len(groups) > 1 else ""),
+                photo=photo.index,
+                domain=BACKGROUND,
+                number=None,
+                box=group.crop,
+                pixels=boxes.cut(photo.pixels, group.crop),
+                hole=opacity,
+                allowed=(~boxes.cut(forbidden, group.crop)).float(),
+                alpha=torch.ones_like(opacity),
+                rank=-1.0,
+                size_mode=options.size_mode,
+                reveal=reveal,
+            )
+        )
+    return layers
+
+
+def _crops(photo: _Photo, pieces: list[Piece], options: SplitOptions) -> tuple[list[Group], Tensor]:
+    """Groups of pieces with their crops, and what may not be looked at, bool [H, W]. Each crop holds enough to learn
+    from.
+    """
+    forbidden = seen_of(photo.people, photo.size, photo.pixels.device, SHY)
+    _forbid(forbidden, photo, pieces)
+    holes = [piece.box for piece in pieces]
+    crops = [context_box(hole, photo.size, options.context) for hole in holes]
+    everything = boxes.whole(photo.size)
+    while True:
+        groups = grouped(holes, crops)
+        poor = [group for group in groups if group.crop != everything and _poor(group, pieces, forbidden)]
+        if not poor:
+            break
+        for group in poor:
+            more = max(boxes.width(group.crop), boxes.height(group.crop)) / 4
+            for member in group.members:
+                crops[member] = boxes.grown(group.crop, more, more, photo.size)
+    if any(boxes.cut(forbidden, group.crop).all() for group in groups):
+        # Nobody-free pixels are nowhere to be had. Kept people's own are better than nothing.
+        forbidden = seen_of([person for person in photo.people if person.erased], photo.size, forbidden.device)
+        _forbid(forbidden, photo, pieces)
+    if any(boxes.cut(forbidden, group.crop).all() for group in groups):
+        raise ValueError(
+            f"people: nothing is left to learn from in photo {photo.index + 1}: the hole covers all of it. "
+            "Erase fewer people, grow less, or check that the masks are not inverted."
+        )
+    return groups, forbidden
+
+
+def _forbid(forbidden: Tensor, photo: _Photo, pieces: list[Piece]) -> None:
+    for box, seen in photo.extra:
+        boxes.cut(forbidden, box).logical_or_(seen)
+    for piece in pieces:
+        boxes.cut(forbidden, piece.box).logical_or_(piece.hole)
+
+
+def _poor(group: Group, pieces: list[Piece], forbidden: Tensor) -> bool:
+    hole = sum(int(pieces[member].hole.sum()) for member in group.members)
+    return boxes.area(group.crop) - int(boxes.cut(forbidden, group.crop).sum()) < ENOUGH * hole
+
+
+def _person_layer(photo: _Photo, person: Person, rank: int, erased: list[Piece], options: SplitOptions) -> Layer | None:
+    """The layer of a kept person; None if she needs none (nobody hid her, and no full plate was asked for)."""
+    extent = boxes.grown(person.box, EXTENT * boxes.width(person.box), EXTENT * boxes.height(person.box), photo.size)
+    in_front = _in_front(photo, person, erased)
+    hole = _hidden_part(photo, person, extent, in_front, erased, options) if in_front else None
+    if hole is None and not options.full_plate:
+        return None
+    around = person.box
+    if hole is not None and (tight := boxes.tight_box(hole)) is not None:
+        around = boxes.union(around, boxes.outside(tight, extent))
+    margin = max(8, 0.1 * max(boxes.width(around), boxes.height(around)))
+    crop = boxes.grown(around, margin, margin, photo.size)
+    alpha = boxes.placed(person.mask, person.box, crop)
+    opacity = torch.zeros_like(alpha) if hole is None else boxes.placed(hole, extent, crop)
+    pixels = boxes.cut(photo.pixels, crop)
+    ground = pick_ground(pixels, alpha)
+    return Layer(
+        id=f"{photo.index + 1}/{PERSON}-{person.number}",
+        name=person.name,
+        photo=photo.index,
+        domain=PERSON,
+        number=person.number,
+        box=crop,
+        pixels=on_ground(pixels, alpha, ground),
+        hole=opacity,
+        allowed=(opacity <= 0).float(),
+        alpha=alpha,
+        rank=float(rank),
+        size_mode=options.size_mode,
+        ground=ground,
+    )
+
+
+def _in_front(photo: _Photo, person: Person, erased: list[Piece]) -> list[Piece]:
+    """The erased who stand nearer than this kept person."""
+    near = nearness(person.box, photo.size)
+    return [piece for piece in erased if piece.nearness > near]
+
+
+def _hidden_part(
+    photo: _Photo, person: Person, extent: Box, in_front: list[Piece], erased: list[Piece], options: SplitOptions
+) -> Tensor | None:
+    """Opacity of the hole [h, w] at `extent` in which the person may go on; None if nobody in front of her touches
+    her.
+    """
+    hole, _ = opened(in_front, extent, 0)
+    mine = boxes.placed(person.mask > VISIBLE, person.box, extent)
+    near = grow(mine, max(3, growth_pixels(person.box, photo.size, GAP)))
+    seen = torch.zeros_like(hole)
+    for piece in in_front:
+        seen |= boxes.placed(piece.core, piece.box, extent)
+    if not (seen & near).any():
+        return None
+    part = torch.zeros_like(hole)
+    for (x0, y0, x1, y1), shape in blobs(hole):
+        if (shape & seen[y0:y1, x0:x1] & near[y0:y1, x0:x1]).any():
+            part[y0:y1, x0:x1] |= shape
+    # Feathered together with all erased people: where two of their holes meet there is no edge to blend.
+    return opened(erased, extent, options.feather)[1] * part

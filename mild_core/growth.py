@@ -1,0 +1,100 @@
+"""From a visible mask to the pixels that must be invented: grow outward, feather inward, nibble at kept people.
+
+Distances are Euclidean and exact up to EXACT_REACH pixels: along the rows by running maxima, along the columns as the
+lower envelope of parabolas (Felzenszwalb and Huttenlocher, "Distance transforms of sampled functions", 2012), cut off
+at the reach.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import boxes
+from .scene import Box
+
+VISIBLE = 0.1
+"""A mask value above which a pixel counts as showing somebody. Mattes have soft rims: a tenth of her colour is already
+a ghost.
+"""
+
+EXACT_REACH = 24
+"""Up to this many pixels distances are exact; beyond, they are taken on a coarser grid, so that cost does not grow
+with reach.
+"""
+
+RIM = 100
+"""Pixels added to a person's size before the share is taken: the rim that a mask misses is some pixels wide however
+small she is.
+"""
+
+
+def growth_pixels(box: Box, size: tuple[int, int], share: float) -> float:
+    """How far a mask with this box grows in a photo of this size (height, width), in pixels.
+
+    A share of the person's size (the geometric mean of her box's sides, plus RIM), but at most 1.25 times that share
+    of the photo's shorter side: in a thumbnail the rim is thin too.
+    """
+    own = (boxes.width(box) * boxes.height(box)) ** 0.5
+    return min(share * (own + RIM), 1.25 * share * min(size))
+
+
+def distance(mask: Tensor, reach: float) -> Tensor:
+    """Distance in pixels of every pixel of mask [h, w] (bool) to the nearest marked one, 0 on it; cut off just above
+    reach.
+    """
+    if reach > EXACT_REACH:
+        return _coarse_distance(mask, reach)
+    limit = int(reach) + 1
+    across = _row_distance(mask).clamp_(max=limit + 1).square_()
+    nearest = across.clone()
+    for dy in range(1, min(limit, mask.shape[0] - 1) + 1):
+        torch.minimum(nearest[dy:], across[:-dy] + dy * dy, out=nearest[dy:])
+        torch.minimum(nearest[:-dy], across[dy:] + dy * dy, out=nearest[:-dy])
+    return nearest.sqrt_().clamp_(max=limit + 1)
+
+
+def _row_distance(mask: Tensor) -> Tensor:
+    """Distance along the row to the nearest marked pixel; very large where a row has none."""
+    far = 1e6
+    place = torch.arange(mask.shape[1], dtype=torch.float32, device=mask.device)
+    left = place - torch.where(mask, place, -far).cummax(1).values
+    back = torch.where(mask, -place, -far).flip(1).cummax(1).values.flip(1)
+    return torch.minimum(left, -back - place)
+
+
+def _coarse_distance(mask: Tensor, reach: float) -> Tensor:
+    step = -(-int(reach) // EXACT_REACH) + 1
+    height, width = mask.shape
+    padded = F.pad(mask[None, None].float(), (0, -width % step, 0, -height % step))
+    small = F.max_pool2d(padded, step)[0, 0] > 0
+    rough = distance(small, reach / step + 1)[None, None] * step
+    rough = F.interpolate(rough, scale_factor=step, mode="bilinear", align_corners=False)[0, 0, :height, :width]
+    return torch.where(mask, 0.0, rough)
+
+
+def grow(mask: Tensor, pixels: float) -> Tensor:
+    """mask [h, w] (bool) and everything within that many pixels of it."""
+    if pixels < 1 or not mask.any():
+        return mask.clone()
+    return distance(mask, pixels) <= pixels
+
+
+def feathered(hole: Tensor, core: Tensor, pixels: float) -> Tensor:
+    """Opacity [h, w] of a hole (bool), soft only inwards: exactly 0 outside, rising to 1 over that many pixels inside.
+
+    On `core` (bool: what showed an erased person) it is 1 at once, or her rim would shine through. The edges of the
+    canvas are no edges of the hole: at the border of a photo nothing is blended.
+    """
+    if pixels <= 0 or hole.all():
+        return hole.float()
+    ramp = distance(~hole, pixels) / (pixels + 1)
+    return torch.where(core & hole, 1.0, ramp.clamp_(0, 1))
+
+
+def contact_band(erased: Tensor, kept: Tensor, pixels: int) -> Tensor:
+    """The rim of a kept person [h, w] (bool) on which an erased one has left colour: `pixels` wide, along what they
+    share.
+    """
+    if pixels < 1:
+        return torch.zeros_like(kept)
+    return grow(erased & ~kept, pixels) & kept

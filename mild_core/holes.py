@@ -1,0 +1,95 @@
+"""The holes that erased people leave: one piece for each of them, and how several are opened together in a crop."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import boxes
+from .growth import VISIBLE, contact_band, feathered, grow, growth_pixels
+from .order import nearness
+from .scene import Box, Person
+
+MAX_CONTACT = 2
+
+
+class Growth(NamedTuple):
+    """How a visible mask becomes a hole."""
+
+    grow: float  # share of the size of what is erased
+    contact: int  # pixels, 0..2
+
+
+class Piece(NamedTuple):
+    """What has to be invented because of one person, or of one other thing."""
+
+    box: Box  # tight around the hole
+    hole: Tensor  # [h, w] bool
+    core: Tensor  # [h, w] bool: the part where she was seen
+    nearness: tuple[float, float]  # see order.nearness
+
+
+def seen_of(people: Iterable[Person], size: tuple[int, int], device: torch.device, rim: int = 0) -> Tensor:
+    """Where somebody of these people (fitted to this size) is seen, bool [H, W], each mask grown by `rim` pixels."""
+    seen = torch.zeros(size, dtype=torch.bool, device=device)
+    for person in people:
+        outer = boxes.grown(person.box, rim, rim, size)
+        mine = boxes.placed(person.mask > VISIBLE, person.box, outer)
+        boxes.cut(seen, outer).logical_or_(grow(mine, rim))
+    return seen
+
+
+def piece_of(
+    box: Box, seen: Tensor, kept: Tensor | None, protect: Tensor | None, growth: Growth, size: tuple[int, int]
+) -> Piece | None:
+    """The hole that somebody leaves who is seen in `seen` (bool, at `box`) of a photo of this size.
+
+    kept and protect are bool [H, W]. The hole never enters protect; it enters kept by the contact band only. None if
+    they leave nothing of her to erase.
+    """
+    reach = growth_pixels(box, size, growth.grow)
+    contact = min(max(growth.contact, 0), MAX_CONTACT)
+    room = max(math.ceil(reach), contact) + 1
+    outer = boxes.grown(box, room, room, size)
+    mine = boxes.placed(seen, box, outer)
+    if kept is None:
+        hole = grow(mine, reach)
+    else:
+        kept_here = boxes.cut(kept, outer)
+        mine &= ~kept_here
+        hole = (grow(mine, reach) & ~kept_here) | contact_band(mine, kept_here, contact)
+    if protect is not None:
+        hole &= ~boxes.cut(protect, outer)
+    core = mine & hole
+    tight = boxes.tight_box(hole)
+    if tight is None or not core.any():
+        return None
+    place = boxes.outside(tight, outer)
+    return Piece(place, boxes.cut(hole, tight).clone(), boxes.cut(core, tight).clone(), nearness(box, size))
+
+
+def opened(pieces: Sequence[Piece], crop: Box, feather: float) -> tuple[Tensor, Tensor]:
+    """All these pieces in one crop [h, w]: the hole (bool) and its opacity (float, feathered inwards, 0 outside the
+    hole).
+    """
+    shape = (boxes.height(crop), boxes.width(crop))
+    device = pieces[0].hole.device if pieces else None
+    hole = torch.zeros(shape, dtype=torch.bool, device=device)
+    opacity = torch.zeros(shape, device=device)
+    core = torch.zeros_like(hole)
+    around: Box | None = None
+    for piece in pieces:
+        shared = boxes.intersection(piece.box, crop)
+        if boxes.area(shared):
+            here, own = boxes.inside(shared, crop), boxes.inside(shared, piece.box)
+            boxes.cut(hole, here).logical_or_(boxes.cut(piece.hole, own))
+            boxes.cut(core, here).logical_or_(boxes.cut(piece.core, own))
+            around = here if around is None else boxes.union(around, here)
+    if around is None:
+        return hole, opacity
+    # One pixel of photo beyond the hole is enough for the distance to its edge; the rest of the crop costs nothing.
+    around = boxes.grown(around, feather + 1, feather + 1, shape)
+    boxes.cut(opacity, around).copy_(feathered(boxes.cut(hole, around), boxes.cut(core, around), feather))
+    return hole, opacity

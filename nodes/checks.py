@@ -1,0 +1,49 @@
+"""What our nodes ask of pictures and masks before anything is done with them: one sentence for each way to be wrong."""
+
+import torch
+from torch import Tensor
+
+
+def checked_image(image: Tensor, socket: str = "image") -> Tensor:
+    """IMAGE [B, H, W, C], 0..1, C in 1, 3, 4, as it is (a single [H, W, C] becomes a batch; the tensor is not copied).
+
+    Raises ValueError, with the socket's name, for anything else and for NaN pixels.
+    """
+    if not isinstance(image, Tensor):
+        raise ValueError(
+            f"{socket}: expected an IMAGE, got {type(image).__name__}. Connect a node that gives pictures."
+        )
+    picture = image[None] if image.ndim == 3 else image
+    if picture.ndim != 4 or picture.shape[-1] not in (1, 3, 4) or 0 in picture.shape:
+        raise ValueError(
+            f"{socket}: expected a photo with 1, 3 or 4 channels, got a tensor of shape {list(image.shape)}. "
+            "Connect an IMAGE such as Load Image gives."
+        )
+    return _checked_numbers(picture, socket)
+
+
+def checked_mask(mask: Tensor, socket: str) -> Tensor:
+    """MASK [B, H, W], clamped to 0..1 in float32; [H, W] and [B, 1, H, W] are understood too.
+
+    Raises ValueError, with the socket's name, for anything else and for NaN values.
+    """
+    if not isinstance(mask, Tensor):
+        raise ValueError(f"{socket}: expected a MASK, got {type(mask).__name__}. Connect a node that gives masks.")
+    flat = mask[None] if mask.ndim == 2 else mask[:, 0] if mask.ndim == 4 and mask.shape[1] == 1 else mask
+    if flat.ndim != 3 or 0 in flat.shape:
+        raise ValueError(
+            f"{socket}: expected a MASK, got a tensor of shape {list(mask.shape)}. "
+            "For a picture, put Convert Image to Mask in between."
+        )
+    return _checked_numbers(flat, socket).float().clamp(0, 1)
+
+
+def _checked_numbers(values: Tensor, socket: str) -> Tensor:
+    """The sum of a tensor is NaN when anything in it is: much cheaper than a map of 24 million answers."""
+    for index, one in enumerate(values):
+        if not torch.isfinite(one.float().sum() if one.dtype != torch.float32 else one.sum()):
+            raise ValueError(
+                f"{socket}: number {index + 1} of the batch holds pixels that are not numbers (NaN or infinite). "
+                "The node before it broke: with a VAE, try --fp32-vae; otherwise load or render the picture again."
+            )
+    return values

@@ -1,0 +1,199 @@
+"""A photo is taken apart into layers, and put together again."""
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..mild_core.decompose import SplitOptions, decompose
+from ..mild_core.overlay import preview_layers
+from ..mild_core.people import resize_mask
+from ..mild_core.recompose import recompose, report
+from ..mild_core.scene import BACKGROUND, Person, Scene
+from ..mild_core.work_size import BALANCED, SIZE_MODES
+from .checks import checked_image, checked_mask
+from .show import shown
+from .sockets import Layers, People
+
+ERASED_ONLY = "erased only"
+FULL_PLATE = "full plate"
+
+
+class Decompose(io.ComfyNode):
+    """Photo and people in, layers out, with a drawing of what is going to be painted."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        defaults = SplitOptions()
+        return io.Schema(
+            node_id="MILD_Decompose",
+            display_name="Split into Layers",
+            category="MILD",
+            description=(
+                "Takes the photo apart: the background with a hole where people go, and each person who stays and was "
+                "partly hidden by them. The preview shows, before anything is painted, what will be: red stripes are "
+                "background, yellow ones where somebody may go on behind; blue outlines stay untouched."
+            ),
+            search_aliases=[
+                "remove person",
+                "object removal",
+                "eraser",
+                "clean plate",
+                "inpaint",
+                "decompose",
+                "layers",
+                "background plate",
+                "erase people",
+                "grow mask",
+            ],
+            inputs=[
+                io.Image.Input("image", tooltip="The photo, or a batch of photos of one size."),
+                People.Input("people", tooltip="From Choose People, which says who goes."),
+                io.Mask.Input(
+                    "also_erase",
+                    optional=True,
+                    tooltip="What should go as well: a bag, a shadow, a spot seen afterwards. "
+                    "One mask, or one for each photo.",
+                ),
+                io.Mask.Input(
+                    "protect",
+                    optional=True,
+                    tooltip="What must never change, whatever is erased beside it. One mask, or one for each photo.",
+                ),
+                io.Float.Input(
+                    "grow",
+                    default=defaults.grow,
+                    min=0.0,
+                    max=0.5,
+                    step=0.01,
+                    round=0.001,
+                    tooltip="How far holes reach beyond the masks, as a share of the person's size. More if an outline "
+                    "of somebody is left, less if too much around them changes.",
+                ),
+                io.Combo.Input(
+                    "background",
+                    options=[ERASED_ONLY, FULL_PLATE],
+                    default=ERASED_ONLY,
+                    tooltip="erased only: paint just what is uncovered. full plate: also paint behind the people who "
+                    "stay, for layers that are moved or exported; the finished photo keeps them as they are.",
+                ),
+                io.Float.Input(
+                    "feather",
+                    default=defaults.feather,
+                    min=0.0,
+                    max=64.0,
+                    step=0.5,
+                    advanced=True,
+                    tooltip="Pixels over which a hole's edge is blended with the photo, inwards: nothing outside the "
+                    "hole changes.",
+                ),
+                io.Float.Input(
+                    "context",
+                    default=defaults.context,
+                    min=0.0,
+                    max=8.0,
+                    step=0.1,
+                    advanced=True,
+                    tooltip="How much of the photo around a hole is shown to the model, in multiples of the hole's "
+                    "longer side, on every side. Less is faster; more lets it find more that fits.",
+                ),
+                io.Combo.Input(
+                    "size_mode",
+                    options=list(SIZE_MODES),
+                    default=BALANCED,
+                    advanced=True,
+                    tooltip="The size at which crops are painted. balanced: as if the whole photo had the size the "
+                    "model was made for. detail: every crop at that size; slower, sharper. The photo's size never "
+                    "changes, and the Built-in Model always paints at the photo's own size.",
+                ),
+                io.Int.Input(
+                    "contact",
+                    default=defaults.contact,
+                    min=0,
+                    max=2,
+                    advanced=True,
+                    tooltip="Where somebody who goes touches somebody who stays: pixels of the latter's rim that may "
+                    "be repainted, because both colours mix there. 0: none.",
+                ),
+            ],
+            outputs=[
+                Layers.Output(display_name="layers", tooltip="For Sample Layers."),
+                io.Image.Output(display_name="preview", tooltip="What will be painted, drawn on the photo."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image: Tensor,
+        people: list[Person],
+        grow: float,
+        background: str,
+        feather: float,
+        context: float,
+        size_mode: str,
+        contact: int,
+        also_erase: Tensor | None = None,
+        protect: Tensor | None = None,
+    ) -> io.NodeOutput:
+        image = checked_image(image)
+        also_erase = None if also_erase is None else checked_mask(also_erase, "also_erase")
+        protect = None if protect is None else checked_mask(protect, "protect")
+        options = SplitOptions(grow, feather, contact, context, size_mode, background == FULL_PLATE)
+        scenes = decompose(image, people, also_erase, protect, options)
+        shield = None if protect is None else resize_mask(protect, (int(image.shape[1]), int(image.shape[2])))
+        preview = preview_layers(scenes, people, shield)
+        return io.NodeOutput(scenes, preview, ui=shown(cls, _sentence(scenes, people), preview))
+
+
+def _sentence(scenes: list[Scene], people: list[Person]) -> str:
+    """What will be painted, in words."""
+    layers = [layer for scene in scenes for layer in scene.layers]
+    if not layers:
+        chosen = any(person.erased for person in people)
+        why = "everything chosen is protected or hidden by people who stay" if chosen else "nobody is chosen to go"
+        return f"Nothing to paint: {why}."
+    backgrounds = sum(layer.domain == BACKGROUND for layer in layers)
+    lines = [f"{backgrounds} background layer{'s' if backgrounds != 1 else ''}"]
+    lines += [f"{layer.name} (stays)" for layer in layers if layer.domain != BACKGROUND]
+    return "\n".join(lines)
+
+
+class Recompose(io.ComfyNode):
+    """Sampled layers in, the photo out."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MILD_Recompose",
+            display_name="Recompose Photo",
+            category="MILD",
+            description=(
+                "Puts the painted layers over the photo, from back to front. Outside the holes, and wherever somebody "
+                "stays or something is protected, every pixel is the photo's own."
+            ),
+            search_aliases=[
+                "merge layers",
+                "composite",
+                "recompose",
+                "remove person",
+                "object removal",
+                "eraser",
+                "clean plate",
+                "inpaint",
+                "changed mask",
+            ],
+            inputs=[Layers.Input("layers", tooltip="From Sample Layers.")],
+            outputs=[
+                io.Image.Output(display_name="image", tooltip="The finished photo, in its own size and channels."),
+                io.Mask.Output(display_name="changed", tooltip="White where a pixel differs from the photo."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, layers: list[Scene]) -> io.NodeOutput:
+        result = recompose(layers)
+        return io.NodeOutput(result.image, result.changed, ui=shown(cls, report(result)))
+
+
+NODES: list[type[io.ComfyNode]] = [Decompose, Recompose]

@@ -1,0 +1,247 @@
+"""Masks become people; some of them are chosen to go."""
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..mild_core.overlay import preview_people
+from ..mild_core.people import (
+    numbered,
+    people_from_blobs,
+    people_from_labels,
+    person_from_mask,
+    photo_size,
+    resize_mask,
+    union_mask,
+)
+from ..mild_core.scene import Person
+from ..mild_core.selection import choose
+from .checks import checked_image, checked_mask
+from .show import shown
+from .sockets import People
+
+PER_MASK = "one person per mask"
+BLOBS = "separate blobs"
+LABELS = "label image"
+
+
+class PeopleFromMasks(io.ComfyNode):
+    """Any masks, from any node or the mask editor, become numbered people."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MILD_PeopleFromMasks",
+            display_name="People from Masks",
+            category="MILD",
+            description=(
+                "Turns masks into people, numbered from left to right. Masks may come from a detector such as SAM, "
+                "from Load Image with a mask painted in the mask editor, or from a picture with a colour per person. "
+                "Anything with a mask may play a person: a dog, a car, a bag."
+            ),
+            search_aliases=[
+                "masks to people",
+                "segment people",
+                "instances",
+                "split mask",
+                "separate masks",
+                "remove person",
+                "object removal",
+                "eraser",
+                "inpaint",
+                "clean plate",
+                "SAM masks",
+            ],
+            is_input_list=True,
+            inputs=[
+                io.MultiType.Input(
+                    "masks",
+                    types=[io.Mask, io.Image],
+                    tooltip="One or many masks (a batch or a list), white where a person is, or a label picture. "
+                    "A picture is read like a mask, by its brightest channel.",
+                ),
+                io.Image.Input(
+                    "image",
+                    optional=True,
+                    tooltip="The photo. It shows in the preview, and masks of another size are fitted to it.",
+                ),
+                People.Input(
+                    "people",
+                    optional=True,
+                    tooltip="People found before: the new ones are added and numbered on from them.",
+                ),
+                io.Combo.Input(
+                    "split",
+                    options=[PER_MASK, BLOBS, LABELS],
+                    default=PER_MASK,
+                    tooltip="one person per mask: every mask of the batch is somebody in the same photo. "
+                    "separate blobs: one painted mask holds several people who do not touch; with several masks, "
+                    "one for each photo of a batch. label image: every colour but black is somebody.",
+                ),
+                io.Int.Input(
+                    "photo",
+                    default=1,
+                    min=1,
+                    max=4096,
+                    advanced=True,
+                    tooltip="For batches of photos: which photo the masks belong to (the first is 1). With separate "
+                    "blobs and label images, the following masks go to the following photos.",
+                ),
+            ],
+            outputs=[
+                People.Output(display_name="people", tooltip="For Choose People."),
+                io.Image.Output(display_name="preview", tooltip="The photo with everyone outlined and numbered."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        masks: list[Tensor],
+        split: list[str],
+        photo: list[int],
+        image: list[Tensor] | None = None,
+        people: list[list[Person]] | None = None,
+    ) -> io.NodeOutput:
+        photos = [one for batch in image or [] for one in checked_image(batch, "image")]
+        existing = [person for group in people or [] for person in group]
+        mode, first = split[0], photo[0] - 1
+        pictures = [one for value in masks for one in _pictures(value, mode)]
+        found: list[Person] = []
+        empty, specks = 0, 0
+        sizes: dict[int, tuple[int, int]] = {}
+        for index, picture in enumerate(pictures):
+            where = first if mode == PER_MASK else first + index
+            size = (int(picture.shape[0]), int(picture.shape[1]))
+            if where < len(photos):
+                sizes[where] = (int(photos[where].shape[0]), int(photos[where].shape[1]))
+            size = sizes.setdefault(where, photo_size(existing, where) or size)
+            new, ignored = _people_in(picture, mode, where, size)
+            found += new
+            empty += not new
+            specks += ignored
+        result = numbered(found, existing)
+        count = max([person.photo + 1 for person in result] + [len(photos), 1])
+        preview = preview_people(result, photos, count)
+        return io.NodeOutput(result, preview, ui=shown(cls, _sentence(result, existing, empty, specks), preview))
+
+
+def _pictures(value: Tensor, mode: str) -> list[Tensor]:
+    """The masks in one value of the socket, [H, W] each; [H, W, C] for label pictures in colour."""
+    is_image = isinstance(value, Tensor) and value.ndim == 4 and value.shape[-1] in (1, 3, 4)
+    if not is_image:
+        return list(checked_mask(value, "masks"))
+    picture = checked_image(value, "masks")[..., :3]
+    return list(picture) if mode == LABELS else list(picture.amax(-1).float().clamp(0, 1))
+
+
+def _people_in(picture: Tensor, mode: str, photo: int, size: tuple[int, int]) -> tuple[list[Person], int]:
+    """The people of one mask or label picture, and how many specks were ignored."""
+    if mode == LABELS:
+        if tuple(picture.shape[:2]) != size:
+            # Colours must not be mixed on the way: two people would give a third between them.
+            channels = picture[None, None] if picture.ndim == 2 else picture.permute(2, 0, 1)[None]
+            channels = torch.nn.functional.interpolate(channels.float(), size=size, mode="nearest-exact")[0]
+            picture = channels[0] if picture.ndim == 2 else channels.permute(1, 2, 0)
+        return people_from_labels(picture, photo), 0
+    mask = resize_mask(picture[None], size)[0]
+    if mode == BLOBS:
+        return people_from_blobs(mask, photo)
+    person = person_from_mask(mask, photo)
+    return ([] if person is None else [person]), 0
+
+
+def _sentence(people: list[Person], existing: list[Person], empty: int, specks: int) -> str:
+    """What was found, in words."""
+    lines = [f"{len(people)} people" if len(people) != 1 else "1 person"]
+    if existing:
+        lines[0] += f", {len(people) - len(existing)} of them new"
+    if not people:
+        lines = ["Nobody: no mask shows anything. Paint a mask (right click on Load Image), or connect a detector."]
+    elif empty:
+        lines.append(f"{empty} empty mask{'s' if empty > 1 else ''} left out.")
+    if specks:
+        lines.append(f"{specks} speck{'s' if specks > 1 else ''} too small for a person left out.")
+    return "\n".join(lines)
+
+
+class ChoosePeople(io.ComfyNode):
+    """Who goes and who stays, in words."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MILD_ChoosePeople",
+            display_name="Choose People",
+            category="MILD",
+            description=(
+                "Chooses who disappears; everyone else stays exactly as they are. "
+                "The masks of both groups come out too, for any inpaint node."
+            ),
+            search_aliases=[
+                "remove person",
+                "select people",
+                "pick person",
+                "erase people",
+                "object removal",
+                "eraser",
+                "keep people",
+                "inpaint mask",
+                "clean plate",
+            ],
+            inputs=[
+                People.Input("people", tooltip="From People from Masks. Their numbers stand in its preview."),
+                io.Image.Input(
+                    "image",
+                    optional=True,
+                    tooltip="The photo, or the batch of photos: shows in the preview, and gives the masks its size.",
+                ),
+                io.String.Input(
+                    "who",
+                    default="all",
+                    tooltip="Who goes: all, none, numbers such as 1,3 or 2-4, all but 2, or names. "
+                    "In a batch, a number means that person in every photo.",
+                ),
+            ],
+            outputs=[
+                People.Output(display_name="people", tooltip="The same people, each marked as going or staying."),
+                io.Mask.Output(display_name="erase", tooltip="Everyone who goes, one mask for each photo, full size."),
+                io.Mask.Output(display_name="keep", tooltip="Everyone who stays, one mask for each photo, full size."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, people: list[Person], who: str, image: Tensor | None = None) -> io.NodeOutput:
+        chosen = choose(people, who)
+        photos = [] if image is None else list(checked_image(image))
+        count = max([person.photo + 1 for person in chosen] + [1])
+        if photos and count > len(photos):
+            raise ValueError(
+                f"image: there are people in {count} photos, but image holds {len(photos)}. "
+                "Connect the batch of photos that the masks belong to."
+            )
+        count = max(count, len(photos))
+        size = _common_size(chosen, photos)
+        masks = []
+        for erased in (True, False):
+            group = [person for person in chosen if person.erased == erased]
+            one_each = ([person for person in group if person.photo == index] for index in range(count))
+            masks.append(torch.stack([union_mask(here, size) for here in one_each]))
+        preview = preview_people(chosen, photos, count)
+        going = [person for person in chosen if person.erased]
+        text = f"{len(going)} of {len(chosen)} disappear" + (": " + ", ".join(p.name for p in going) if going else "")
+        return io.NodeOutput(chosen, *masks, ui=shown(cls, text, preview))
+
+
+def _common_size(people: list[Person], photos: list[Tensor]) -> tuple[int, int]:
+    """Height and width of the masks: the photos', else what the people's masks were made for."""
+    if photos:
+        return int(photos[0].shape[0]), int(photos[0].shape[1])
+    sizes = [person.size for person in people]
+    # Without anybody and without a photo the size is anyone's guess: Load Image gives 64 x 64 when it has no mask.
+    return max(sizes, key=lambda size: size[0] * size[1], default=(64, 64))
+
+
+NODES: list[type[io.ComfyNode]] = [PeopleFromMasks, ChoosePeople]

@@ -1,10 +1,10 @@
 """How good a filled hole is. Pictures are float arrays [H, W, 3] in 0..1, areas bool arrays [H, W].
 
 `perceptual` is ST-LPIPS (Ghildyal and Liu, "Shift-tolerant Perceptual Similarity Metric", ECCV 2022), not the classic
-LPIPS of Zhang et al. 2018: the weights of the classic one are not in any package, those of ST-LPIPS come with
-`stlpips-pytorch` (AlexNet trunk and heads, trained on the same BAPPS judgements). Its spatial map is computed on the crop
-around the hole (CONTEXT px of surroundings, the rest of the truth being equal anyway) and averaged over the hole's pixels.
-Figures may be compared with each other, never with LPIPS figures printed elsewhere.
+LPIPS of Zhang et al. 2018: the weights of the classic one are in no package, those of ST-LPIPS come with
+`stlpips-pytorch` (AlexNet trunk and heads, trained on the same human judgements). Its spatial map is computed on the
+crop around the hole (CONTEXT px of surroundings) and averaged over the hole's pixels. Figures may be compared with each
+other, never with LPIPS figures printed elsewhere.
 """
 
 import io
@@ -44,7 +44,7 @@ class Scores(NamedTuple):
 def score(
     result: Picture, photo: Picture, truth: Picture, hole: Area, given: Area, effect: Area, seconds: float
 ) -> Scores:
-    """All figures of one result. `hole` is where the figures are taken, `given` the union of the masks as handed over."""
+    """All figures of one result. `hole`: where they are taken; `given`: the union of the masks as handed over."""
     effect_error = float(np.abs(result - truth)[effect].mean() * 255) if effect.any() else math.nan
     return Scores(
         perceptual=perceptual(result, truth, hole),
@@ -64,7 +64,7 @@ def hole_psnr(result: Picture, truth: Picture, hole: Area) -> float:
 
 
 def sharpness(result: Picture, truth: Picture, hole: Area) -> float:
-    """Mean |Laplacian| of the luma inside the hole (one pixel from its border), result / truth; NaN if truth is flat."""
+    """Mean |Laplacian| of the luma in the hole (one pixel from its border), result / truth; NaN: flat truth."""
     inside = cv2.erode(hole.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
     inside = inside if inside.any() else hole
     means = []
@@ -82,7 +82,7 @@ def ring_error(result: Picture, truth: Picture, hole: Area) -> float:
 
 
 def changed_outside(result: Picture, photo: Picture, given: Area, reach: int = OUTSIDE) -> int:
-    """Pixels farther than `reach` px from the given masks that differ in the saved 8-bit PNG (written, then read back)."""
+    """Pixels more than `reach` px from the given masks that differ in the 8-bit PNG (written, then read back)."""
     saved = read_png(save_png(result))
     original = np.round(photo * 255).astype(np.uint8)
     far = np.ones(given.shape, bool)

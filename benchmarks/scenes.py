@@ -24,7 +24,7 @@ MOST_HOLE = 0.45  # of the photo: above that a scene says more about luck than a
 LEAST_VISIBLE = 0.4  # of each person, so that nobody is wholly behind another
 FAR = 30  # px from people: where the exposure of a real plate is fitted
 MOST_RESIDUAL = 4.0  # grey levels: real frames that differ more from their plate after the fit are left out
-EFFECT_LEVEL = 12.0  # grey levels: where frame and plate differ more outside the masks, and next to them, people left an effect
+EFFECT_LEVEL = 12.0  # grey levels between frame and plate beside the masks: more is a shadow or a reflection
 
 
 class Scene(NamedTuple):
@@ -244,9 +244,7 @@ def match_exposure(
     return matched, float(np.abs(matched - frame)[far].mean() * 255)
 
 
-def effect_area(
-    photo: NDArray[np.float32], truth: NDArray[np.float32], people: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
+def effect_area(photo: NDArray[np.float32], truth: NDArray[np.float32], people: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Shadows and reflections: where photo and truth differ outside the masks, in areas that reach up to a person."""
     near = cv2.dilate(people.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))) > 0
     touch = cv2.dilate(people.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (17, 17))) > 0

@@ -1,13 +1,59 @@
-"""Loads the pack once as the package `mild`, for every test. The root is never put on sys.path (see CONTRIBUTING)."""
+"""Fixtures for every test. The pack is loaded once, as the package `mild`; so is what stands in tests/helpers.
 
-import importlib.util
-import sys
+    def test_mask_is_inverted(run_node):
+        (inverted,) = run_node("InvertMask", mask=torch.zeros(1, 9, 7))
+
+`comfy`, `run_node`, `run_graph`: real ComfyUI in this process, on the CPU. `server`: real ComfyUI over HTTP, with the
+pack as its only custom node. `browser_page`: its front end in Chromium. They are loaded for the tests that ask.
+"""
+
+import os
+import runpy
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+import pytest
 
-if "mild" not in sys.modules:
-    spec = importlib.util.spec_from_file_location("mild", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["mild"] = module
-    spec.loader.exec_module(module)
+# threads that wait must not spin: on a busy machine a small model then takes ten seconds in place of half a second.
+# OpenMP reads this when torch is first imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+runpy.run_path(str(Path(__file__).resolve().parent.parent / "tools" / "pack.py"))  # makes `mild` importable
+
+
+@pytest.fixture
+def comfy():
+    """ComfyUI in this process, with an empty cache: see tests/helpers/in_process.py."""
+    from mild.tests.helpers.in_process import InProcess
+
+    with InProcess() as comfy:
+        yield comfy
+
+
+@pytest.fixture
+def run_node(comfy):
+    """run_node(node_id, **inputs): the node's outputs as a tuple. Tensors, models and lists are inputs like others."""
+    return comfy.run_node
+
+
+@pytest.fixture
+def run_graph(comfy):
+    """run_graph(graph): an API-format graph through ComfyUI's own executor; returns a Ran."""
+    return comfy.run_graph
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """A running ComfyUI whose base folder has a space and a letter beyond ASCII in its name, as many users' have."""
+    from mild.tools.comfyui import Server
+
+    with Server(base=tmp_path_factory.mktemp("ComfyUI für alle", numbered=False)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser_page(server):
+    """A page of the real front end, ready to load workflows. Skips where there is no Chromium."""
+    from mild.tests.helpers.browser import open_front_end
+
+    with open_front_end(server) as page:
+        yield page

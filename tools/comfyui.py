@@ -155,7 +155,8 @@ class Server:
             stdin=subprocess.PIPE,  # serve_comfyui.py ends when this closes
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"},
+            # passive: threads that wait must not spin, because then a small model crawls on a busy machine
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"},
             start_new_session=True,  # so that Ctrl+C reaches us alone, and stop() ends the server in order
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )

@@ -1,0 +1,63 @@
+"""The small random models are real models: they sample, and their autoencoders have the right shapes."""
+
+import comfy.sample
+import pytest
+import torch
+from comfy.model_management import InterruptProcessingException
+from mild.tests.helpers.tiny_models import FAMILIES, make
+
+
+@pytest.fixture(params=FAMILIES)
+def tiny(request):
+    return make(request.param)
+
+
+def sample(tiny, latent, seed=1, steps=2, **more):
+    noise = comfy.sample.prepare_noise(latent, seed)
+    return comfy.sample.sample(tiny.model, noise, steps, 1.5, "euler", "simple", tiny.positive, tiny.negative, latent,
+                               seed=seed, **more)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (13, 19)])
+def test_samples_any_size(tiny, size):
+    latent = tiny.empty_latent(*size, batch=2)["samples"]
+    result = sample(tiny, latent)
+    assert result.shape == latent.shape
+    assert torch.isfinite(result).all() and result.std() > 0
+    assert torch.equal(result, sample(tiny, latent))
+    assert not torch.equal(result, sample(tiny, latent, seed=2))
+
+
+def test_conditioning_matters(tiny):
+    latent = tiny.empty_latent()["samples"]
+    other = tiny._replace(positive=tiny.negative)
+    assert not torch.equal(sample(tiny, latent), sample(other, latent))
+
+
+def test_vae_has_the_shape_of_the_latent(tiny):
+    pixels = torch.rand(2, 40, 64, 3)
+    latent = tiny.vae.encode(pixels)
+    assert latent.shape == (2, tiny.channels, 5, 8)
+    decoded = tiny.vae.decode(latent)
+    assert decoded.shape == pixels.shape
+    assert torch.isfinite(decoded).all() and 0 <= decoded.min() <= decoded.max() <= 1
+
+
+def test_inpaint_channels_reach_the_model():
+    tiny = make("sd15_inpaint")
+    latent = tiny.empty_latent()["samples"]
+    extra = {"concat_latent_image": torch.randn_like(latent), "concat_mask": torch.ones(1, 1, 64, 64)}
+    with_picture = tiny._replace(positive=[[tiny.positive[0][0], extra]])
+    assert not torch.equal(sample(tiny, latent), sample(with_picture, latent))
+
+
+def test_nodes_run_through_the_executor(comfy):
+    tiny = make("sd15")
+    inputs = {"model": tiny.model, "positive": tiny.positive, "negative": tiny.negative, "seed": 5, "steps": 3,
+              "cfg": 2.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    (latent,) = comfy.run_node("KSampler", latent_image=tiny.empty_latent(), **inputs)
+    assert latent["samples"].shape == (1, 4, 8, 8)
+    with pytest.raises(InterruptProcessingException):
+        comfy.run_node("KSampler", latent_image=tiny.empty_latent(), interrupt_at=2, **inputs)
+    (again,) = comfy.run_node("KSampler", latent_image=tiny.empty_latent(), **inputs)
+    assert torch.equal(again["samples"], latent["samples"])

@@ -126,11 +126,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> "Server":
-        try:
-            self.start()
-        except BaseException:  # Ctrl+C while ComfyUI loads must not leave it running either
-            self.stop()
-            raise
+        self.start()
         return self
 
     def __exit__(self, *_) -> None:
@@ -138,6 +134,13 @@ class Server:
 
     def start(self) -> None:
         """Start ComfyUI and return when it answers. Raises ComfyUIError."""
+        try:
+            self._start()
+        except BaseException:  # Ctrl+C while ComfyUI loads must not leave it running either
+            self.stop()
+            raise
+
+    def _start(self) -> None:
         self.install = self.install or find_comfyui()
         if self.port is not None and _port_is_taken(self.port):
             raise ComfyUIError(f"Port {self.port} is taken by another program: choose another, or none for a free one.")
@@ -150,16 +153,21 @@ class Server:
         if not (self.base / "custom_nodes" / PACK_FOLDER).exists():
             copy_pack(self.base / "custom_nodes")
         self._log = open(self.base / "server.log", "wb")  # closed in stop()
-        self._process = subprocess.Popen(
-            self._command(),
-            stdin=subprocess.PIPE,  # serve_comfyui.py ends when this closes
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            # passive: threads that wait must not spin, because then a small model crawls on a busy machine
-            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"},
-            start_new_session=True,  # so that Ctrl+C reaches us alone, and stop() ends the server in order
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-        )
+        options = {"start_new_session": True}  # so that Ctrl+C reaches us alone, and stop() ends the server in order
+        if os.name == "nt":
+            options = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+        try:
+            self._process = subprocess.Popen(
+                self._command(),
+                stdin=subprocess.PIPE,  # serve_comfyui.py ends when this closes
+                stdout=self._log,
+                stderr=subprocess.STDOUT,
+                # passive: threads that wait must not spin, because then a small model crawls on a busy machine
+                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"},
+                **options,
+            )
+        except OSError as error:
+            raise ComfyUIError(f"The interpreter for ComfyUI (COMFYUI_PYTHON) does not start: {error}.") from error
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 
-import pytest
 from mild.tests.helpers.in_process import register_pack
 from mild.tools.find_comfyui import copy_pack, find_comfyui
 
@@ -29,8 +28,8 @@ print(json.dumps({
 """
 
 
-@pytest.mark.parametrize("folder", ["mild-layers", "meine Bilder ü", "mild.v2 测试"])
-def test_loads_from_any_folder(tmp_path, folder):
+def test_loads_from_any_folder(tmp_path):
+    folder = "MILD v0.1 für 测试"
     base = tmp_path / "ComfyUI für alle"
     pack = copy_pack(base / "custom_nodes", folder)
     command = [sys.executable, "-X", "utf8", "-c", PROGRAM, str(find_comfyui().path), str(base), str(pack)]

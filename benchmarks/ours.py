@@ -1,46 +1,64 @@
-"""Our own row: the whole method on one photo."""
+"""Our own row: what an artist gets. The nodes run through ComfyUI's executor, every widget as it stands by default."""
 
 import sys
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
 import pack  # noqa: E402, F401  (makes `mild` importable)
-from mild.mild_core.exemplar import denoise  # noqa: E402
 
-STEPS, SIGMA_MAX, SIGMA_MIN, RHO = 20, 6.0, 0.03, 7.0
-SEED = 1
+Graph = dict[str, dict[str, Any]]
 
 
-def erase(photo: NDArray[np.float32], masks: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """photo [H, W, 3], 0..1, without the people of masks [N, H, W]: the bare model in a plain Euler loop."""
-    hole = np.any([grown(mask) for mask in masks], axis=0)
-    clean = torch.from_numpy(photo).permute(2, 0, 1)[None] * 2 - 1
-    area = torch.from_numpy(hole.astype(np.float32))[None, None]
-    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(SEED))
-    ramp = torch.linspace(0, 1, STEPS)
-    sigmas = (SIGMA_MAX ** (1 / RHO) + ramp * (SIGMA_MIN ** (1 / RHO) - SIGMA_MAX ** (1 / RHO))) ** RHO
-    sigmas = torch.cat([sigmas, torch.zeros(1)])
-    x = noise * sigmas[0]
-    with torch.inference_mode():
-        for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
-            # as ComfyUI's KSamplerX0Inpaint: known pixels are put back, noise and all, before and after each step
-            x = x * area + (clean + noise * sigma) * (1 - area)
-            x0 = denoise(x, sigma.reshape(1), clean, area) * area + clean * (1 - area)
-            x = x + (x - x0) / sigma * (following - sigma)
-    picture = ((x[0].permute(1, 2, 0) + 1) / 2).clamp(0, 1).numpy()
-    return np.where(hole[..., None], picture, photo)
+def erase(photo: NDArray[np.float32], masks: NDArray[np.bool_], seed: int = 1) -> NDArray[np.float32]:
+    """photo [H, W, 3], 0..1, without the people of masks [N, H, W]."""
+    in_process = load_nodes()
+    given = torch.from_numpy(photo)[None], torch.from_numpy(masks.astype(np.float32))
+    with in_process.InProcess() as comfy:
+        graph = erasing_graph(*[["TEST_Give", {"key": comfy.give(value)}] for value in given])
+        graph["sample"]["inputs"]["seed"] = seed
+        result = comfy.run_graph(graph, wanted=["recompose"]).outputs["recompose"][0]
+    return result[0].float().numpy()
 
 
-def grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """mask [H, W] grown by 3 px or 2 % of the person's height, whichever is more."""
-    rows = np.nonzero(mask.any(1))[0]
-    if len(rows) == 0:
-        return mask
-    reach = max(3, round(0.02 * (rows[-1] - rows[0] + 1)))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    return cv2.dilate(mask.astype(np.uint8), disc) > 0
+def erasing_graph(photo: list, masks: list) -> Graph:
+    """The graph of our template in API format; photo and masks are (node id, inputs) of the nodes that give them."""
+    graph = {"photo": node(*photo), "masks": node(*masks)}
+    graph["people"] = node("MILD_PeopleFromMasks", {"masks": ["masks", 0]})
+    graph["choose"] = node("MILD_ChoosePeople", {"people": ["people", 0]})
+    graph["layers"] = node("MILD_Decompose", {"image": ["photo", 0], "people": ["choose", 0]})
+    graph["model"] = node("MILD_BuiltInModel", {})
+    graph["sample"] = node("MILD_SampleLayers", {"model": ["model", 0], "layers": ["layers", 0]})
+    graph["recompose"] = node("MILD_Recompose", {"layers": ["sample", 0]})
+    return graph
+
+
+def node(class_type: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    """A node of an API-format graph: widgets by default, then `inputs`."""
+    load_nodes()
+    import nodes
+
+    widgets = {}
+    for name, (kind, *more) in nodes.NODE_CLASS_MAPPINGS[class_type].INPUT_TYPES().get("required", {}).items():
+        options = more[0] if more else {}
+        choices = kind if isinstance(kind, list) else options.get("options")
+        if "default" in options:
+            widgets[name] = options["default"]
+        elif choices:
+            widgets[name] = choices[0]
+    return {"class_type": class_type, "inputs": widgets | inputs}
+
+
+@cache
+def load_nodes() -> Any:
+    """Real ComfyUI with our nodes, in this process: the executor that the tests use too."""
+    from mild.tests.helpers import in_process
+
+    in_process.register_pack()
+    in_process.comfy.utils.set_progress_bar_enabled(False)
+    return in_process

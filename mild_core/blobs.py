@@ -1,30 +1,39 @@
-"""Connected blobs of a mask, found by joining the runs of its rows (two-pass labelling on runs, 8-connected)."""
+"""Connected blobs of a mask: the runs of its rows are joined where they touch (8-connected)."""
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from . import boxes
 from .scene import Box
 
+Blob = tuple[Box, Tensor]
+"""Tight box, and the blob's own mask [h, w] (bool)."""
 
-def blobs(mask: Tensor, smallest: float = 1) -> list[tuple[Box, Tensor]]:
-    """The connected parts of mask [H, W] (bool) with at least `smallest` pixels, largest first.
+CELL = 16
+MOST_CLUSTERS = 64
 
-    Each comes as its tight box and its own mask [h, w] (bool).
+
+def blobs(mask: Tensor, smallest: float = 1) -> tuple[list[Blob], int]:
+    """The connected parts of mask [H, W] (bool) with at least `smallest` pixels, largest first, and how many are
+    smaller.
+
+    If all are smaller, the largest one counts all the same.
     """
     start = boxes.tight_box(mask)
     if start is None:
-        return []
+        return [], 0
     rows, first, last = _runs(boxes.cut(mask, start).cpu().numpy())
-    label = _joined(rows, first, last)
-    names, index = np.unique(label, return_inverse=True)
-    order = np.argsort(index, kind="stable")
-    ends = np.cumsum(np.bincount(index, minlength=len(names)))
+    _, part = np.unique(_joined(rows, first, last), return_inverse=True)
+    pixels = np.bincount(part, weights=last - first)
+    large = np.flatnonzero(pixels >= smallest)
+    large = large[np.argsort(-pixels[large], kind="stable")] if len(large) else [pixels.argmax()]
+    order = np.argsort(part, kind="stable")
+    begin = np.concatenate(([0], np.cumsum(np.bincount(part))))
     found = []
-    for runs in np.split(order, ends[:-1]):
-        if (last[runs] - first[runs]).sum() < smallest:
-            continue
+    for name in large:
+        runs = order[begin[name] : begin[name + 1]]
         x0, x1 = int(first[runs].min()), int(last[runs].max())
         y0, y1 = int(rows[runs].min()), int(rows[runs].max()) + 1
         step = np.zeros((y1 - y0, x1 - x0 + 1), dtype=np.int8)
@@ -32,7 +41,34 @@ def blobs(mask: Tensor, smallest: float = 1) -> list[tuple[Box, Tensor]]:
         step[rows[runs] - y0, last[runs] - x0] = -1
         own = np.cumsum(step[:, :-1], axis=1, dtype=np.int8).astype(bool)
         found.append((boxes.outside((x0, y0, x1, y1), start), torch.from_numpy(own).to(mask.device)))
-    return sorted(found, key=lambda blob: -int(blob[1].sum()))
+    return found, len(pixels) - len(large)
+
+
+def clusters(mask: Tensor) -> list[Blob]:
+    """Blobs of mask [H, W] (bool), those taken together that lie within CELL pixels or so: a spray of dots is one
+    thing.
+
+    Never more than MOST_CLUSTERS: the more scattered a mask is, the farther apart things count as one.
+    """
+    if not mask.any():
+        return []
+    cell = CELL
+    while True:
+        height, width = mask.shape
+        padded = F.pad(mask[None, None].to(torch.float16), (0, -width % cell, 0, -height % cell))
+        coarse, _ = blobs(F.max_pool2d(padded, cell)[0, 0] > 0)
+        if len(coarse) <= MOST_CLUSTERS:
+            break
+        cell *= 2
+    found = []
+    for (x0, y0, x1, y1), shape in coarse:
+        box = boxes.intersection((x0 * cell, y0 * cell, x1 * cell, y1 * cell), boxes.whole((height, width)))
+        near = shape.repeat_interleave(cell, 0).repeat_interleave(cell, 1)[: boxes.height(box), : boxes.width(box)]
+        own = boxes.cut(mask, box) & near
+        tight = boxes.tight_box(own)
+        if tight is not None:
+            found.append((boxes.outside(tight, box), boxes.cut(own, tight).clone()))
+    return found
 
 
 def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -47,7 +83,9 @@ def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _joined(rows: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """One label per run, equal for runs that touch, also at a corner."""
+    """One label per run, equal for runs that touch, also at a corner (Shiloach and Vishkin 1982: hook roots, then
+    jump).
+    """
     # On one number line, with each row moved on by more than a row's width, the runs of the row above that touch run i
     # are those which end at or after its first column and begin at or before its last: a range, because runs are
     # sorted.
@@ -57,14 +95,16 @@ def _joined(rows: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray
     high = np.searchsorted(begin, end - stride, side="right")
     count = np.maximum(high - low, 0)
     mine = np.repeat(np.arange(len(rows)), count)
-    offset = np.arange(len(mine)) - np.repeat(np.cumsum(count) - count, count)
-    above = low[mine] + offset
+    above = np.arange(len(mine)) - np.repeat(np.cumsum(count) - count, count) + low[mine]
     label = np.arange(len(rows))
-    while True:
-        before = label.copy()
-        smaller = np.minimum(label[mine], label[above])
-        np.minimum.at(label, label[mine], smaller)
-        np.minimum.at(label, label[above], smaller)
-        label = label[label]
-        if np.array_equal(label, before):
-            return label
+    while len(mine):
+        one, other = label[mine], label[above]
+        np.minimum.at(label, np.maximum(one, other), np.minimum(one, other))
+        while True:
+            jumped = label[label]
+            if np.array_equal(jumped, label):
+                break
+            label = jumped
+        apart = label[mine] != label[above]
+        mine, above = mine[apart], above[apart]
+    return label

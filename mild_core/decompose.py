@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from . import boxes
-from .blobs import blobs
+from .blobs import blobs, clusters
 from .crops import Group, context_box, grouped
 from .ground import on_ground, pick_ground
 from .growth import VISIBLE, grow, growth_pixels
@@ -52,7 +52,7 @@ class _Photo(NamedTuple):
     people: list[Person]  # fitted to the photo, back to front
     kept: Tensor  # where somebody is seen who stays
     protect: Tensor | None
-    extra: list[tuple[Box, Tensor]]  # blobs of also_erase
+    extra: list[tuple[Box, Tensor]]  # what also_erase shows
 
     @property
     def size(self) -> tuple[int, int]:
@@ -89,7 +89,7 @@ def decompose(
             people=here,
             kept=seen_of([person for person in here if not person.erased], size, device),
             protect=None if protect is None else _pick(protect, index, device),
-            extra=[] if also_erase is None else blobs(_pick(also_erase, index, device)),
+            extra=[] if also_erase is None else clusters(_pick(also_erase, index, device)),
         )
         scenes.append(Scene(photos[index], tuple(_layers(photo, options))))
     return scenes
@@ -176,7 +176,7 @@ def _background_layers(photo: _Photo, plate: list[Piece], erased: list[Piece], o
                 pixels=boxes.cut(photo.pixels, group.crop),
                 hole=opacity,
                 allowed=(~boxes.cut(forbidden, group.crop)).float(),
-                alpha=torch.ones_like(opacity),
+                alpha=opacity.new_ones(()).expand_as(opacity),  # costs one number
                 rank=-1.0,
                 size_mode=options.size_mode,
                 reveal=reveal,
@@ -281,7 +281,7 @@ def _hidden_part(
     if not (seen & near).any():
         return None
     part = torch.zeros_like(hole)
-    for (x0, y0, x1, y1), shape in blobs(hole):
+    for (x0, y0, x1, y1), shape in blobs(hole)[0]:
         if (shape & seen[y0:y1, x0:x1] & near[y0:y1, x0:x1]).any():
             part[y0:y1, x0:x1] |= shape
     # Feathered together with all erased people: where two of their holes meet there is no edge to blend.

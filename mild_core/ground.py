@@ -55,7 +55,7 @@ def completed_alpha(sampled: Tensor, hole: Tensor, visible: Tensor, ground: tupl
     joined = torch.nn.functional.max_pool2d(own[None, None].float(), 3, 1, 1)[0, 0] > 0
     candidate = (open_ & (soft > 0.5)) | joined
     reached = torch.zeros_like(candidate)
-    for (x0, y0, x1, y1), shape in blobs(candidate):
+    for (x0, y0, x1, y1), shape in blobs(candidate)[0]:
         if (shape & own[y0:y1, x0:x1]).any():
             reached[y0:y1, x0:x1] |= shape
     reached = torch.nn.functional.max_pool2d(reached[None, None].float(), 3, 1, 1)[0, 0] > 0

@@ -79,17 +79,17 @@ def opened(pieces: Sequence[Piece], crop: Box, feather: float) -> tuple[Tensor, 
     hole = torch.zeros(shape, dtype=torch.bool, device=device)
     opacity = torch.zeros(shape, device=device)
     core = torch.zeros_like(hole)
-    around: Box | None = None
+    places = []
     for piece in pieces:
         shared = boxes.intersection(piece.box, crop)
         if boxes.area(shared):
             here, own = boxes.inside(shared, crop), boxes.inside(shared, piece.box)
             boxes.cut(hole, here).logical_or_(boxes.cut(piece.hole, own))
             boxes.cut(core, here).logical_or_(boxes.cut(piece.core, own))
-            around = here if around is None else boxes.union(around, here)
-    if around is None:
-        return hole, opacity
-    # One pixel of photo beyond the hole is enough for the distance to its edge; the rest of the crop costs nothing.
-    around = boxes.grown(around, feather + 1, feather + 1, shape)
-    boxes.cut(opacity, around).copy_(feathered(boxes.cut(hole, around), boxes.cut(core, around), feather))
+            places.append(here)
+    for here in places:
+        # Whatever is nearer than the feather is wide lies in these surroundings: the rest of the crop costs nothing.
+        around = boxes.grown(here, feather + 1, feather + 1, shape)
+        soft = feathered(boxes.cut(hole, around), boxes.cut(core, around), feather)
+        boxes.cut(opacity, here).copy_(boxes.cut(soft, boxes.inside(here, around)))
     return hole, opacity

@@ -110,17 +110,16 @@ def _with_people(canvas: np.ndarray, people: Sequence[Person], order: bool) -> n
 
 
 def _label(draw: ImageDraw.ImageDraw, text: str, person: Person, size: tuple[int, int]) -> None:
-    """A plate with the number in the middle of the person, inside the picture; crossed out for who goes."""
+    """A plate with the number in the middle of the person, inside the picture."""
     height = min(max(boxes.height(person.box) / 8, 11), max(size) / 30, 28)
     font = ImageFont.load_default(size=max(height, 11))
     left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
     wide, tall = right - left + 8, bottom - top + 6
     x = min(max((person.box[0] + person.box[2] - wide) / 2, 0), max(size[1] - wide, 0))
     y = min(max((person.box[1] + person.box[3] - tall) / 2, 0), max(size[0] - tall, 0))
-    draw.rectangle((x, y, x + wide, y + tall), fill=(20, 20, 20), outline=ERASED if person.erased else KEPT)
+    plate = (150, 20, 20) if person.erased else (20, 20, 20)
+    draw.rectangle((x, y, x + wide, y + tall), fill=plate, outline=ERASED if person.erased else KEPT)
     draw.text((x + 4 - left, y + 3 - top), text, font=font, fill=(255, 255, 255))
-    if person.erased:
-        draw.line((x, y + tall, x + wide, y), fill=ERASED, width=2)
 
 
 def _stripe(

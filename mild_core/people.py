@@ -34,17 +34,14 @@ def person_from_mask(mask: Tensor, photo: int = 0) -> Person | None:
 
 def people_from_blobs(mask: Tensor, photo: int = 0) -> tuple[list[Person], int]:
     """Every connected blob of mask [H, W], 0..1, is a person. Returns the people and how many specks were ignored."""
-    seen = mask > VISIBLE
-    parts = blobs(seen)
-    smallest = max(SMALLEST_PIXELS, SMALLEST_SHARE * mask.numel())
     # A photo of a few pixels has nothing but specks; there the largest blob counts all the same.
-    large = [part for part in parts if int(part[1].sum()) >= min(smallest, int(parts[0][1].sum()))]
+    large, specks = blobs(mask > VISIBLE, max(SMALLEST_PIXELS, SMALLEST_SHARE * mask.numel()))
     size = (int(mask.shape[0]), int(mask.shape[1]))
     people = []
     for box, shape in large:
         own = boxes.cut(mask, box).float().clamp(0, 1) * shape
         people.append(Person("", 0, photo, size, box, own))
-    return people, len(parts) - len(large)
+    return people, specks
 
 
 def people_from_labels(image: Tensor, photo: int = 0) -> list[Person]:

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from . import boxes
-from .scene import Layer, Scene
+from .scene import Box, Layer, Scene
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of ITU-R BT.601, for photos of one channel."""
 
-ROWS = 512
-"""Rows that are compared at a time: a large photo is checked without another copy of it."""
+ROWS = 256
+"""Rows that are worked on at a time: a large photo is painted and checked without further copies of it."""
 
 
 class Recomposed(NamedTuple):
@@ -56,22 +56,25 @@ def recompose(scenes: Sequence[Scene]) -> Recomposed:
     return Recomposed(image, changed, outside, tuple(unsampled))
 
 
-def _paint(under: Tensor, layer: Layer, part: boxes.Box, opacity: Tensor) -> None:
+def _paint(under: Tensor, layer: Layer, part: Box, opacity: Tensor) -> None:
     """Paint a part of the layer over `under` [h, w, C] (a view of the picture), where opacity [h, w] is above 0."""
-    colour = boxes.cut(layer.pixels, part).to(under.device, torch.float32)
-    opacity = opacity.float()
-    if torch.isnan(colour[opacity > 0]).any():
-        raise ValueError(
-            f"layers: {layer.name} came back from sampling with NaN pixels. "
-            "Try another VAE (or start ComfyUI with --fp32-vae), or another sampler."
-        )
-    colour = colour.clamp(0, 1)
-    if under.shape[-1] == 1:
-        colour = (colour * colour.new_tensor(LUMA)).sum(-1, keepdim=True)
-    share = (opacity * boxes.cut(layer.alpha, part).to(opacity))[..., None]
-    target = under[..., : colour.shape[-1]]
-    mixed = share * colour + (1 - share) * target.float()
-    target.copy_(torch.where(share > 0, mixed.to(target.dtype), target))
+    for top in range(0, under.shape[0], ROWS):
+        rows = slice(top, top + ROWS)
+        colour = boxes.cut(layer.pixels, part)[rows].to(under.device, torch.float32)
+        alpha = boxes.cut(layer.alpha, part)[rows].to(under.device, torch.float32)
+        share = (opacity[rows].float() * alpha)[..., None]
+        seen = share > 0
+        if torch.isnan(torch.where(seen, colour, 0)).any():
+            raise ValueError(
+                f"layers: {layer.name} came back from sampling with NaN pixels. "
+                "Try another VAE (or start ComfyUI with --fp32-vae), or another sampler."
+            )
+        colour = colour.clamp(0, 1)
+        if under.shape[-1] == 1:
+            colour = (colour * colour.new_tensor(LUMA)).sum(-1, keepdim=True)
+        target = under[rows, :, : colour.shape[-1]]
+        mixed = share * colour + (1 - share) * target.float()
+        target.copy_(torch.where(seen, mixed.to(target.dtype), target))
 
 
 def _compare(image: Tensor, source: Tensor, holes: Tensor, changed: Tensor) -> int:

@@ -116,7 +116,7 @@ class Decompose(io.ComfyNode):
             ],
             outputs=[
                 Layers.Output(display_name="layers", tooltip="For Sample Layers."),
-                io.Image.Output(display_name="preview", tooltip="What will be painted, drawn on the photo."),
+                io.Image.Output(display_name="preview", tooltip="What will be painted, drawn on the photo. Depth 1 is farthest away."),
             ],
             hidden=[io.Hidden.unique_id],
         )

@@ -4,6 +4,7 @@ import torch
 from comfy_api.latest import io
 
 from ..mild_core.comfy import builtin_model
+from .checks import checked_image
 
 
 class BuiltInModel(io.ComfyNode):
@@ -56,10 +57,8 @@ class BuiltInModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: str, references: torch.Tensor | None = None) -> io.NodeOutput:
-        if references is not None and not bool(torch.isfinite(references).all()):
-            raise ValueError(
-                "references: the pictures hold pixels that are not numbers (NaN): load or render them again."
-            )
+        if references is not None:
+            references = checked_image(references, "references")
         conditioning = builtin_model.empty_conditioning(references)
         return io.NodeOutput(builtin_model.load_model(model), builtin_model.pixel_vae(), conditioning)
 

@@ -54,7 +54,7 @@ class ExemplarSampling(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.mo
 class ExemplarConfig(comfy.supported_models_base.BASE):
     """What ComfyUI asks a model's configuration for."""
 
-    unet_extra_config = {}
+    unet_extra_config: dict = {}
     sampling_settings = {"sigma_min": SIGMA_MIN, "sigma_max": SIGMA_MAX}
     latent_format = PixelSpace
 

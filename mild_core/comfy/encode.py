@@ -1,0 +1,169 @@
+"""A layer's crop on its way into the model's latent space and back."""
+
+from typing import NamedTuple
+
+import comfy.model_base
+import comfy.model_patcher
+import comfy.sample
+import comfy.sd
+import comfy.supported_models
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .. import boxes
+from ..fill import area_resize, push_pull
+from ..scene import Layer
+from ..work_size import work_size
+from .builtin_model import ExemplarModel, is_pixel_space, pixel_vae
+
+NATIVE_PIXELS = ((comfy.supported_models.SD15, 512 * 512), (comfy.supported_models.SD20, 768 * 768))
+"""How large pictures a model was trained on, by its configuration."""
+
+NATIVE_PIXELS_OF_OTHERS = 1024 * 1024
+
+
+class Encoded(NamedTuple):
+    """A layer as the sampler sees it: a batch of one row."""
+
+    layer: Layer
+    size: tuple[int, int]  # height and width in pixels at which it is sampled
+    latent: Tensor  # [1, c, h, w] (video-like models: [1, c, 1, h, w]): what it starts from, never the erased pixels
+    hole: Tensor  # [1, 1, h, w], 0 or 1: latent cells to invent
+    inpaint: dict[str, Tensor]  # concat_latent_image and concat_mask for models with inpaint channels, else empty
+
+
+class LatentSpace(NamedTuple):
+    """What the way there and back needs to know, read from the MODEL."""
+
+    model: comfy.model_patcher.ModelPatcher
+    vae: comfy.sd.VAE
+    ratio: int  # pixels per latent cell
+    native_pixels: (
+        int | None
+    )  # what the model was trained on; None: it knows no size of its own, crops keep their scale
+    inpaint_channels: bool
+
+
+def latent_space(model: comfy.model_patcher.ModelPatcher, vae: comfy.sd.VAE | None) -> LatentSpace:
+    """Read the MODEL's needs. Raises ValueError if it works on latents and no VAE is there."""
+    if vae is None and not is_pixel_space(model):
+        raise ValueError(
+            "vae: this MODEL works on latents, so Sample Layers needs its VAE: connect the checkpoint's VAE."
+        )
+    return LatentSpace(
+        model,
+        pixel_vae() if vae is None else vae,
+        model.get_model_object("latent_format").spacial_downscale_ratio,
+        _native_pixels(model.model),
+        _has_inpaint_channels(model.model),
+    )
+
+
+def _native_pixels(model: comfy.model_base.BaseModel) -> int | None:
+    if isinstance(model, ExemplarModel):
+        return None
+    known = (pixels for config, pixels in NATIVE_PIXELS if isinstance(model.model_config, config))
+    return next(known, NATIVE_PIXELS_OF_OTHERS)
+
+
+def _has_inpaint_channels(model: comfy.model_base.BaseModel) -> bool:
+    """UNets say so by concat_keys; Flux counts: its Fill and Control models read more channels than they return."""
+    if model.concat_keys:
+        return True
+    config = model.model_config.unet_config
+    return isinstance(model, comfy.model_base.Flux) and config["in_channels"] > config.get("out_channels", 16)
+
+
+def start_picture(layer: Layer) -> Tensor:
+    """[h, w, 3]: the crop to start from. The hole shows a smooth fill from allowed pixels, never whoever stood there.
+
+    A layer that was sampled already starts from its own result.
+    """
+    if layer.sampled:
+        return layer.pixels
+    inside = layer.hole > 0
+    known = ~inside & (layer.allowed > 0.5)
+    if not known.any():
+        known = ~inside
+    if not known.any():
+        return torch.full_like(layer.pixels, 0.5)
+    pixels = layer.pixels.movedim(-1, 0)[None]
+    # Zeroed before it is filled, so that not even rounding depends on what the hole hides.
+    filled = push_pull(torch.where(known, pixels, 0.0), known[None, None])
+    return torch.where(inside[..., None], filled[0].movedim(0, -1), layer.pixels)
+
+
+def encode(layer: Layer, photo_size: tuple[int, int], space: LatentSpace) -> Encoded:
+    """Crop, resize to work size, encode. photo_size: height and width of the layer's photo."""
+    inside = (layer.hole > 0).float()[None, None]
+    size = _size(layer, photo_size, space)
+    picture = _resized(start_picture(layer)[None], size)
+    latent = _encode(picture, space)
+    cells = (latent.shape[-2], latent.shape[-1])
+    # A cell is part of the hole as soon as one pixel of the hole lies in it.
+    hole = F.adaptive_max_pool2d(inside, cells)
+    inpaint = {}
+    if space.inpaint_channels:
+        mask = F.interpolate(hole, size=size, mode="nearest-exact")
+        grey = torch.where(mask[0, 0, :, :, None].to(picture.device) > 0, 0.5, picture)
+        inpaint = {"concat_latent_image": _encode(grey, space), "concat_mask": mask}
+    return Encoded(layer, size, latent, hole, inpaint)
+
+
+def decode(samples: Tensor, encoded: Encoded, space: LatentSpace) -> Tensor:
+    """One row of samples -> the layer's pixels [h, w, 3]: painted in the hole, bit for bit as before outside."""
+    layer = encoded.layer
+    picture = space.vae.decode(samples)
+    picture = picture.reshape(-1, *picture.shape[-3:])[:1]  # video-like VAEs give [1, frames, h, w, 3]
+    picture = _resized(picture.float(), (layer.pixels.shape[0], layer.pixels.shape[1]))[0].to(layer.pixels)
+    inside = (layer.hole > 0)[..., None]
+    if not bool(torch.isfinite(torch.where(inside, picture, 0.0)).all()):
+        raise ValueError(
+            f"The model returned pixels that are not numbers (NaN) for layer {layer.name} ({layer.id}): try another "
+            "sampler or a lower cfg, run the model in float32, or use the VAE that belongs to it."
+        )
+    return torch.where(inside, picture, layer.pixels)
+
+
+def _size(layer: Layer, photo_size: tuple[int, int], space: LatentSpace) -> tuple[int, int]:
+    box = boxes.tight_box(layer.hole > 0)
+    short_side = min(boxes.width(box), boxes.height(box)) if box else 1
+    return work_size(
+        (layer.hole.shape[0], layer.hole.shape[1]),
+        short_side,
+        space.native_pixels,
+        # Two cells: transformers cut latents into patches of 2 x 2, UNets halve them. Pixel transformers take 16 px.
+        multiple=1 if space.native_pixels is None else max(2 * space.ratio, 16),
+        mode=layer.size_mode,
+        cell=max(space.ratio, 8),
+        photo_size=photo_size,
+    )
+
+
+def _encode(picture: Tensor, space: LatentSpace) -> Tensor:
+    """[1, h, w, 3] -> latent. Raises ValueError if the VAE's latents are not this model's."""
+    latent = comfy.sample.fix_empty_latent_channels(space.model, space.vae.encode(picture))
+    channels = space.model.get_model_object("latent_format").latent_channels
+    expected = [channels, picture.shape[1] // space.ratio, picture.shape[2] // space.ratio]
+    if [latent.shape[1], *latent.shape[-2:]] != expected:
+        raise ValueError(
+            f"vae: it gives latents of {latent.shape[1]} x {latent.shape[-2]} x {latent.shape[-1]} where this MODEL "
+            f"needs {' x '.join(map(str, expected))} (channels, height, width): connect the model's own VAE"
+            + (", or none: this model needs no VAE." if is_pixel_space(space.model) else ".")
+        )
+    return latent
+
+
+def _resized(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    """[1, h, w, 3] to size (height, width): averaged downwards, bicubic upwards."""
+    if tuple(picture.shape[1:3]) == tuple(size):
+        return picture
+    channels_first = picture.movedim(-1, 1)
+    if size[0] > picture.shape[1] or size[1] > picture.shape[2]:
+        result = F.interpolate(channels_first, size=size, mode="bicubic", align_corners=False, antialias=True).clamp(
+            0, 1
+        )
+    else:
+        result = area_resize(channels_first, size)
+    return result.movedim(1, -1)

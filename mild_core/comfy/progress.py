@@ -1,0 +1,81 @@
+"""One progress bar over all layers, and a live preview of the whole photo with what has been painted so far."""
+
+from collections.abc import Callable, Sequence
+
+import comfy.model_patcher
+import comfy.utils
+import latent_preview
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from ..fill import area_resize
+from ..scene import PERSON, Layer, Scene
+
+PREVIEW_SIDE = 512
+
+
+class Progress:
+    """Shows how far the sampling of `count` layers with `steps` steps each has come. Every update allows Cancel."""
+
+    def __init__(self, model: comfy.model_patcher.ModelPatcher, scenes: Sequence[Scene], count: int, steps: int):
+        self.steps = max(steps, 1)
+        self.total = count * self.steps
+        self.done = 0
+        self.bar = comfy.utils.ProgressBar(self.total)
+        self.previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
+        self.scenes = scenes
+        self.canvases: dict[int, Image.Image] = {}
+
+    def callback(self, layers: Sequence[Layer]) -> Callable[[int, Tensor, Tensor, int], None]:
+        """A sampler callback for a batch whose rows are these layers."""
+
+        def step(number: int, x0: Tensor, x: Tensor, total_steps: int) -> None:
+            # Adaptive samplers make as many steps as they like: the bar stays within this batch's share.
+            share = min(number + 1, self.steps) * len(layers)
+            self.bar.update_absolute(self.done + share, self.total, self._preview(layers, x0))
+
+        return step
+
+    def finished(self, layer: Layer) -> None:
+        """A layer is ready: its pixels stay on the preview."""
+        self.done += self.steps
+        if self.previewer:
+            shown = layer.alpha * (layer.hole > 0) if layer.domain == PERSON else layer.hole
+            self._paste(self._canvas(layer.photo), layer, _image(layer.pixels), shown)
+        self.bar.update_absolute(self.done, self.total)
+
+    def _preview(self, layers: Sequence[Layer], x0: Tensor):
+        if not self.previewer:
+            return None
+        canvas = self._canvas(layers[0].photo).copy()
+        for row, layer in enumerate(layers):
+            if layer.photo == layers[0].photo:
+                picture = self.previewer.decode_latent_to_preview_image("JPEG", x0[row : row + 1])[1]
+                self._paste(canvas, layer, picture, layer.hole)
+        return "JPEG", canvas, PREVIEW_SIDE
+
+    def _canvas(self, photo: int) -> Image.Image:
+        if photo not in self.canvases:
+            pixels = self.scenes[photo].photo
+            pixels = pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., :1].expand(-1, -1, 3)
+            scale = min(1.0, PREVIEW_SIDE / max(pixels.shape[:2]))
+            size = (max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale)))
+            self.canvases[photo] = _image(area_resize(pixels.movedim(-1, 0)[None], size)[0].movedim(0, -1))
+        return self.canvases[photo]
+
+    def _paste(self, canvas: Image.Image, layer: Layer, picture: Image.Image, shown: Tensor) -> None:
+        height, width = self.scenes[layer.photo].photo.shape[:2]
+        x0, x1 = (round(side * canvas.width / width) for side in (layer.box[0], layer.box[2]))
+        y0, y1 = (round(side * canvas.height / height) for side in (layer.box[1], layer.box[3]))
+        size = (max(1, x1 - x0), max(1, y1 - y0))
+        mask = area_resize(shown[None, None].float(), (size[1], size[0]))[0, 0]
+        canvas.paste(picture.resize(size), (x0, y0), Image.fromarray(_bytes(mask)))
+
+
+def _image(pixels: Tensor) -> Image.Image:
+    return Image.fromarray(_bytes(pixels))
+
+
+def _bytes(values: Tensor) -> np.ndarray:
+    return (values.clamp(0, 1) * 255).byte().cpu().numpy()

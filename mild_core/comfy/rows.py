@@ -1,0 +1,28 @@
+"""Tells every patch on the model which row of a batch is which layer.
+
+Nothing in ComfyUI says so: `uuids` name entries of the conditioning, `cond_or_uncond` is the guider's list index. So
+whoever samples layers writes into transformer_options
+
+    mild_rows      one layer id for each row of x
+    mild_positive  the uuids of the positive conditioning's entries
+
+A patch sees batch = chunks x rows, chunk by chunk: row b is layer mild_rows[b % len(mild_rows)], and its chunk is
+uuids[b // len(mild_rows)].
+"""
+
+from collections.abc import Sequence
+
+import comfy.model_patcher
+import comfy.samplers
+
+ROWS = "mild_rows"
+POSITIVE = "mild_positive"
+
+
+def name_rows(guider: comfy.samplers.CFGGuider, layer_ids: Sequence[str]) -> None:
+    """Write both keys into a copy of the guider's model_options: the MODEL's own stay as they are. Set conds first."""
+    options = comfy.model_patcher.create_model_options_clone(guider.model_options)
+    # Tuples: ComfyUI merges lists of two transformer_options by joining them.
+    options["transformer_options"][ROWS] = tuple(layer_ids)
+    options["transformer_options"][POSITIVE] = tuple(cond["uuid"] for cond in guider.original_conds["positive"])
+    guider.model_options = options

@@ -1,0 +1,371 @@
+"""Sample Layers: each layer by its own pathway, whatever the model, and nothing else moves."""
+
+import comfy.model_management
+import comfy.patcher_extension
+import pytest
+import torch
+from mild.mild_core.comfy import builtin_model, encode
+from mild.mild_core.scene import BACKGROUND, PERSON, Layer, Scene
+from mild.tests.helpers.tiny_models import FAMILIES, make, make_vae
+
+GREY = (0.5, 0.5, 0.5)
+HEIGHT, WIDTH = 61, 83
+
+
+def picture(height=HEIGHT, width=WIDTH, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, 8, 10, generator=generator)
+    smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
+    return smooth[0].movedim(0, -1).contiguous()
+
+
+def background(photo, hole_box, box=None, index=0, tail="", **changes):
+    """A background layer on the crop `box` of the photo, with a rectangular hole; boxes in the photo's frame."""
+    box = box or (0, 0, photo.shape[1], photo.shape[0])
+    hole = torch.zeros(photo.shape[:2])
+    hole[hole_box[1] : hole_box[3], hole_box[0] : hole_box[2]] = 1
+    hole = hole[box[1] : box[3], box[0] : box[2]]
+    return Layer(
+        id=f"{index + 1}/background{tail}",
+        name="Background",
+        photo=index,
+        domain=BACKGROUND,
+        number=None,
+        box=box,
+        pixels=photo[box[1] : box[3], box[0] : box[2], :3],
+        hole=hole,
+        allowed=1 - hole,
+        alpha=torch.ones_like(hole),
+        rank=-1.0,
+        size_mode="balanced",
+    )._replace(**changes)
+
+
+def person(photo, number, body_box, hole_box, box, index=0, **changes):
+    """A person in the rectangle `body_box` on grey ground; her hole begins beside it."""
+    body, hole = torch.zeros(photo.shape[:2]), torch.zeros(photo.shape[:2])
+    body[body_box[1] : body_box[3], body_box[0] : body_box[2]] = 1
+    hole[hole_box[1] : hole_box[3], hole_box[0] : hole_box[2]] = 1
+    body, hole, pixels = (part[box[1] : box[3], box[0] : box[2]] for part in (body, hole, photo[..., :3]))
+    return Layer(
+        id=f"{index + 1}/person-{number}",
+        name=f"Person {number}",
+        photo=index,
+        domain=PERSON,
+        number=number,
+        box=box,
+        pixels=torch.where(body[..., None] > 0, pixels, torch.tensor(GREY)),
+        hole=hole,
+        allowed=1 - hole,
+        alpha=body,
+        rank=0.0,
+        size_mode="balanced",
+        ground=GREY,
+    )._replace(**changes)
+
+
+@pytest.fixture(autouse=True)
+def small_native_size(monkeypatch):
+    """Crops are sampled at about 96 px instead of 512 or 1,024: random models learn nothing from more."""
+    monkeypatch.setattr(encode, "NATIVE_PIXELS", ())
+    monkeypatch.setattr(encode, "NATIVE_PIXELS_OF_OTHERS", 96 * 96)
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    """One photo, two background crops and one person, all of different sizes."""
+    photo = picture()
+    layers = (
+        background(photo, (20, 10, 40, 50)),
+        background(photo, (60, 20, 70, 41), box=(50, 9, 83, 52), tail="-2"),
+        person(photo, 2, (10, 15, 22, 45), (22, 20, 30, 40), (3, 8, 36, 53)),
+    )
+    return [Scene(photo, layers)]
+
+
+@pytest.fixture
+def sample(run_node):
+    """sample(scenes, tiny or None for the built-in model, ...): the scenes that the node returns."""
+
+    def run(scenes, tiny=None, **changes):
+        model = builtin_model.load_model() if tiny is None else tiny.model
+        inputs = {
+            "model": model,
+            "vae": tiny and tiny.vae,
+            "seed": 3,
+            "steps": 2,
+            "denoise": 1.0,
+            "cfg": 1.0,
+            "sampler_name": "euler",
+            "scheduler": "normal",
+            "which": "all",
+            **changes,
+        }
+        return run_node("MILD_SampleLayers", layers=scenes, **inputs)[0]
+
+    return run
+
+
+def layers_of(scenes):
+    return {layer.id: layer for scene in scenes for layer in scene.layers}
+
+
+def check(before, after):
+    """What must hold for every sampled layer."""
+    for old, new in zip(layers_of(before).values(), layers_of(after).values(), strict=True):
+        assert new.sampled
+        outside = old.hole == 0
+        assert torch.equal(new.pixels[outside], old.pixels[outside])
+        assert torch.isfinite(new.pixels).all() and 0 <= new.pixels.min() and new.pixels.max() <= 1
+        assert new._replace(pixels=old.pixels, alpha=old.alpha, sampled=old.sampled) == old
+        assert torch.equal(new.alpha[outside], old.alpha[outside])
+
+
+MODELS = [None, *FAMILIES]
+
+
+@pytest.fixture(params=MODELS, ids=lambda family: family or "built_in", scope="module")
+def tiny(request):
+    return request.param and make(request.param)
+
+
+def test_only_holes_change(sample, scenes, tiny):
+    result = sample(scenes, tiny)
+    check(scenes, result)
+    assert result[0].photo is scenes[0].photo
+    for old, new in zip(layers_of(scenes).values(), layers_of(result).values(), strict=True):
+        inside = old.hole > 0
+        assert (new.pixels - old.pixels)[inside].abs().mean() > 1e-3
+    repeated = layers_of(sample(scenes, tiny))
+    assert all(torch.equal(layer.pixels, repeated[key].pixels) for key, layer in layers_of(result).items())
+
+
+@pytest.mark.parametrize("denoise", [1.0, 0.5])
+def test_erased_pixels_never_matter(sample, scenes, tiny, denoise):
+    results = []
+    for colour in ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0)):
+        painted = [
+            scene._replace(
+                layers=tuple(
+                    layer._replace(pixels=torch.where(layer.hole[..., None] > 0, torch.tensor(colour), layer.pixels))
+                    for layer in scene.layers
+                )
+            )
+            for scene in scenes
+        ]
+        results.append(layers_of(sample(painted, tiny, denoise=denoise)))
+    assert all(torch.equal(layer.pixels, results[1][key].pixels) for key, layer in results[0].items())
+
+
+@pytest.mark.parametrize("sampler_name", ["euler", "euler_ancestral", "dpmpp_2m_sde", "lcm", "ddim", "uni_pc"])
+def test_a_layer_alone_is_the_layer_among_others(sample, scenes, sampler_name):
+    tiny = make("sd15")
+    together = layers_of(sample(scenes, tiny, sampler_name=sampler_name, steps=3))
+    for layer in scenes[0].layers:
+        alone = sample([scenes[0]._replace(layers=(layer,))], tiny, sampler_name=sampler_name, steps=3)
+        assert torch.equal(alone[0].layers[0].pixels, together[layer.id].pixels)
+
+
+def test_another_seed_another_picture(sample, scenes):
+    tiny = make("sd15")
+    first, second = (layers_of(sample(scenes, tiny, seed=seed)) for seed in (1, 2))
+    assert not any(torch.equal(layer.pixels, second[key].pixels) for key, layer in first.items())
+
+
+def test_which_lets_the_others_pass(sample, scenes):
+    tiny = make("sd15")
+    everything = layers_of(sample(scenes, tiny))
+    partly = layers_of(sample(scenes, tiny, which="people"))
+    for key, layer in layers_of(scenes).items():
+        if layer.domain == PERSON:
+            assert torch.equal(partly[key].pixels, everything[key].pixels)
+        else:
+            assert partly[key] is layer
+    # A second sampler fills in what the first left, and leaves alone what it painted.
+    completed = layers_of(sample([scenes[0]._replace(layers=tuple(partly.values()))], tiny, which="background"))
+    assert completed["1/person-2"] is partly["1/person-2"]
+    assert torch.equal(completed["1/background"].pixels, everything["1/background"].pixels)
+
+
+def test_a_painted_layer_is_refined_from_its_own_picture(sample, scenes):
+    once = sample(scenes, which="background")
+    kept = sample(once, make("sd15"), which="background", denoise=0.0, vae=make_vae(4))
+    again = sample(once, which="background", denoise=0.0)
+    first, second = layers_of(once)["1/background"], layers_of(again)["1/background"]
+    assert torch.allclose(first.pixels, second.pixels, atol=1e-6)
+    check([scenes[0]._replace(layers=scenes[0].layers[:2])], [kept[0]._replace(layers=kept[0].layers[:2])])
+
+
+def test_photos_of_a_batch_are_independent(sample):
+    photos = [picture(seed=5), picture(40, 57, seed=6)]
+    scenes = [Scene(photo, (background(photo, (10, 10, 30, 35), index=i),)) for i, photo in enumerate(photos)]
+    together = layers_of(sample(scenes))
+    check(scenes, sample(scenes))
+    other = [scenes[0], Scene(photos[1] * 0, scenes[1].layers)]
+    assert torch.equal(layers_of(sample(other))["1/background"].pixels, together["1/background"].pixels)
+
+
+@pytest.mark.parametrize("family", [None, "sd15", "flux_fill"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 90), (75, 2), (37, 19)])
+def test_tiny_and_odd_crops(sample, family, size):
+    photo = picture(*size)
+    whole = background(photo, (0, 0, 1, 1))
+    if size == (1, 1) and family is None:
+        with pytest.raises(ValueError, match="nothing left to learn from"):
+            sample([Scene(photo, (whole,))])
+        return
+    result = sample([Scene(photo, (whole,))], family and make(family))
+    check([Scene(photo, (whole,))], result)
+
+
+def test_a_hole_of_one_pixel_is_painted_by_latent_models(sample):
+    photo = torch.rand(600, 640, 3, generator=torch.Generator().manual_seed(1))
+    layer = background(photo, (333, 222, 334, 223))
+    result = sample([Scene(photo, (layer,))], make("sd15"))
+    assert not torch.equal(result[0].layers[0].pixels[222, 333], photo[222, 333])
+
+
+def test_alpha_takes_in_what_was_painted_of_the_person(sample, scenes):
+    painted = layers_of(sample(scenes, make("sd15")))["1/person-2"]
+    before = layers_of(scenes)["1/person-2"]
+    inside = before.hole > 0
+    assert (painted.alpha[inside] > 0).any()
+    assert layers_of(sample(scenes))["1/background"].alpha.eq(1).all()
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl", "flux"])
+def test_missing_conditioning_is_zeroed_conditioning(sample, scenes, family, run_node):
+    tiny = make(family)
+    (zeros,) = run_node("ConditioningZeroOut", conditioning=tiny.positive)
+    nothing = layers_of(sample(scenes, tiny, cfg=2.0))
+    explicit = layers_of(sample(scenes, tiny, cfg=2.0, positive=zeros, negative=zeros))
+    one = layers_of(sample(scenes, tiny, cfg=2.0, negative=zeros))
+    for key, layer in nothing.items():
+        assert torch.equal(layer.pixels, explicit[key].pixels)
+        assert torch.equal(layer.pixels, one[key].pixels)
+    prompted = layers_of(sample(scenes, tiny, cfg=2.0, positive=tiny.positive, negative=tiny.negative))
+    assert not any(torch.equal(layer.pixels, prompted[key].pixels) for key, layer in nothing.items())
+
+
+def test_rows_are_named(sample, scenes):
+    """Every call of the model knows its layer and its positive chunk."""
+    tiny = make("sd15")
+    seen = []
+
+    def note(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
+        rows, positive = transformer_options["mild_rows"], transformer_options["mild_positive"]
+        assert len(x) == len(transformer_options["uuids"]) * len(rows)
+        chunks = [uuid in positive for uuid in transformer_options["uuids"]]
+        assert chunks == [index == 0 for index in transformer_options["cond_or_uncond"]]
+        seen.append(rows)
+        return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
+
+    tiny.model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, "note", note)
+    sample(scenes, tiny, cfg=3.0, positive=tiny.positive + tiny.negative, negative=tiny.negative)
+    assert {row for rows in seen for row in rows} == set(layers_of(scenes))
+    assert "mild_rows" not in tiny.model.model_options["transformer_options"]
+
+
+def test_references_of_the_photos_aspect_are_cropped_like_the_layer(sample, scenes):
+    """Where the whole photo without the person is at hand, a crop learns from that part of it only."""
+    photo = scenes[0].photo
+    seen = []
+    model = builtin_model.load_model()
+
+    def note(executor, *args, **kwargs):
+        seen.append([tuple(reference.shape[-2:]) for reference in kwargs["references"][0]])
+        return executor(*args, **kwargs)
+
+    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, "note", note)
+    for references, sizes in (
+        (photo[None], [(43, 33)]),
+        (torch.rand(1, HEIGHT * 2, WIDTH * 2, 3), [(43, 33)]),
+        (torch.rand(2, 20, 50, 3), [(20, 50)] * 2),
+    ):
+        seen.clear()
+        conditioning = builtin_model.empty_conditioning(references)
+        crop = [scenes[0]._replace(layers=scenes[0].layers[1:2])]
+        sample(crop, None, model=model, positive=conditioning)
+        assert seen and all(entry == sizes for entry in seen)
+
+
+def test_cancel_leaves_everything_unharmed(run_node, sample, scenes, tiny):
+    before = layers_of(sample(scenes, tiny))
+    model = builtin_model.load_model() if tiny is None else tiny.model
+    inputs = dict(
+        layers=scenes,
+        vae=tiny and tiny.vae,
+        seed=4,
+        steps=2,
+        denoise=1.0,
+        cfg=1.0,
+        sampler_name="euler",
+        scheduler="normal",
+        which="all",
+    )
+    for moment in (1, 4):
+        with pytest.raises(comfy.model_management.InterruptProcessingException):
+            run_node("MILD_SampleLayers", model=model, interrupt_at=moment, **inputs)
+    after = layers_of(sample(scenes, tiny))
+    assert all(torch.equal(layer.pixels, after[key].pixels) for key, layer in before.items())
+    assert not any(layer.sampled for layer in scenes[0].layers)
+
+
+def test_one_bar_and_previews_of_the_whole_photo(comfy, scenes):
+    graph = {
+        "model": {"class_type": "MILD_BuiltInModel", "inputs": {"model": "exemplar"}},
+        "layers": {"class_type": "TEST_Give", "inputs": {"key": comfy.give(scenes)}},
+        "sample": {
+            "class_type": "MILD_SampleLayers",
+            "inputs": {
+                "model": ["model", 0],
+                "layers": ["layers", 0],
+                "seed": 0,
+                "steps": 3,
+                "denoise": 1.0,
+                "cfg": 1.0,
+                "sampler_name": "dpm_adaptive",
+                "scheduler": "normal",
+                "which": "all",
+            },
+        },
+    }
+    ran = comfy.run_graph(graph, wanted=["sample"])
+    values = [step.value for step in ran.progress if step.node == "sample"]
+    assert values == sorted(values) and values[-1] == 9
+    assert {step.maximum for step in ran.progress} == {9}
+    previews = [step.preview[1] for step in ran.progress if step.preview]
+    assert len(previews) >= 9 and all(preview.size == (WIDTH, HEIGHT) for preview in previews)
+
+
+def test_nothing_to_paint_returns_the_photo(sample, scenes):
+    photo = scenes[0].photo
+    assert sample([Scene(photo, ())])[0].layers == ()
+    empty = background(photo, (0, 0, 0, 0))
+    assert sample([Scene(photo, (empty,))])[0].layers[0] is empty
+
+
+def test_nan_names_the_layer(sample, scenes):
+    tiny = make("sd15")
+
+    def broken(executor, *args, **kwargs):
+        return executor(*args, **kwargs) * float("nan")
+
+    tiny.model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, "nan", broken)
+    with pytest.raises(ValueError, match="1/background"):
+        sample(scenes, tiny)
+
+
+def test_vae_is_asked_for(sample, scenes):
+    tiny = make("sd15")
+    with pytest.raises(ValueError, match="connect the checkpoint's VAE"):
+        sample(scenes, tiny, vae=None)
+    with pytest.raises(ValueError, match="vae: "):
+        sample(scenes, tiny, vae=make_vae(16))
+    with pytest.raises(ValueError, match="needs no VAE"):
+        sample(scenes, vae=make_vae(4))
+
+
+def test_unknown_layer_is_named(sample, scenes):
+    with pytest.raises(ValueError, match="7"):
+        sample(scenes, which="7")

@@ -125,8 +125,11 @@ def _rgb(photo: Tensor) -> Tensor:
 
 def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
     growth = Growth(options.grow, options.contact)
-    seen = [(person.box, person.mask > VISIBLE) for person in photo.people if person.erased]
-    made = (piece_of(box, own, photo.kept, photo.protect, growth, photo.size) for box, own in seen)
+    made = (
+        piece_of(person.box, person.mask > VISIBLE, photo.kept, photo.protect, growth, photo.size, depth)
+        for depth, person in enumerate(photo.people)
+        if person.erased
+    )
     erased = [piece for piece in made if piece is not None]
     erased += _extra_pieces(photo, erased, growth)
     plate = erased
@@ -136,8 +139,11 @@ def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
         seen = [(person.box, person.mask > VISIBLE) for person in photo.people] + photo.extra
         made = (piece_of(box, own, None, photo.protect, growth, photo.size) for box, own in seen)
         plate = [piece for piece in made if piece is not None]
-    kept = [person for person in photo.people if not person.erased]
-    people = (_person_layer(photo, person, rank, erased, options) for rank, person in enumerate(kept))
+    kept = [(depth, person) for depth, person in enumerate(photo.people) if not person.erased]
+    people = (
+        _person_layer(photo, person, rank, [piece for piece in erased if piece.depth > depth], erased, options)
+        for rank, (depth, person) in enumerate(kept)
+    )
     return _background_layers(photo, plate, erased, options) + [layer for layer in people if layer is not None]
 
 
@@ -145,10 +151,12 @@ def _extra_pieces(photo: _Photo, people: list[Piece], growth: Growth) -> list[Pi
     """Holes of also_erase. A thing that touches an erased person is as near as she is: a bag is where its owner is."""
     result = []
     for box, seen in photo.extra:
-        piece = piece_of(box, seen, photo.kept, photo.protect, growth, photo.size)
+        own = nearness(box, photo.size)
+        depth = sum(nearness(person.box, photo.size) < own for person in photo.people) - 0.5
+        piece = piece_of(box, seen, photo.kept, photo.protect, growth, photo.size, depth)
         if piece is not None:
-            owners = [other.nearness for other in people if boxes.overlap(other.box, piece.box)]
-            result.append(piece._replace(nearness=max([piece.nearness, *owners])))
+            owners = [other.depth for other in people if boxes.overlap(other.box, piece.box)]
+            result.append(piece._replace(depth=max([depth, *owners])))
     return result
 
 
@@ -227,10 +235,14 @@ def _poor(group: Group, pieces: list[Piece], forbidden: Tensor) -> bool:
     return boxes.area(group.crop) - int(boxes.cut(forbidden, group.crop).sum()) < ENOUGH * hole
 
 
-def _person_layer(photo: _Photo, person: Person, rank: int, erased: list[Piece], options: SplitOptions) -> Layer | None:
-    """The layer of a kept person; None if she needs none (nobody hid her, and no full plate was asked for)."""
+def _person_layer(
+    photo: _Photo, person: Person, rank: int, in_front: list[Piece], erased: list[Piece], options: SplitOptions
+) -> Layer | None:
+    """The layer of a kept person; None if she needs none (nobody hid her, and no full plate was asked for).
+
+    in_front: the pieces of `erased` that stand nearer than she does.
+    """
     extent = boxes.grown(person.box, EXTENT * boxes.width(person.box), EXTENT * boxes.height(person.box), photo.size)
-    in_front = _in_front(photo, person, erased)
     hole = _hidden_part(photo, person, extent, in_front, erased, options) if in_front else None
     if hole is None and not options.full_plate:
         return None
@@ -258,12 +270,6 @@ def _person_layer(photo: _Photo, person: Person, rank: int, erased: list[Piece],
         size_mode=options.size_mode,
         ground=ground,
     )
-
-
-def _in_front(photo: _Photo, person: Person, erased: list[Piece]) -> list[Piece]:
-    """The erased who stand nearer than this kept person."""
-    near = nearness(person.box, photo.size)
-    return [piece for piece in erased if piece.nearness > near]
 
 
 def _hidden_part(

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from . import boxes
 from .growth import VISIBLE, contact_band, feathered, grow, growth_pixels
-from .order import nearness
 from .scene import Box, Person
 
 MAX_CONTACT = 2
@@ -28,7 +27,7 @@ class Piece(NamedTuple):
     box: Box  # tight around the hole
     hole: Tensor  # [h, w] bool
     core: Tensor  # [h, w] bool: the part where she was seen
-    nearness: tuple[float, float]  # see order.nearness
+    depth: float  # place among the people of the photo, back to front; what is none of them stands between two
 
 
 def seen_of(people: Iterable[Person], size: tuple[int, int], device: torch.device, rim: int = 0) -> Tensor:
@@ -42,7 +41,13 @@ def seen_of(people: Iterable[Person], size: tuple[int, int], device: torch.devic
 
 
 def piece_of(
-    box: Box, seen: Tensor, kept: Tensor | None, protect: Tensor | None, growth: Growth, size: tuple[int, int]
+    box: Box,
+    seen: Tensor,
+    kept: Tensor | None,
+    protect: Tensor | None,
+    growth: Growth,
+    size: tuple[int, int],
+    depth: float = 0.0,
 ) -> Piece | None:
     """The hole that somebody leaves who is seen in `seen` (bool, at `box`) of a photo of this size.
 
@@ -67,7 +72,7 @@ def piece_of(
     if tight is None or not core.any():
         return None
     place = boxes.outside(tight, outer)
-    return Piece(place, boxes.cut(hole, tight).clone(), boxes.cut(core, tight).clone(), nearness(box, size))
+    return Piece(place, boxes.cut(hole, tight).clone(), boxes.cut(core, tight).clone(), depth)
 
 
 def opened(pieces: Sequence[Piece], crop: Box, feather: float) -> tuple[Tensor, Tensor]:

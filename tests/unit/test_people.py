@@ -1,0 +1,143 @@
+"""Masks become people, whatever their size, softness and number."""
+
+import pytest
+import torch
+from mild.mild_core.people import (
+    MOST_LABELS,
+    fitted,
+    numbered,
+    people_from_blobs,
+    people_from_labels,
+    person_from_mask,
+    photo_size,
+    resize_mask,
+    union_mask,
+)
+
+
+def square(size, box, value=1.0):
+    mask = torch.zeros(size)
+    mask[box[1] : box[3], box[0] : box[2]] = value
+    return mask
+
+
+def test_person_holds_her_crop_only():
+    mask = square((71, 93), (11, 7, 31, 52))
+    person = person_from_mask(mask, photo=2)
+    assert (person.box, person.photo, person.size) == ((11, 7, 31, 52), 2, (71, 93))
+    assert person.mask.shape == (45, 20)
+    assert person.mask.untyped_storage().nbytes() == 45 * 20 * 4
+    assert torch.equal(union_mask([person], (71, 93)), mask)
+
+
+def test_empty_and_nearly_empty_masks_are_nobody():
+    assert person_from_mask(torch.zeros(5, 7)) is None
+    assert person_from_mask(torch.full((5, 7), 0.02)) is None
+
+
+@pytest.mark.parametrize("value", [0.3, 0.5, 1.0])
+def test_soft_and_full_masks_keep_their_values(value):
+    person = person_from_mask(torch.full((6, 9), value))
+    assert person.box == (0, 0, 9, 6)
+    assert torch.allclose(person.mask, torch.tensor(value))
+
+
+def test_one_pixel_photo():
+    person = person_from_mask(torch.ones(1, 1))
+    assert person.box == (0, 0, 1, 1)
+    people, specks = people_from_blobs(torch.ones(1, 1))
+    assert len(people) == 1 and specks == 0
+
+
+def test_blobs_are_people_and_specks_are_not():
+    mask = square((400, 600), (10, 10, 60, 200)) + square((400, 600), (300, 50, 350, 300)) * 0.6
+    mask[5, 5] = 1
+    mask[390, 590] = 1
+    people, specks = people_from_blobs(mask, photo=1)
+    assert {person.box for person in people} == {(10, 10, 60, 200), (300, 50, 350, 300)}
+    assert specks == 2
+    assert all(person.photo == 1 for person in people)
+    assert torch.allclose(union_mask(people, (400, 600))[300 - 1, 300], torch.tensor(0.6))
+
+
+def test_a_blob_does_not_take_its_neighbour_along():
+    mask = torch.zeros(50, 50)
+    mask[10, 10:40] = 1
+    mask[10:40, 10] = 1  # an L ...
+    mask[30:38, 30:38] = 1  # ... with a square inside its box
+    large, small = people_from_blobs(mask)[0]
+    assert small.box == (30, 30, 38, 38) or large.box == (30, 30, 38, 38)
+    assert sum(float(person.mask.sum()) for person in (large, small)) == float(mask.sum())
+
+
+def test_grey_and_colour_labels():
+    grey = square((30, 40), (1, 1, 10, 20), 1 / 255) + square((30, 40), (20, 1, 30, 20), 2 / 255)
+    assert [person.box for person in people_from_labels(grey)] == [(1, 1, 10, 20), (20, 1, 30, 20)]
+    colour = torch.zeros(30, 40, 3)
+    colour[1:20, 1:10] = torch.tensor([1.0, 0.0, 0.0])
+    colour[1:20, 20:30] = torch.tensor([0.0, 0.5, 0.2])
+    assert {person.box for person in people_from_labels(colour)} == {(1, 1, 10, 20), (20, 1, 30, 20)}
+    assert people_from_labels(torch.zeros(4, 5)) == []
+
+
+def test_too_many_colours_say_what_to_do():
+    picture = torch.rand(64, 64, 3)
+    with pytest.raises(ValueError, match=f"masks: .*{MOST_LABELS}.*PNG"):
+        people_from_labels(picture)
+
+
+def test_numbers_run_left_to_right_and_go_on():
+    size = (50, 90)
+    places = ((60, 0), (3, 0), (30, 1), (31, 0))
+    made = [person_from_mask(square(size, (x, 5, x + 8, 30)), photo) for x, photo in places]
+    first = numbered(made)
+    assert [(p.photo, p.number, p.box[0], p.name) for p in first] == [
+        (0, 1, 3, "Person 1"),
+        (0, 2, 31, "Person 2"),
+        (0, 3, 60, "Person 3"),
+        (1, 1, 30, "Person 1"),
+    ]
+    more = numbered([person_from_mask(square(size, (0, 0, 4, 4)))], first)
+    assert more[:4] == first
+    assert (more[4].number, more[4].name) == (4, "Person 4")
+
+
+@pytest.mark.parametrize("size", [(100, 140), (33, 47), (50, 70), (1, 1), (401, 563)])
+@pytest.mark.parametrize("soft", [False, True])
+def test_fitting_agrees_with_resizing_the_whole_mask(size, soft):
+    mask = square((50, 70), (12, 6, 45, 41))
+    if soft:
+        mask = torch.nn.functional.avg_pool2d(mask[None, None], 5, 1, 2)[0, 0]
+    person = fitted(person_from_mask(mask), size)
+    assert person.size == size
+    assert person.mask.shape == (person.box[3] - person.box[1], person.box[2] - person.box[0])
+    assert 0 <= person.box[0] < person.box[2] <= size[1] and 0 <= person.box[1] < person.box[3] <= size[0]
+    whole = resize_mask(mask[None], size)[0]
+    drawn = union_mask([person], size)
+    assert float((drawn - whole).abs().mean()) < (0.02 if min(size) > 1 else 0.6)
+    if not soft:
+        assert set(person.mask.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_fitting_to_her_own_size_changes_nothing():
+    person = person_from_mask(square((50, 70), (12, 6, 45, 41)))
+    assert fitted(person, (50, 70)) is person
+
+
+def test_somebody_tiny_does_not_vanish_in_a_small_photo():
+    person = fitted(person_from_mask(square((3000, 4000), (1001, 1501, 1003, 1504))), (30, 40))
+    assert float(person.mask.sum()) >= 1
+
+
+def test_resizing_keeps_hard_masks_hard():
+    hard = (torch.rand(2, 31, 17) > 0.5).float()
+    assert set(resize_mask(hard, (64, 50)).unique().tolist()) == {0.0, 1.0}
+    soft = resize_mask(torch.rand(2, 31, 17), (64, 50))
+    assert soft.shape == (2, 64, 50) and 0 <= float(soft.min()) and float(soft.max()) <= 1
+    assert resize_mask(hard, (31, 17)) is hard
+
+
+def test_photo_size_is_the_largest_mask():
+    people = [person_from_mask(torch.ones(*size), photo) for size, photo in (((4, 5), 0), ((40, 50), 0), ((99, 99), 1))]
+    assert photo_size(people, 0) == (40, 50)
+    assert photo_size(people, 3) is None

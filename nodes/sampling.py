@@ -4,6 +4,8 @@ import comfy.samplers
 from comfy_api.latest import io
 
 from ..mild_core.comfy.sample_layers import Settings, sample_layers
+from ..mild_core.scene import Scene
+from .show import shown
 from .sockets import Layers
 
 
@@ -98,13 +100,14 @@ class SampleLayers(io.ComfyNode):
                 ),
             ],
             outputs=[Layers.Output(display_name="layers", tooltip="The painted layers, for Recompose Photo.")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(
         cls,
         model,
-        layers,
+        layers: list[Scene],
         seed: int,
         steps: int,
         denoise: float,
@@ -117,7 +120,22 @@ class SampleLayers(io.ComfyNode):
         negative=None,
     ) -> io.NodeOutput:
         settings = Settings(seed, steps, cfg, sampler_name, scheduler, denoise)
-        return io.NodeOutput(sample_layers(model, layers, settings, vae, positive, negative, which))
+        painted = sample_layers(model, layers, settings, vae, positive, negative, which)
+        return io.NodeOutput(painted, ui=shown(cls, _sentence(layers, painted)))
+
+
+def _sentence(before: list[Scene], after: list[Scene]) -> str:
+    """What was painted and what passed through, photo by photo where there are several."""
+    lines = []
+    for number, (old, new) in enumerate(zip(before, after, strict=True), 1):
+        painted = [layer.name for was, layer in zip(old.layers, new.layers, strict=True) if layer is not was]
+        passed = [layer.name for was, layer in zip(old.layers, new.layers, strict=True) if layer is was]
+        parts = [f"{len(painted)} painted: {', '.join(painted)}" if painted else "Nothing to paint"]
+        if passed:
+            parts.append(f"passed through: {', '.join(passed)}")
+        photo = f"Photo {number}. " if len(before) > 1 else ""
+        lines.append(photo + "; ".join(parts))
+    return "\n".join(lines)
 
 
 NODES: list[type[io.ComfyNode]] = [SampleLayers]

@@ -42,7 +42,9 @@ class Progress:
         self.done += self.steps
         if self.previewer:
             shown = layer.alpha * (layer.hole > 0) if layer.domain == PERSON else layer.hole
-            self._paste(self._canvas(layer.photo), layer, _image(layer.pixels), shown)
+            size, corner = self._place(layer)
+            picture = area_resize(layer.pixels.movedim(-1, 0)[None], size)[0].movedim(0, -1)
+            self._canvas(layer.photo).paste(_image(picture), corner, _thumbnail(shown, size))
         self.bar.update_absolute(self.done, self.total)
 
     def _preview(self, layers: Sequence[Layer], x0: Tensor):
@@ -51,8 +53,14 @@ class Progress:
         canvas = self._canvas(layers[0].photo).copy()
         for row, layer in enumerate(layers):
             if layer.photo == layers[0].photo:
-                picture = self.previewer.decode_latent_to_preview_image("JPEG", x0[row : row + 1])[1]
-                self._paste(canvas, layer, picture, layer.hole)
+                size, corner = self._place(layer)
+                one = x0[row : row + 1]
+                if one.ndim == 4 and one.shape[-2] >= size[0] and one.shape[-1] >= size[1]:
+                    one = area_resize(
+                        one, size
+                    )  # models that work on pixels: previewing every one of them would take long
+                picture = self.previewer.decode_latent_to_preview_image("JPEG", one)[1]
+                canvas.paste(picture.resize((size[1], size[0])), corner, _thumbnail(layer.hole, size))
         return "JPEG", canvas, PREVIEW_SIDE
 
     def _canvas(self, photo: int) -> Image.Image:
@@ -64,13 +72,18 @@ class Progress:
             self.canvases[photo] = _image(area_resize(pixels.movedim(-1, 0)[None], size)[0].movedim(0, -1))
         return self.canvases[photo]
 
-    def _paste(self, canvas: Image.Image, layer: Layer, picture: Image.Image, shown: Tensor) -> None:
+    def _place(self, layer: Layer) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Height and width of the layer on its photo's canvas, and its left upper corner (x, y)."""
+        canvas = self._canvas(layer.photo)
         height, width = self.scenes[layer.photo].photo.shape[:2]
         x0, x1 = (round(side * canvas.width / width) for side in (layer.box[0], layer.box[2]))
         y0, y1 = (round(side * canvas.height / height) for side in (layer.box[1], layer.box[3]))
-        size = (max(1, x1 - x0), max(1, y1 - y0))
-        mask = area_resize(shown[None, None].float(), (size[1], size[0]))[0, 0]
-        canvas.paste(picture.resize(size), (x0, y0), Image.fromarray(_bytes(mask)))
+        return (max(1, y1 - y0), max(1, x1 - x0)), (x0, y0)
+
+
+def _thumbnail(mask: Tensor, size: tuple[int, int]) -> Image.Image:
+    """mask [h, w], 0..1, as a grey picture of size (height, width)."""
+    return Image.fromarray(_bytes(area_resize(mask[None, None].float(), size)[0, 0]))
 
 
 def _image(pixels: Tensor) -> Image.Image:

@@ -11,6 +11,16 @@ from mild.tests.helpers.tiny_models import FAMILIES, make, make_vae
 GREY = (0.5, 0.5, 0.5)
 HEIGHT, WIDTH = 61, 83
 
+WIDGETS = {
+    "seed": 3,
+    "steps": 2,
+    "denoise": 1.0,
+    "cfg": 1.0,
+    "sampler_name": "euler",
+    "scheduler": "normal",
+    "which": "all",
+}
+
 
 def picture(height=HEIGHT, width=WIDTH, seed=0):
     generator = torch.Generator().manual_seed(seed)
@@ -64,6 +74,17 @@ def person(photo, number, body_box, hole_box, box, index=0, **changes):
     )._replace(**changes)
 
 
+PEOPLE = {"split": "one person per mask", "photo": 1}
+SPLIT = {
+    "grow": 0.04,
+    "background": "erased only",
+    "feather": 3.0,
+    "context": 1.0,
+    "size_mode": "balanced",
+    "contact": 0,
+}
+
+
 @pytest.fixture(autouse=True)
 def small_native_size(monkeypatch):
     """Crops are sampled at about 96 px instead of 512 or 1,024: random models learn nothing from more."""
@@ -92,13 +113,7 @@ def sample(run_node):
         inputs = {
             "model": model,
             "vae": tiny and tiny.vae,
-            "seed": 3,
-            "steps": 2,
-            "denoise": 1.0,
-            "cfg": 1.0,
-            "sampler_name": "euler",
-            "scheduler": "normal",
-            "which": "all",
+            **WIDGETS,
             **changes,
         }
         return run_node("MILD_SampleLayers", layers=scenes, **inputs)[0]
@@ -292,20 +307,10 @@ def test_references_of_the_photos_aspect_are_cropped_like_the_layer(sample, scen
 def test_cancel_leaves_everything_unharmed(run_node, sample, scenes, tiny):
     before = layers_of(sample(scenes, tiny))
     model = builtin_model.load_model() if tiny is None else tiny.model
-    inputs = dict(
-        layers=scenes,
-        vae=tiny and tiny.vae,
-        seed=4,
-        steps=2,
-        denoise=1.0,
-        cfg=1.0,
-        sampler_name="euler",
-        scheduler="normal",
-        which="all",
-    )
+    inputs = {"model": model, "layers": scenes, "vae": tiny and tiny.vae, **WIDGETS, "seed": 4}
     for moment in (1, 4):
         with pytest.raises(comfy.model_management.InterruptProcessingException):
-            run_node("MILD_SampleLayers", model=model, interrupt_at=moment, **inputs)
+            run_node("MILD_SampleLayers", interrupt_at=moment, **inputs)
     after = layers_of(sample(scenes, tiny))
     assert all(torch.equal(layer.pixels, after[key].pixels) for key, layer in before.items())
     assert not any(layer.sampled for layer in scenes[0].layers)
@@ -320,13 +325,9 @@ def test_one_bar_and_previews_of_the_whole_photo(comfy, scenes):
             "inputs": {
                 "model": ["model", 0],
                 "layers": ["layers", 0],
-                "seed": 0,
+                **WIDGETS,
                 "steps": 3,
-                "denoise": 1.0,
-                "cfg": 1.0,
                 "sampler_name": "dpm_adaptive",
-                "scheduler": "normal",
-                "which": "all",
             },
         },
     }
@@ -364,6 +365,58 @@ def test_vae_is_asked_for(sample, scenes):
         sample(scenes, tiny, vae=make_vae(16))
     with pytest.raises(ValueError, match="needs no VAE"):
         sample(scenes, vae=make_vae(4))
+
+
+@pytest.mark.parametrize("denoise", [1.0, 0.5])
+@pytest.mark.parametrize("family", [None, "sd15_inpaint"])
+def test_whoever_is_erased_leaves_no_trace_in_the_photo(comfy, family, denoise):
+    """From masks to the finished photo: painted green or red, she vanishes into the same picture, bit for bit."""
+    tiny = family and make(family)
+    photo = picture(120, 150)[None]
+    masks = torch.zeros(3, 120, 150)
+    masks[0, 30:90, 20:42] = 1
+    masks[1, 40:100, 42:70] = 1  # she stands in front of person 1 and hides a part of her
+    masks[2, 20:80, 110:130] = 1
+    results = []
+    for colour in ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0)):
+        painted = torch.where(masks[1][None, ..., None] > 0, torch.tensor(colour), photo)
+        given = {"photo": painted, "masks": masks, "model": tiny.model if tiny else builtin_model.load_model()}
+        links = {"model": ["model", 0], "layers": ["split", 0]}
+        if tiny:
+            given["vae"], links["vae"] = tiny.vae, ["vae", 0]
+        graph = {
+            **{
+                name: {"class_type": "TEST_Give", "inputs": {"key": comfy.give(value)}} for name, value in given.items()
+            },
+            "people": {"class_type": "MILD_PeopleFromMasks", "inputs": {"masks": ["masks", 0], **PEOPLE}},
+            "choose": {"class_type": "MILD_ChoosePeople", "inputs": {"people": ["people", 0], "who": "2"}},
+            "split": {
+                "class_type": "MILD_Decompose",
+                "inputs": {"image": ["photo", 0], "people": ["choose", 0], **SPLIT},
+            },
+            "sample": {"class_type": "MILD_SampleLayers", "inputs": {**links, **WIDGETS, "denoise": denoise}},
+            "photo_again": {"class_type": "MILD_Recompose", "inputs": {"layers": ["sample", 0]}},
+        }
+        ran = comfy.run_graph(graph, wanted=["photo_again"])
+        assert {layer.domain for layer in ran.outputs["sample"][0][0].layers} == {BACKGROUND, PERSON}
+        image, changed = ran.outputs["photo_again"]
+        assert torch.equal(image[changed == 0], painted[changed == 0])
+        assert (changed[0][masks[1] > 0] == 1).all() and not changed[0][masks[2] > 0].any()
+        results.append(image)
+    assert torch.equal(*results)
+
+
+def test_the_node_says_what_it_did(comfy, scenes):
+    graph = {
+        "model": {"class_type": "MILD_BuiltInModel", "inputs": {"model": "exemplar"}},
+        "layers": {"class_type": "TEST_Give", "inputs": {"key": comfy.give(scenes)}},
+        "sample": {
+            "class_type": "MILD_SampleLayers",
+            "inputs": {"model": ["model", 0], "layers": ["layers", 0], **WIDGETS, "which": "people"},
+        },
+    }
+    ran = comfy.run_graph(graph, wanted=["sample"])
+    assert ran.ui["sample"]["text"] == ["1 painted: Person 2; passed through: Background, Background"]
 
 
 def test_unknown_layer_is_named(sample, scenes):

@@ -28,7 +28,9 @@ def blobs(mask: Tensor, smallest: float = 1) -> tuple[list[Blob], int]:
     _, part = np.unique(_joined(rows, first, last), return_inverse=True)
     pixels = np.bincount(part, weights=last - first)
     large = np.flatnonzero(pixels >= smallest)
-    large = large[np.argsort(-pixels[large], kind="stable")] if len(large) else [pixels.argmax()]
+    if not len(large):
+        large = np.flatnonzero(pixels == pixels.max())[:1]
+    large = large[np.argsort(-pixels[large], kind="stable")]
     order = np.argsort(part, kind="stable")
     begin = np.concatenate(([0], np.cumsum(np.bincount(part))))
     found = []

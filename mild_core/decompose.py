@@ -20,7 +20,7 @@ from .work_size import BALANCED
 EXTENT = 0.25
 """A kept person may go on behind an erased one by this share of her box's sides, on each side (first version)."""
 
-GAP = 0.02
+GAP = 0.01
 """Masks of an erased and a kept person touch when their distance is below this share of the kept one's size (see
 growth_pixels).
 """
@@ -36,7 +36,7 @@ ENOUGH = 0.5
 class SplitOptions(NamedTuple):
     """How holes are made."""
 
-    grow: float = 0.04  # share of a person's size by which her mask grows
+    grow: float = 0.02  # share of a person's size (see growth_pixels) by which her mask grows
     feather: float = 3  # pixels over which the hole's edge is blended, inwards
     contact: int = 1  # pixels of a kept person's rim, where an erased one touches it, that may be repainted (0..2)
     context: float = 1.0  # share of a hole's longer side that is shown around it on each side
@@ -47,7 +47,7 @@ class SplitOptions(NamedTuple):
 class _Photo(NamedTuple):
     """One photo while it is taken apart. Its maps are bool [H, W]; nothing else here is as large as the photo."""
 
-    index: int
+    number: int  # from 0
     pixels: Tensor  # [H, W, 3]
     people: list[Person]  # fitted to the photo, back to front
     kept: Tensor  # where somebody is seen who stays
@@ -84,7 +84,7 @@ def decompose(
         here = [fitted(person, size) for person in people if person.photo == index]
         here = back_to_front([person._replace(mask=person.mask.to(device)) for person in here])
         photo = _Photo(
-            index=index,
+            number=index,
             pixels=_rgb(photos[index]),
             people=here,
             kept=seen_of([person for person in here if not person.erased], size, device),
@@ -175,9 +175,9 @@ def _background_layers(photo: _Photo, plate: list[Piece], erased: list[Piece], o
             reveal = opened(erased, group.crop, options.feather)[1].to(opacity) * (opacity > 0)
         layers.append(
             Layer(
-                id=f"{photo.index + 1}/{BACKGROUND}" + (f"-{number}" if number > 1 else ""),
+                id=f"{photo.number + 1}/{BACKGROUND}" + (f"-{number}" if number > 1 else ""),
                 name="Background" + (f" {number}" if len(groups) > 1 else ""),
-                photo=photo.index,
+                photo=photo.number,
                 domain=BACKGROUND,
                 number=None,
                 box=group.crop,
@@ -217,7 +217,7 @@ def _crops(photo: _Photo, pieces: list[Piece], options: SplitOptions) -> tuple[l
         _forbid(forbidden, photo, pieces)
     if any(boxes.cut(forbidden, group.crop).all() for group in groups):
         raise ValueError(
-            f"people: nothing is left to learn from in photo {photo.index + 1}: the hole covers all of it. "
+            f"people: nothing is left to learn from in photo {photo.number + 1}: the hole covers all of it. "
             "Erase fewer people, grow less, or check that the masks are not inverted."
         )
     return groups, forbidden
@@ -256,9 +256,9 @@ def _person_layer(
     pixels = boxes.cut(photo.pixels, crop)
     ground = pick_ground(pixels, alpha)
     return Layer(
-        id=f"{photo.index + 1}/{PERSON}-{person.number}",
+        id=f"{photo.number + 1}/{PERSON}-{person.number}",
         name=person.name,
-        photo=photo.index,
+        photo=photo.number,
         domain=PERSON,
         number=person.number,
         box=crop,

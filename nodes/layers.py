@@ -63,10 +63,10 @@ class Decompose(io.ComfyNode):
                     default=defaults.grow,
                     min=0.0,
                     max=0.5,
-                    step=0.01,
+                    step=0.005,
                     round=0.001,
-                    tooltip="How far holes reach beyond the masks, as a share of the person's size. More if an outline "
-                    "of somebody is left, less if too much around them changes.",
+                    tooltip="How far holes reach beyond the masks, as a share of the person's size (and some pixels "
+                    "for small people). More if an outline of somebody is left, less if too much around them changes.",
                 ),
                 io.Combo.Input(
                     "background",
@@ -116,7 +116,10 @@ class Decompose(io.ComfyNode):
             ],
             outputs=[
                 Layers.Output(display_name="layers", tooltip="For Sample Layers."),
-                io.Image.Output(display_name="preview", tooltip="What will be painted, drawn on the photo. Depth 1 is farthest away."),
+                io.Image.Output(
+                    display_name="preview",
+                    tooltip="What will be painted, drawn on the photo; depth 1 is far.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )

@@ -54,10 +54,10 @@ def test_grow_by_nothing_is_the_mask():
 
 
 def test_growth_follows_size_and_stops_in_small_photos():
-    small = growth_pixels((0, 0, 30, 80), (576, 768), 0.04)
-    large = growth_pixels((0, 0, 300, 800), (4000, 6000), 0.04)
+    small = growth_pixels((0, 0, 30, 80), (576, 768), 0.02)
+    large = growth_pixels((0, 0, 300, 800), (4000, 6000), 0.02)
     assert 4 < small < 8 < large
-    assert growth_pixels((0, 0, 300, 300), (320, 320), 0.04) <= 0.05 * 320
+    assert growth_pixels((0, 0, 300, 300), (320, 320), 0.02) <= 0.025 * 320
     assert growth_pixels((0, 0, 300, 300), (320, 320), 0.0) == 0
 
 

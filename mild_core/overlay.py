@@ -104,22 +104,27 @@ def _with_people(canvas: np.ndarray, people: Sequence[Person], order: bool) -> n
     picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture)
     for person in sorted(small, key=lambda person: -boxes.area(person.box)):
-        text = str(person.number) + (f" (depth {depth[person.number]})" if order and len(people) > 1 else "")
-        _label(draw, text, person, size)
+        note = f"depth {depth[person.number]}" if order and len(people) > 1 else ""
+        _label(draw, str(person.number), note, person, size)
     return np.asarray(picture).copy()
 
 
-def _label(draw: ImageDraw.ImageDraw, text: str, person: Person, size: tuple[int, int]) -> None:
-    """A plate with the number in the middle of the person, inside the picture."""
-    height = min(max(boxes.height(person.box) / 8, 11), max(size) / 30, 28)
-    font = ImageFont.load_default(size=max(height, 11))
-    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
-    wide, tall = right - left + 8, bottom - top + 6
+def _label(draw: ImageDraw.ImageDraw, text: str, note: str, person: Person, size: tuple[int, int]) -> None:
+    """A plate with the number, and a small note below it, in the middle of the person and inside the picture."""
+    height = max(min(boxes.height(person.box) / 8, max(size) / 30, 28), 11)
+    lines = [(text, ImageFont.load_default(size=height))]
+    if note:
+        lines.append((note, ImageFont.load_default(size=max(height * 0.55, 9))))
+    areas = [draw.textbbox((0, 0), line, font=font) for line, font in lines]
+    wide = max(right - left for left, _, right, _ in areas) + 6
+    tall = sum(bottom - top + 3 for _, top, _, bottom in areas) + 3
     x = min(max((person.box[0] + person.box[2] - wide) / 2, 0), max(size[1] - wide, 0))
     y = min(max((person.box[1] + person.box[3] - tall) / 2, 0), max(size[0] - tall, 0))
     plate = (150, 20, 20) if person.erased else (20, 20, 20)
     draw.rectangle((x, y, x + wide, y + tall), fill=plate, outline=ERASED if person.erased else KEPT)
-    draw.text((x + 4 - left, y + 3 - top), text, font=font, fill=(255, 255, 255))
+    for (line, font), (left, top, right, bottom) in zip(lines, areas, strict=True):
+        draw.text((x + (wide - right + left) / 2 - left, y + 3 - top), line, font=font, fill=(255, 255, 255))
+        y += bottom - top + 3
 
 
 def _stripe(

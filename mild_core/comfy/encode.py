@@ -76,22 +76,23 @@ def _has_inpaint_channels(model: comfy.model_base.BaseModel) -> bool:
 
 
 def start_picture(layer: Layer) -> Tensor:
-    """[h, w, 3]: the crop to start from. The hole shows a smooth fill from allowed pixels, never whoever stood there.
+    """[h, w, 3], float32: the crop to start from. Its hole shows a smooth fill from allowed pixels, never the erased.
 
     A layer that was sampled already starts from its own result.
     """
+    picture = layer.pixels.float()
     if layer.sampled:
-        return layer.pixels
+        return picture
     inside = layer.hole > 0
     known = ~inside & (layer.allowed > 0.5)
     if not known.any():
         known = ~inside
     if not known.any():
-        return torch.full_like(layer.pixels, 0.5)
-    pixels = layer.pixels.movedim(-1, 0)[None]
+        return torch.full_like(picture, 0.5)
     # Zeroed before it is filled, so that not even rounding depends on what the hole hides.
-    filled = push_pull(torch.where(known, pixels, 0.0), known[None, None])
-    return torch.where(inside[..., None], filled[0].movedim(0, -1), layer.pixels)
+    visible = torch.where(known, picture.movedim(-1, 0), 0.0)
+    filled = push_pull(visible[None], known[None, None])[0].movedim(0, -1)
+    return torch.where(inside[..., None], filled, picture)
 
 
 def encode(layer: Layer, photo_size: tuple[int, int], space: LatentSpace) -> Encoded:

@@ -43,7 +43,7 @@ class Progress:
         if self.previewer:
             shown = layer.alpha * (layer.hole > 0) if layer.domain == PERSON else layer.hole
             size, corner = self._place(layer)
-            picture = area_resize(layer.pixels.movedim(-1, 0)[None], size)[0].movedim(0, -1)
+            picture = area_resize(layer.pixels.movedim(-1, 0)[None].float(), size)[0].movedim(0, -1)
             self._canvas(layer.photo).paste(_image(picture), corner, _thumbnail(shown, size))
         self.bar.update_absolute(self.done, self.total)
 
@@ -69,7 +69,7 @@ class Progress:
             pixels = pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., :1].expand(-1, -1, 3)
             scale = min(1.0, PREVIEW_SIDE / max(pixels.shape[:2]))
             size = (max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale)))
-            self.canvases[photo] = _image(area_resize(pixels.movedim(-1, 0)[None], size)[0].movedim(0, -1))
+            self.canvases[photo] = _image(area_resize(pixels.movedim(-1, 0)[None].float(), size)[0].movedim(0, -1))
         return self.canvases[photo]
 
     def _place(self, layer: Layer) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -233,6 +233,30 @@ def test_tiny_and_odd_crops(sample, family, size):
     check([Scene(photo, (whole,))], result)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("family", [None, "sd15_inpaint"])
+def test_photos_in_half_precision(sample, scenes, family, dtype):
+    """ComfyUI keeps pictures in float16 when it is told to (--fp16-intermediates)."""
+    layers = tuple(layer._replace(pixels=layer.pixels.to(dtype)) for layer in scenes[0].layers)
+    half = [Scene(scenes[0].photo.to(dtype), layers)]
+    result = sample(half, family and make(family))
+    check(half, result)
+    assert all(layer.pixels.dtype == dtype for layer in result[0].layers)
+
+
+@pytest.mark.parametrize(("family", "native"), [("sd15", 512**2), ("sd15_inpaint", 512**2), ("sdxl", 1024**2)])
+def test_native_size_is_read_from_the_model(monkeypatch, family, native):
+    monkeypatch.undo()
+    tiny = make(family)
+    space = encode.latent_space(tiny.model, tiny.vae)
+    assert space.native_pixels == native and space.inpaint_channels == (family == "sd15_inpaint")
+    photo = torch.rand(768, 1024, 3)
+    crop = encode.encode(background(photo, (300, 300, 400, 500), (100, 128, 868, 768)), (768, 1024), space)
+    height, width = crop.size
+    assert height % 16 == width % 16 == 0 and height * width <= native * 1.02
+    assert abs(width / height / (768 / 640) - 1) < 0.1
+
+
 def test_a_hole_of_one_pixel_is_painted_by_latent_models(sample):
     photo = torch.rand(600, 640, 3, generator=torch.Generator().manual_seed(1))
     layer = background(photo, (333, 222, 334, 223))

@@ -244,7 +244,7 @@ class Server:
         if failure:
             raise failure
         outputs = self.get(f"/history/{prompt_id}")[prompt_id]["outputs"]
-        return Result(prompt_id, outputs, self._files(outputs), time.monotonic() - start)
+        return Result(prompt_id, outputs, self.files_of(outputs), time.monotonic() - start)
 
     def queue(self, graph: dict) -> str:
         """Queue an API-format graph and return its prompt id at once. Raises GraphRefused."""
@@ -283,7 +283,8 @@ class Server:
         """Post a JSON body and return the status."""
         return self._call(self._request("POST", path, body))[0]
 
-    def _files(self, outputs: dict) -> list[OutputFile]:
+    def files_of(self, outputs: dict) -> list[OutputFile]:
+        """The files among a history entry's outputs."""
         files = []
         for node, shown in outputs.items():
             for items in shown.values():

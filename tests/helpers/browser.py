@@ -1,8 +1,10 @@
 """ComfyUI's real front end in Chromium: load workflows, turn them into prompts, see which nodes are red."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import parse_qs, urlparse
 
 import pytest
 
@@ -17,17 +19,17 @@ def find_chromium() -> str | None:
 
 
 @contextmanager
-def open_front_end(server) -> Iterator:
+def open_front_end(server, nodes2: bool = False) -> Iterator:
     """A Playwright page with ComfyUI's front end, ready to be used. Skips the test where there is no Chromium.
 
-    `page.problems` collects what the page's console called an error.
+    nodes2: with the front end's newer way of drawing nodes. `page.problems` collects the errors that nobody caught.
     """
     api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed, so nothing ran in a browser.")
     chromium = find_chromium()
     if chromium is None:
         pytest.skip("There is no Chromium on this machine, so nothing ran in a browser.")
     # a new user is greeted by a dialog over everything; this one has been here before
-    server.post("/settings", {"Comfy.TutorialCompleted": True})
+    server.post("/settings", {"Comfy.TutorialCompleted": True, "Comfy.VueNodes.Enabled": nodes2})
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         page = browser.new_page(viewport={"width": 1600, "height": 1000})
@@ -58,3 +60,71 @@ def red_nodes(page) -> list[str]:
     return page.evaluate("""() => window.app.graph.nodes
         .filter(node => node.has_errors || !(node.type in window.LiteGraph.registered_node_types))
         .map(node => `${node.id}: ${node.type}`)""")
+
+
+def paint_mask(page, node_type: str, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Open ComfyUI's mask editor on the node and draw one stroke with the mouse; save.
+
+    start, end: where the stroke begins and ends, as shares (0 to 1) of the editor's drawing area.
+    """
+    page.evaluate("""async type => {
+        const node = window.app.graph.nodes.find(node => node.type === type)
+        window.app.canvas.selectNode(node)
+        await window.app.extensionManager.command.execute('Comfy.MaskEditor.OpenMaskEditor')
+    }""", node_type)
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Save").wait_for()
+    page.wait_for_timeout(1000)  # the editor fits the picture into its window after it has appeared
+    area = dialog.locator("canvas").first.bounding_box()
+    points = [(area["x"] + area["width"] * x, area["y"] + area["height"] * y) for x, y in (start, end)]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    page.mouse.move(*points[1], steps=20)
+    page.mouse.up()
+    dialog.get_by_role("button", name="Save").click()
+    dialog.wait_for(state="hidden")
+
+
+def open_template(page, folder: str, name: str) -> None:
+    """Open a workflow as artists do: Templates, the pack's folder, the card."""
+    page.get_by_role("button", name="Templates").first.click()
+    page.get_by_role("dialog").get_by_text(folder, exact=True).click()
+    card = page.get_by_test_id(f"template-workflow-{name}")
+    picture = card.locator("img").first
+    picture.wait_for()
+    page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=picture.element_handle())
+    card.click()
+    page.get_by_role("dialog").wait_for(state="hidden")
+
+
+def press_run(page, server, groups: tuple[str, ...] = ("images",), patience: float = 300.0) -> dict:
+    """Click Run and wait; return ComfyUI's history entry of the run, once the page has fetched its pictures.
+
+    groups: the lists of pictures to wait for. Image Compare has "a_images" and "b_images", and shows them with Nodes 2.0
+    alone.
+    """
+    before = set(server.get("/history"))
+    fetched: set[str] = set()
+
+    def note(response):
+        query = parse_qs(urlparse(response.url).query)
+        if "/view" in response.url and response.ok and "filename" in query:
+            fetched.add(query["filename"][0])
+
+    page.on("response", note)
+    page.get_by_role("button", name="Run", exact=True).first.click()
+    deadline = time.monotonic() + patience
+    try:
+        while time.monotonic() < deadline:
+            page.wait_for_timeout(250)
+            for prompt_id in set(server.get("/history")) - before:
+                entry = server.get(f"/history/{prompt_id}")[prompt_id]
+                if _pictures(entry, groups) <= fetched or entry["status"]["status_str"] != "success":
+                    return entry
+    finally:
+        page.remove_listener("response", note)
+    raise AssertionError(f"After {patience:.0f} s the page does not show what the run made.")
+
+
+def _pictures(entry: dict, groups: tuple[str, ...]) -> set[str]:
+    return {item["filename"] for shown in entry["outputs"].values() for key in groups for item in shown.get(key, [])}

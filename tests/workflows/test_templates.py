@@ -14,6 +14,7 @@ TEMPLATES = sorted((Path(init_file).parent / "workflows").glob("*.json"))
 def test_template_runs(server, browser_page, path):
     graph = graph_to_prompt(browser_page, json.loads(path.read_text(encoding="utf-8")))
     assert red_nodes(browser_page) == []
+    server.post("/free", {"free_memory": True, "unload_models": True})  # nothing comes from an earlier test's cache
     reported = []
     result = server.run(graph, progress=reported.append)
     assert result.files and all(file.path.stat().st_size > 1000 for file in result.files)

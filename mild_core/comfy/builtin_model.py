@@ -29,8 +29,13 @@ MODELS = ("exemplar",)
 
 SIGMA_MIN, SIGMA_MAX = 0.03, 6.0
 
-BYTES_PER_PIXEL = 1024
-"""Working memory of one denoising step for each pixel of a row: pyramids, votes, candidates for nearest exemplars."""
+BYTES_PER_MATCHED_PIXEL = 1024
+MATCHED_PIXELS = 500_000
+"""Working memory of comparing patches, which is done on levels of at most about so many pixels (measured: 150 to 600 MB
+for 0.25 to 4 megapixels, the more the larger the hole)."""
+
+COPIES = 8
+"""Tensors of the size of the noise that a sampler and this model hold at a time."""
 
 
 class PixelSpace(comfy.latent_formats.LatentFormat):
@@ -128,7 +133,7 @@ class ExemplarModel(comfy.model_base.BaseModel):
         Rows are worked on one after another, so only the tensors held for all of them grow with B.
         """
         rows, channels, pixels = input_shape[0], input_shape[1], input_shape[2] * input_shape[-1]
-        return pixels * (BYTES_PER_PIXEL + rows * channels * 4 * 8)
+        return min(pixels, MATCHED_PIXELS) * BYTES_PER_MATCHED_PIXEL + pixels * rows * channels * 4 * COPIES
 
     def extra_conds(self, **kwargs):
         """Clean pixels, hole, allowed pixels and references, one row each for every row of the noise."""

@@ -282,6 +282,14 @@ def test_reference_with_nan_is_named(run_node):
         run_node("MILD_BuiltInModel", model="exemplar", references=torch.full((1, 4, 4, 3), float("nan")))
 
 
+@pytest.mark.parametrize("size", [(512, 512), (4000, 6000)])
+def test_memory_is_asked_for_in_proportion(built_in, size):
+    """ComfyUI's own formula would ask for 77 GiB at 512 px, and unload everything else."""
+    asked = built_in[0].model.memory_required([1, 3, *size])
+    picture = 3 * 4 * size[0] * size[1]
+    assert 4 * picture < asked < 700e6 + 10 * picture
+
+
 def test_no_picture_stays_in_the_model(ksampler, built_in, scene):
     ksampler(latent_of(*scene))
     kept = sum(tensor.numel() for tensor in built_in[0].model.state_dict().values())

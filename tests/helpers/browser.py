@@ -100,8 +100,8 @@ def open_template(page, folder: str, name: str) -> None:
 def press_run(page, server, groups: tuple[str, ...] = ("images",), patience: float = 300.0) -> dict:
     """Click Run and wait; return ComfyUI's history entry of the run, once the page has fetched its pictures.
 
-    groups: the lists of pictures to wait for. Image Compare has "a_images" and "b_images", and shows them with Nodes 2.0
-    alone.
+    groups: the lists of pictures to wait for. Image Compare has "a_images" and "b_images", and shows them with
+    Nodes 2.0 alone.
     """
     before = set(server.get("/history"))
     fetched: set[str] = set()

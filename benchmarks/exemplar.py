@@ -1,0 +1,168 @@
+"""Speed and memory of the built-in model, through our nodes: `python benchmarks/exemplar.py [frame] [large] [huge]`
+
+frame   the shipped photo, everybody erased: seconds of painting, memory above idle ComfyUI
+large   the same hole with the same surroundings in a photo of 6000 x 4000 px: how many times as long it takes
+huge    a hole of 1,500 x 3,000 px in a photo of 6000 x 4000 px: seconds, memory, sharpness
+
+The large photos are made of the shipped one. Idle is this process with ComfyUI, our nodes and the photo loaded.
+"""
+
+import argparse
+import os
+import platform
+import threading
+import time
+from typing import NamedTuple
+
+import cv2
+import metrics
+import numpy as np
+import ours
+import psutil
+import torch
+from mild.mild_core.example_photo import load_example
+from mild.tools.erase_graph import erasing_graph
+from numpy.typing import NDArray
+
+LARGE = (4000, 6000)  # height, width
+HUGE_HOLE = (3000, 1500)
+GIGABYTE = 2**30
+
+
+class Run(NamedTuple):
+    """One run through the nodes."""
+
+    picture: NDArray[np.float32]  # [H, W, 3]
+    split: float  # s, People from Masks to Split into Layers
+    painting: float  # s, Sample Layers
+    joining: float  # s, Recompose Photo
+    memory: float  # bytes, most above idle
+
+    @property
+    def total(self) -> float:
+        return self.split + self.painting + self.joining
+
+
+class Peak:
+    """Most memory of this process while a `with` block runs, above what it had before."""
+
+    def __enter__(self) -> "Peak":
+        self._process = psutil.Process()
+        self._before = self._most = self._process.memory_info().rss
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.05):
+            self._most = max(self._most, self._process.memory_info().rss)
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    @property
+    def above(self) -> int:
+        return self._most - self._before
+
+
+def erase(photo: NDArray[np.float32], masks: NDArray[np.float32]) -> Run:
+    """photo [H, W, 3] without the people of masks [N, H, W], timed step by step (ComfyUI's cache keeps each step)."""
+    with ours.load_nodes().InProcess() as comfy:
+        values = torch.from_numpy(photo)[None], torch.from_numpy(masks)
+        image, people = (("TEST_Give", {"key": comfy.give(value)}, 0) for value in values)
+        graph = erasing_graph(image, [people], ours.inputs_of)
+        comfy.run_graph(graph, wanted=["photo", "masks-1", "model"])
+        seconds = []
+        with Peak() as peak:
+            for step in ("layers", "sample", "recompose"):
+                start = time.perf_counter()
+                outputs = comfy.run_graph(graph, wanted=[step]).outputs
+                seconds.append(time.perf_counter() - start)
+        return Run(outputs["recompose"][0][0].numpy(), *seconds, peak.above)
+
+
+def large_photo(small: NDArray[np.float32]) -> NDArray[np.float32]:
+    """small [h, w, 3] enlarged to LARGE, with small's own finest detail at full size (mirrored side by side) on top."""
+    coarse = cv2.resize(small, LARGE[::-1], interpolation=cv2.INTER_CUBIC)
+    detail = small - cv2.GaussianBlur(small, (0, 0), 3)
+    return np.clip(coarse + around(detail), 0, 1)
+
+
+def around(small: NDArray[np.float32]) -> NDArray[np.float32]:
+    """small [h, w, ...] in the middle of LARGE, mirrored outwards."""
+    top, left = (LARGE[0] - small.shape[0]) // 2, (LARGE[1] - small.shape[1]) // 2
+    rows = mirrored(LARGE[0], small.shape[0], top)
+    columns = mirrored(LARGE[1], small.shape[1], left)
+    return np.ascontiguousarray(small[rows][:, columns])
+
+
+def mirrored(length: int, small: int, start: int) -> NDArray[np.int64]:
+    index = (np.arange(length) - start) % (2 * small)
+    return np.where(index < small, index, 2 * small - 1 - index)
+
+
+def frame() -> None:
+    example = load_example()
+    result = erase(example.photo[0].numpy(), example.masks.numpy())
+    print(
+        f"frame: {example.photo.shape[2]} x {example.photo.shape[1]}, {len(example.masks)} people: "
+        f"{result.painting:.1f} s painting, {result.total:.1f} s in all, {result.memory / GIGABYTE:.2f} GB above idle"
+    )
+
+
+def large() -> None:
+    """Two people who stand so far from the border that the small photo does not cut their surroundings."""
+    example = load_example()
+    photo, masks = example.photo[0].numpy(), example.masks[3:5].numpy()
+    small = erase(photo, masks)
+    big_masks = np.zeros((len(masks), *LARGE), np.float32)
+    top, left = (LARGE[0] - photo.shape[0]) // 2, (LARGE[1] - photo.shape[1]) // 2
+    big_masks[:, top : top + photo.shape[0], left : left + photo.shape[1]] = masks
+    big = erase(around(photo), big_masks)
+    print(
+        f"large: painting {small.painting:.1f} s in {photo.shape[1]} x {photo.shape[0]}, {big.painting:.1f} s in "
+        f"{LARGE[1]} x {LARGE[0]}: ratio {big.painting / small.painting:.2f}; with taking apart and joining "
+        f"{small.total:.1f} s and {big.total:.1f} s: ratio {big.total / small.total:.2f}; "
+        f"{big.memory / GIGABYTE:.2f} GB above idle"
+    )
+
+
+def huge() -> None:
+    """The mask of the man in black, enlarged to HUGE_HOLE, in the photo without anybody."""
+    example = load_example()
+    truth = large_photo(example.background[0].numpy())
+    own = example.masks[5].numpy()
+    ys, xs = np.nonzero(own)
+    own = own[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
+    mask = np.zeros(LARGE, np.float32)
+    top, left = 700, 1800
+    mask[top : top + HUGE_HOLE[0], left : left + HUGE_HOLE[1]] = cv2.resize(own, HUGE_HOLE[::-1]) > 0.5
+    photo = np.where(mask[..., None] > 0, np.float32(0.1), truth).astype(np.float32)
+    result = erase(photo, mask[None])
+    hole = mask > 0
+    changed = metrics.changed_outside(result.picture, photo, hole, reach=160)
+    sharpness = metrics.sharpness(result.picture, truth, hole)
+    print(
+        f"huge: a hole of {HUGE_HOLE[1]} x {HUGE_HOLE[0]} in {LARGE[1]} x {LARGE[0]}: "
+        f"{result.painting:.0f} s painting, {result.total:.0f} s in all, {result.memory / GIGABYTE:.2f} GB above idle, "
+        f"sharpness {sharpness:.2f}, {changed} pixels changed more than 160 px from it"
+    )
+
+
+PARTS = {"frame": frame, "large": large, "huge": huge}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="what to measure (default: everything)")
+    parts = parser.parse_args().parts or list(PARTS)
+    ours.load_nodes()
+    print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    for part in parts:
+        PARTS[part]()
+
+
+if __name__ == "__main__":
+    main()

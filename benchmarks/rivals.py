@@ -62,8 +62,12 @@ def migan(photo: Picture, hole: Area) -> Picture:
 
 def migan_blurred(photo: Picture, hole: Area) -> Picture:
     """MI-GAN's result blurred inside the hole: a PSNR as good with a picture that nobody wants."""
-    filled = migan(photo, hole)
-    return np.where(hole[..., None], cv2.GaussianBlur(filled, (0, 0), BLUR_SIGMA), photo).astype(np.float32)
+    return blurred(migan(photo, hole), hole)
+
+
+def blurred(picture: Picture, hole: Area) -> Picture:
+    """picture with its hole blurred by BLUR_SIGMA px."""
+    return np.where(hole[..., None], cv2.GaussianBlur(picture, (0, 0), BLUR_SIGMA), picture).astype(np.float32)
 
 
 def only_inside(photo: Picture, filled: NDArray[np.uint8], hole: Area) -> Picture:

@@ -246,9 +246,8 @@ def main() -> None:
     print(
         f"Time: {sampling:.0f} s painting, {seconds:.0f} s in ComfyUI, {time.monotonic() - start:.0f} s with its start"
     )
-    print(
-        f"Pixels changed: {(differs & area).sum()} in the holes (of {area.sum()}), {(differs & ~area).sum()} outside them"
-    )
+    inside, outside = int((differs & area).sum()), int((differs & ~area).sum())
+    print(f"Pixels changed in the saved PNG: {inside} in the holes (of {int(area.sum())}), {outside} outside them")
     if job.truth is not None:
         truth = job.truth[0].numpy()
         print(f"True background: {judge(saved.astype(np.float32) / 255, truth, area)}")

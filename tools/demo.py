@@ -8,6 +8,7 @@ picture whose separate white areas are people. A PNG whose people are transparen
 """
 
 import argparse
+import hashlib
 import io
 import sys
 import time
@@ -66,8 +67,9 @@ def own_job(photo: Path, masks: list[Path]) -> Job:
         if not path.is_file():
             raise SystemExit(f"There is no file {path}.")
     painted = 1 - read(photo, "RGBA")[..., 3]
-    uploads = {"photo.png": png(photo, "RGBA" if painted.any() else "RGB")}
-    image = ("LoadImage", {"image": "photo.png"}, 0)
+    data = png(photo, "RGBA" if painted.any() else "RGB")
+    uploads = {upload_name(data): data}
+    image = ("LoadImage", {"image": upload_name(data)}, 0)
     pixels = read(photo)[None]
     size = (int(pixels.shape[1]), int(pixels.shape[2]))
     if not masks:
@@ -78,10 +80,10 @@ def own_job(photo: Path, masks: list[Path]) -> Job:
     split = PER_MASK if len(masks) > 1 else kind_of_mask(masks[0])
     people: list[Person] = []
     nodes = []
-    for number, path in enumerate(masks, 1):
-        name = f"mask-{number}.png"
-        uploads[name] = png(path, "RGB")
-        nodes.append(("LoadImage", {"image": name}, 0))
+    for path in masks:
+        data = png(path, "RGB")
+        uploads[upload_name(data)] = data
+        nodes.append(("LoadImage", {"image": upload_name(data)}, 0))
         people = numbered(people_in(path, split, size), people)
     if not people:
         raise SystemExit("Nobody is to be seen in the masks: people are what is not black.")
@@ -118,6 +120,11 @@ def png(path: Path, mode: str) -> bytes:
     return buffer.getvalue()
 
 
+def upload_name(data: bytes) -> str:
+    """A name that no other picture has: ComfyUI renames what it has a namesake of."""
+    return f"mild-{hashlib.sha256(data).hexdigest()[:16]}.png"
+
+
 def opened(path: Path, mode: str) -> Image.Image:
     try:
         return ImageOps.exif_transpose(Image.open(path)).convert(mode)
@@ -134,26 +141,25 @@ def holes(job: Job, who: str) -> np.ndarray:
     return area
 
 
-def run(job: Job, who: str, gpu: bool, seed: int, report: Callable[[Progress], None]) -> tuple[dict[str, bytes], float]:
-    """Let ComfyUI do it. Returns the PNGs by node ("save", "show") and the seconds the graph took."""
-    with Server(gpu=gpu) as server:
-        print(f"ComfyUI answers at {server.url}")
-        for name, data in job.uploads.items():
-            server.upload_image(data, name)
-        graph = erasing_graph(
-            job.photo,
-            job.masks,
-            lambda kind: server.get(f"/object_info/{kind}")[kind]["input"],
-            who=who,
-            split=job.split,
-            seed=seed,
-        )
-        for name, source in (("save", ["recompose", 0]), ("show", ["layers", 1])):
-            inputs = {"images": source, "filename_prefix": f"mild-{name}"}
-            graph[name] = {"class_type": "SaveImage", "inputs": inputs}
-        graph["sample"]["_meta"] = {"title": "Painting"}
-        result = server.run(graph, report)
-        return {name: result.of(name)[0].read() for name in ("save", "show")}, result.seconds
+def run(
+    server: Server, job: Job, who: str, seed: int, report: Callable[[Progress], None] | None = None
+) -> tuple[dict[str, bytes], float]:
+    """Let ComfyUI do it. Returns the PNGs ("save": the result, "show": the holes) and the seconds the graph took."""
+    for name, data in job.uploads.items():
+        server.upload_image(data, name)
+    graph = erasing_graph(
+        job.photo,
+        job.masks,
+        lambda kind: server.get(f"/object_info/{kind}")[kind]["input"],
+        who=who,
+        split=job.split,
+        seed=seed,
+    )
+    for name, source in (("save", ["recompose", 0]), ("show", ["layers", 1])):
+        graph[name] = {"class_type": "SaveImage", "inputs": {"images": source, "filename_prefix": f"mild-{name}"}}
+    graph["sample"]["_meta"] = {"title": "Painting"}
+    result = server.run(graph, report)
+    return {name: result.of(name)[0].read() for name in ("save", "show")}, result.seconds
 
 
 class Reporter:
@@ -225,7 +231,9 @@ def main() -> None:
     reporter = Reporter()
     start = time.monotonic()
     try:
-        files, seconds = run(job, given.erase, given.gpu, given.seed, reporter)
+        with Server(gpu=given.gpu) as server:
+            print(f"ComfyUI answers at {server.url}")
+            files, seconds = run(server, job, given.erase, given.seed, reporter)
     except ComfyUIError as wrong:
         raise SystemExit(str(wrong)) from None
     given.out.mkdir(parents=True, exist_ok=True)

@@ -87,14 +87,13 @@ class ExemplarDenoiser(torch.nn.Module):
     dtype = torch.float32
 
     def forward(self, x, sigma, clean, hole, allowed, references, **kwargs) -> Tensor:
-        """x, clean [B, 3, H, W]; hole, allowed [B, 1, H, W]; references: a list per row; sigma [B]. Returns x0."""
+        """x, clean [B, 3, H, W]; hole, allowed [B, 1, H, W]; references: list[Reference] per row; sigma [B]."""
         tick = comfy.model_management.throw_exception_if_processing_interrupted
         x0 = torch.empty_like(x)
         for row in range(len(x)):  # rows may be different photos with different references: each is its own problem
             tick()
             own = slice(row, row + 1)
-            pictures = [picture.to(x.device) for picture in references[row]]
-            if not pictures and bool(hole[own].any()) and not bool(allowed[own].any()):
+            if not references[row] and bool(hole[own].any()) and not bool(allowed[own].any()):
                 raise ValueError(
                     "The mask covers everything that may be looked at, so there is nothing left to learn from: mask "
                     "less, take in more of the photo around it, or connect references."
@@ -105,7 +104,7 @@ class ExemplarDenoiser(torch.nn.Module):
                 clean[own].float(),
                 hole[own].float(),
                 allowed[own].float(),
-                pictures or None,
+                references[row],
                 tick,
             ).to(x0)
         return x0
@@ -154,11 +153,18 @@ class ExemplarModel(comfy.model_base.BaseModel):
         given = kwargs.get("mild_allowed")
         outside = torch.ones_like(hole) if mask is None else 1 - hole
         allowed = outside if given is None else outside * _rows_of_mask(given, noise)
+        clean = latent.to(noise)
+        pictures = _rows_of_references(kwargs.get("mild_references"), len(noise))
+        # found in the photo once for each sampling, not at each of its steps
+        references = [
+            [exemplar.register(p, clean[row : row + 1].float(), allowed[row : row + 1].float()) for p in own]
+            for row, own in enumerate(pictures * (len(noise) // len(pictures)))
+        ]
         return {
-            "clean": comfy.conds.CONDNoiseShape(latent.to(noise)),
+            "clean": comfy.conds.CONDNoiseShape(clean),
             "hole": comfy.conds.CONDNoiseShape(hole),
             "allowed": comfy.conds.CONDNoiseShape(allowed),
-            "references": RowReferences(_rows_of_references(kwargs.get("mild_references"), len(noise))),
+            "references": RowReferences(references),
         }
 
 

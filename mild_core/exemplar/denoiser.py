@@ -1,10 +1,47 @@
-"""The denoiser: noisy picture in, clean picture out."""
+"""The denoiser: noisy picture in, clean picture out. The noise decides how fine a level of the pyramid may speak."""
 
+import math
 from collections.abc import Callable
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from ..fill import push_pull
+from ..fill import area_resize, push_pull
+from .copying import copy_full_size
+from .level import Level, build_level
+from .references import Reference
+from .search import carry_over, improve, search_everywhere
+from .vote import vote
+
+TRUSTED_NOISE = 0.05
+"""Standard deviation (range -1..1) at which noise no longer misleads matching. Averaging f x f pixels divides the noise
+by f, so the level shrinks the photo by f = sigma / TRUSTED_NOISE: high noise speaks of coarse levels only."""
+
+COARSEST_AREA = 2_400
+"""Pixels of the coarsest level: a short side of 40 in a 3:2 photo."""
+
+EXHAUSTIVE_AREA = 8_000
+"""Pixels of the finest level on which every target is compared with every source."""
+
+MATCHED_TARGETS = 100_000
+"""The finest level on which patches are compared has at most so many targets; beyond, its matches are copied."""
+
+STEP = 1.7
+"""From the exhaustive level to the one that speaks, each level is at most so many times finer than the one before."""
+
+SMOOTH_SPREAD = 0.3
+REFERENCE_SPREAD = 0.05
+"""Standard deviation (range -1..1) of the truth around the smooth fill, and around a reference found in its place: how
+the guess weighs against a noisy picture."""
+
+SMOOTH_PULL = 0.3
+SMOOTH_REACH = 0.025
+"""On the first level, after each vote, the broad light and colour of the fill (blurred by REACH short sides) move by
+this share towards the smooth guess, which errs less there; the patches keep the detail."""
+
+ROUNDS = 2
+"""Matching and voting alternate so often on each level, and each propagation goes so many rounds."""
 
 
 def denoise(
@@ -13,15 +50,162 @@ def denoise(
     clean: Tensor,
     hole: Tensor,
     allowed: Tensor | None = None,
-    references: list[Tensor] | None = None,
+    references: list[Reference] | None = None,
     tick: Callable[[], None] | None = None,
 ) -> Tensor:
     """Predict the clean picture x0 [B, 3, H, W] from x [B, 3, H, W] = x0 + sigma * noise.
 
     sigma [B]; clean [B, 3, H, W] in -1..1 with the true pixels outside the hole; hole [B, 1, H, W] in 0..1, > 0 where
     pixels must be invented; allowed [B, 1, H, W]: the pixels that may be looked at (default: all outside the hole);
-    references: further pictures [3, h, w] in -1..1 of the same place; tick is called often, so that a caller can
-    raise to stop.
+    references: further photos of the same place, each brought into this row's frame by `register`; tick is called
+    often, so that a caller can raise to stop. A hole that covers the picture resamples it from its own allowed patches
+    (all, by default).
+
+    Every row is computed for itself. Nothing is kept between calls, and chance (only the random part of PatchMatch) is
+    seeded alike in every call: the result depends on the arguments alone. Raises ValueError where nothing is allowed.
     """
-    known = (hole <= 0).to(clean) if allowed is None else (hole <= 0).to(clean) * (allowed > 0.5).to(clean)
-    return push_pull(clean, known)
+    rows = []
+    for i in range(len(x)):
+        row = slice(i, i + 1)
+        unknown = (hole[row] > 0).float()
+        looked_at = torch.ones_like(unknown) if allowed is None else (allowed[row] > 0.5).float()
+        if not bool(unknown.all()):
+            looked_at = looked_at * (1 - unknown)
+        if not bool(looked_at.any()) and not references:
+            raise ValueError("nothing is left to learn from: no pixel outside the hole may be looked at")
+        if not bool(unknown.any()):
+            rows.append(clean[row].float())
+            continue
+        picture = _denoise_row(
+            x[row].float(), float(sigma[i]), clean[row].float(), unknown, looked_at, references or [], tick or _nothing
+        )
+        rows.append(torch.where(unknown > 0, picture, clean[row].float()))
+    return torch.cat(rows)
+
+
+def _nothing() -> None:
+    """The tick of a caller who does not want to stop."""
+
+
+def level_factors(sigma: float, size: tuple[int, int], hole_area: float) -> tuple[list[float], float]:
+    """By how much each level shrinks the photo, coarse to fine, and the factor of the level that speaks.
+
+    The first level of the list is searched exhaustively. The list ends at the speaking level, or before it where that
+    has too many targets to compare.
+    """
+    area = size[0] * size[1]
+    coarsest = max(1.0, math.sqrt(area / COARSEST_AREA))
+    speaking = min(max(sigma / TRUSTED_NOISE, 1.0), coarsest)
+    last = max(speaking, math.sqrt(hole_area / MATCHED_TARGETS))
+    first = max(last, min(coarsest, math.sqrt(area / EXHAUSTIVE_AREA)))
+    steps = math.ceil(math.log(first / last) / math.log(STEP) - 1e-6)
+    return [first * (last / first) ** (i / max(steps, 1)) for i in range(steps + 1)], speaking
+
+
+def level_size(size: tuple[int, int], factor: float) -> tuple[int, int]:
+    """Height and width of the photo shrunk by a factor, at least 1."""
+    return max(1, round(size[0] / factor)), max(1, round(size[1] / factor))
+
+
+def _denoise_row(
+    x: Tensor,
+    sigma: float,
+    clean: Tensor,
+    hole: Tensor,
+    allowed: Tensor,
+    references: list[Reference],
+    tick: Callable[[], None],
+) -> Tensor:
+    """One picture [1, 3, H, W] -> [1, 3, H, W]. hole and allowed [1, 1, H, W] are 0 or 1."""
+    generator = torch.Generator().manual_seed(0)
+    size = (x.shape[2], x.shape[3])
+    known = allowed * (1 - hole)
+    factors, speaking = level_factors(sigma, size, float(hole.sum()))
+    in_place = next((reference for reference in references if reference.in_place), None)
+    smooth = _smooth_fill(clean, known, allowed, in_place, level_size(size, factors[0]))
+    spread = SMOOTH_SPREAD if in_place is None else REFERENCE_SPREAD
+    sources = [(clean, allowed), *((reference.picture, reference.covered) for reference in references)]
+
+    level = build_level(level_size(size, factors[0]), clean, known, hole, smooth, sources)
+    guess = _estimate(level, x, sigma / factors[0], spread)
+    picture, source = _match_everywhere(level, guess, len(factors) == 1, tick)
+    for factor in factors[1:]:
+        tick()
+        finer = build_level(level_size(size, factor), clean, known, hole, smooth, sources)
+        source = carry_over(level, source, finer, generator)
+        picture, source = _match_nearby(finer, picture, source, factor == factors[-1], level.size, generator, tick)
+        level = finer
+    tick()
+    if factors[-1] > speaking * 1.01:
+        return copy_full_size(level, picture, source, sources, hole)
+    if level.size == size:
+        return picture[None]
+    return F.interpolate(picture[None], size=size, mode="bicubic", align_corners=False).clamp(-1, 1)
+
+
+def _smooth_fill(
+    clean: Tensor, known: Tensor, allowed: Tensor, in_place: Reference | None, size: tuple[int, int]
+) -> Tensor:
+    """What one would guess before looking at any patch, at the size of the first level: [1, 3, h, w]."""
+    if in_place is not None:
+        clean = clean * known + in_place.picture * (1 - known)
+        known = torch.maximum(known, in_place.covered)
+    if not bool(known.any()):  # resampling: nothing is known, but colours are
+        mean = (clean * allowed).sum((2, 3), keepdim=True) / allowed.sum().clamp_min(1)
+        return mean.expand(-1, -1, *size).contiguous()
+    share = area_resize(known, size)
+    return push_pull(area_resize(clean * known, size) / share.clamp_min(1e-6), share)
+
+
+def _estimate(level: Level, x: Tensor, noise: float, spread: float) -> Tensor:
+    """What the noisy picture and the smooth guess say together, each weighed by its variance -> [3, h, w]."""
+    seen = area_resize(x, level.size)[0]
+    trust = spread**2 / (spread**2 + noise**2)
+    return torch.where(level.unknown, level.smooth + trust * (seen - level.smooth), level.picture)
+
+
+def _match_everywhere(level: Level, picture: Tensor, final: bool, tick: Callable[[], None]) -> tuple[Tensor, Tensor]:
+    """Alternate exhaustive search and voting on the first level -> (picture [3, h, w], sources [N, 3])."""
+    for number in range(ROUNDS):
+        tick()
+        source = search_everywhere(level, picture)
+        distance = level.distance(level.target_patches(picture), source)
+        picture = vote(level, picture, source, distance, decisive=final and number == ROUNDS - 1)
+        picture = picture + SMOOTH_PULL * _broadly(level, level.smooth - picture)
+    return picture, source
+
+
+def _match_nearby(
+    level: Level,
+    coarser: Tensor,
+    source: Tensor,
+    final: bool,
+    coarser_size: tuple[int, int],
+    generator: torch.Generator,
+    tick: Callable[[], None],
+) -> tuple[Tensor, Tensor]:
+    """The same on a finer level, from the picture of the coarser one and the sources carried over from it.
+
+    The first vote makes a sharp picture out of the sources: compared with an enlarged one, blurred patches would win.
+    """
+    picture = F.interpolate(coarser[None], size=level.size, mode="bicubic", align_corners=False)[0].clamp(-1, 1)
+    picture = torch.where(level.unknown, picture, level.picture)
+    picture = vote(level, picture, source, level.distance(level.target_patches(picture), source))
+    reach = 2 * level.size[0] / coarser_size[0]
+    for number in range(ROUNDS):
+        tick()
+        source, distance = improve(level, picture, source, ROUNDS, reach, generator)
+        picture = vote(level, picture, source, distance, decisive=final and number == ROUNDS - 1)
+    return picture, source
+
+
+def _broadly(level: Level, difference: Tensor) -> Tensor:
+    """A difference [3, h, w] between two fills, blurred; 0 outside the unknown."""
+    spread = SMOOTH_REACH * min(level.size)
+    reach = math.ceil(3 * spread)
+    window = torch.exp(-torch.arange(-reach, reach + 1, device=difference.device).square() / (2 * spread**2))
+    window = window / window.sum()
+    blurred = torch.where(level.unknown, difference, 0.0)[:, None]
+    blurred = F.conv2d(F.pad(blurred, (reach, reach, 0, 0)), window.view(1, 1, 1, -1))
+    blurred = F.conv2d(F.pad(blurred, (0, 0, reach, reach)), window.view(1, 1, -1, 1))[:, 0]
+    return torch.where(level.unknown, blurred, 0.0)

@@ -1,0 +1,184 @@
+"""One level of the pyramid: the photo at some size, what is unknown in it, and which patches may be copied from."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..fill import area_resize
+
+PATCH_RADIUS = 3
+"""Patches are 7 x 7 pixels of their level, smaller only where so little may be looked at that hardly one 7 x 7 fits."""
+
+CONFIDENCE_DECAY = 2.5
+CONFIDENCE_FLOOR = 0.02
+"""A pixel k steps inside the hole counts DECAY^-k of a known one: the known speaks first, the fill grows inwards."""
+
+LOCALITY = 0.3
+"""Squared colour distance (range -1..1) that a source one short side away is charged: road comes from road, not sky."""
+
+
+@dataclass
+class Level:
+    """The photo at [h, w] with its sources: S pictures in the same frame (the photo, then references).
+
+    A *target* is a patch centre that touches the hole; a *source* is a patch centre whose patch is wholly allowed.
+    Sources are addressed by their row in `canvas`, all source pictures padded by the radius and flattened; adding
+    `offsets` to such an address walks through the patch.
+    """
+
+    size: tuple[int, int]
+    radius: int
+    picture: Tensor  # [3, h, w]: known pixels; 0 where unknown
+    unknown: Tensor  # [h, w] bool: to be invented, or not to be looked at
+    smooth: Tensor  # [3, h, w]: what one would guess before looking at any patch
+    valid: Tensor  # [S, h, w] bool: centres of patches that may be copied
+    canvas: Tensor  # [S * (h + 2r) * (w + 2r), 3]
+    targets: Tensor  # [N, 2]: y, x
+    is_target: Tensor  # [h, w] bool
+    confidence: Tensor  # [h, w]: 1 for known pixels
+    offsets: Tensor  # [(2r + 1)^2]: addresses of a patch's pixels relative to its first
+    addresses: Tensor  # [N, (2r + 1)^2]: the targets' own patches in a padded flat picture
+    weights: Tensor  # [N, (2r + 1)^2], sum 1: confidence of the targets' pixels
+
+    @property
+    def row(self) -> int:
+        """Width of a padded row."""
+        return self.size[1] + 2 * self.radius
+
+    @property
+    def page(self) -> int:
+        """Padded pixels of one source picture."""
+        return self.row * (self.size[0] + 2 * self.radius)
+
+    def flat(self, picture: Tensor) -> Tensor:
+        """[3, h, w] -> padded and flattened [page, 3]."""
+        return F.pad(picture, (self.radius,) * 4).permute(1, 2, 0).reshape(-1, 3).contiguous()
+
+    def target_patches(self, picture: Tensor) -> Tensor:
+        """The targets' patches in a picture [3, h, w] -> [N, (2r + 1)^2, 3]."""
+        return F.embedding(self.addresses, self.flat(picture))
+
+    def first(self, source: Tensor) -> Tensor:
+        """Canvas address of the first pixel of source patches [N, 3] (picture, y, x)."""
+        return source[:, 0] * self.page + source[:, 1] * self.row + source[:, 2]
+
+    def source_patches(self, source: Tensor) -> Tensor:
+        """Patches of sources [N, 3] -> [N, (2r + 1)^2, 3]."""
+        return F.embedding(self.first(source)[:, None] + self.offsets, self.canvas)
+
+    def usable(self, source: Tensor) -> Tensor:
+        """Which of the sources [N, 3] exist and are allowed -> [N] bool."""
+        y, x = source[:, 1], source[:, 2]
+        inside = (y >= 0) & (y < self.size[0]) & (x >= 0) & (x < self.size[1])
+        return inside & self.valid[source[:, 0], y.clamp(0, self.size[0] - 1), x.clamp(0, self.size[1] - 1)]
+
+    @property
+    def locality(self) -> float:
+        """Charge per squared pixel of distance between target and source."""
+        return LOCALITY / min(self.size) ** 2
+
+    def distance(self, patches: Tensor, source: Tensor, which: Tensor | None = None) -> Tensor:
+        """Weighted squared colour distance plus locality, of targets (`which`, or all) to one source each -> [n]."""
+        targets = self.targets if which is None else self.targets[which]
+        weights = self.weights if which is None else self.weights[which]
+        colour = (patches - self.source_patches(source)).square().sum(2).mul_(weights).sum(1)
+        return colour + self.locality * (source[:, 1:] - targets).float().square().sum(1)
+
+
+def unknown_at(known: Tensor, touched: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """known [1, 1, H, W], cells touched by the hole [h, w] -> (share of known pixels [1, 1, h, w], unknown [h, w] bool).
+
+    A cell that is only partly known is unknown; where that would leave nothing known, one that is mostly unknown is.
+    """
+    share = area_resize(known, size)
+    unknown = (share[0, 0] < 0.999) | touched
+    if bool(unknown.all()):
+        unknown = share[0, 0] < 0.5
+        if not bool((unknown & touched).any()):
+            unknown = unknown | touched
+    return share, unknown
+
+
+def depth_inside(unknown: Tensor, deepest: int) -> Tensor:
+    """How many pixels each unknown pixel lies behind the border of the known, up to `deepest` -> [h, w]."""
+    inside = unknown.float()[None, None]
+    depth = inside.clone()
+    for _ in range(deepest - 1):
+        inside = -F.max_pool2d(F.pad(-inside, (1, 1, 1, 1), mode="replicate"), 3, 1)
+        depth += inside
+    return depth[0, 0]
+
+
+def eroded(allowed: Tensor, radius: int) -> Tensor:
+    """[S, h, w] bool -> centres whose patches of that radius lie wholly inside the picture and on allowed pixels."""
+    if radius == 0:
+        return allowed
+    blocked = F.pad((~allowed).float()[:, None], (radius,) * 4, value=1.0)
+    return F.max_pool2d(blocked, 2 * radius + 1, 1)[:, 0] == 0
+
+
+def build_level(
+    size: tuple[int, int],
+    clean: Tensor,
+    known: Tensor,
+    hole: Tensor,
+    smooth: Tensor,
+    sources: list[tuple[Tensor, Tensor]],
+) -> Level:
+    """Bring everything to one level.
+
+    clean [1, 3, H, W]; known, hole [1, 1, H, W] in 0..1; smooth [1, 3, h, w] of any size; sources: pictures
+    [1, 3, H, W] with what may be looked at of them [1, 1, H, W]; the first is the photo itself.
+    """
+    height, width = size
+    touched = area_resize(hole, size)[0, 0] > 0
+    share, unknown = unknown_at(known, touched, size)
+    picture = area_resize(clean * known, size) / share.clamp_min(1e-6)
+    picture = torch.where(unknown, 0.0, picture[0])
+
+    pictures, allowed = [], []
+    for pixels, mask in sources:
+        part = area_resize(mask, size)
+        pictures.append((area_resize(pixels * mask, size) / part.clamp_min(1e-6))[0])
+        allowed.append(part[0, 0] > 0.999)
+    candidates = torch.stack(allowed)
+    enough = min(50, math.ceil(0.02 * height * width))
+    radius = PATCH_RADIUS
+    while radius > 0 and int(eroded(candidates, radius).sum()) < enough:
+        radius -= 1
+    valid = eroded(candidates, radius)
+    if not bool(valid.any()):  # every cell mixes allowed and forbidden pixels: the purest ones must do
+        purest = torch.stack([area_resize(mask, size)[0, 0] for _, mask in sources])
+        valid = purest >= purest.max()
+
+    inner = (unknown & touched).float()[None, None]
+    is_target = F.max_pool2d(inner, 2 * radius + 1, 1, padding=radius)[0, 0] > 0
+    targets = is_target.nonzero()
+    steps = 1 + math.ceil(-math.log(CONFIDENCE_FLOOR) / math.log(CONFIDENCE_DECAY))
+    confidence = torch.where(unknown, CONFIDENCE_DECAY ** -depth_inside(unknown, steps), 1.0)
+    confidence = confidence.clamp_min(CONFIDENCE_FLOOR)
+
+    row = width + 2 * radius
+    span = torch.arange(2 * radius + 1, device=clean.device)
+    offsets = (span[:, None] * row + span).reshape(-1)
+    addresses = (targets[:, 0] * row + targets[:, 1])[:, None] + offsets
+    weights = F.pad(confidence, (radius,) * 4).reshape(-1)[addresses]
+    stacked = F.pad(torch.stack(pictures), (radius,) * 4)
+    return Level(
+        size=size,
+        radius=radius,
+        picture=picture,
+        unknown=unknown,
+        smooth=torch.where(unknown, area_resize(smooth, size)[0], picture),
+        valid=valid,
+        canvas=stacked.permute(0, 2, 3, 1).reshape(-1, 3).contiguous(),
+        targets=targets,
+        is_target=is_target,
+        confidence=confidence,
+        offsets=offsets,
+        addresses=addresses,
+        weights=weights / weights.sum(1, keepdim=True),
+    )

@@ -8,7 +8,8 @@ from PIL import Image, ImageDraw
 
 TEMPLATE = "erase_people_no_download"
 
-# What fed from the example photo is fed from a Load Image node with her photo.
+# What the template's notes say: what fed from the example photo is fed from a Load Image node with her photo, and what
+# she paints are separate blobs.
 USE_OWN_PHOTO = """async name => {
     await window.app.refreshComboInNodes()  // so that Load Image knows the file
     const graph = window.app.graph
@@ -25,6 +26,8 @@ USE_OWN_PHOTO = """async name => {
             load.connect(output.type === 'MASK' ? 1 : 0, graph.getNodeById(link.target_id), link.target_slot)
         }
     graph.remove(example)
+    const people = graph.nodes.find(node => node.type === 'MILD_PeopleFromMasks')
+    people.widgets.find(widget => widget.name === 'split').value = 'separate blobs'
 }"""
 
 

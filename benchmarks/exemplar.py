@@ -93,10 +93,13 @@ def erase(photo: NDArray[np.float32], masks: NDArray[np.float32]) -> Run:
 
 
 def large_photo(small: NDArray[np.float32]) -> NDArray[np.float32]:
-    """small [h, w, 3] enlarged to LARGE, with small's own finest detail at full size (mirrored side by side) on top."""
+    """small [h, w, 3] enlarged to LARGE, with small's finest detail at full size (mirrored side by side) on top.
+
+    Whole grey levels, as photos have them.
+    """
     coarse = cv2.resize(small, LARGE[::-1], interpolation=cv2.INTER_CUBIC)
     detail = small - cv2.GaussianBlur(small, (0, 0), 3)
-    return np.clip(coarse + around(detail), 0, 1)
+    return np.round(np.clip(coarse + around(detail), 0, 1) * 255) / np.float32(255)
 
 
 def around(small: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -142,9 +145,9 @@ def huge() -> None:
     ys, xs = np.nonzero(own)
     own = own[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
     mask = np.zeros(LARGE, np.float32)
-    top, left = 700, 1800
+    top, left = LARGE[0] // 6, LARGE[1] * 3 // 10
     mask[top : top + HUGE_HOLE[0], left : left + HUGE_HOLE[1]] = cv2.resize(own, HUGE_HOLE[::-1]) > 0.5
-    photo = np.where(mask[..., None] > 0, np.float32(0.1), truth).astype(np.float32)
+    photo = np.where(mask[..., None] > 0, np.float32(0), truth)
     result = erase(photo, mask[None])
     hole = mask > 0
     changed = metrics.changed_outside(result.picture, photo, hole, reach=160)

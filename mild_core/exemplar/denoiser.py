@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..fill import area_resize, push_pull
 from .copying import copy_full_size
+from .inwards import grow_inwards
 from .level import Level, build_level
 from .references import Reference
 from .search import carry_over, improve, search_everywhere
@@ -21,7 +22,7 @@ by f, so the level shrinks the photo by f = sigma / TRUSTED_NOISE: high noise sp
 COARSEST_AREA = 2_400
 """Pixels of the coarsest level: a short side of 40 in a 3:2 photo."""
 
-EXHAUSTIVE_AREA = 8_000
+EXHAUSTIVE_AREA = 14_000
 """Pixels of the finest level on which every target is compared with every source."""
 
 MATCHED_TARGETS = 100_000
@@ -34,11 +35,6 @@ SMOOTH_SPREAD = 0.3
 REFERENCE_SPREAD = 0.05
 """Standard deviation (range -1..1) of the truth around the smooth fill, and around a reference found in its place: how
 the guess weighs against a noisy picture."""
-
-SMOOTH_PULL = 0.3
-SMOOTH_REACH = 0.025
-"""On the first level, after each vote, the broad light and colour of the fill (blurred by REACH short sides) move by
-this share towards the smooth guess, which errs less there; the patches keep the detail."""
 
 ROUNDS = 2
 """Matching and voting alternate so often on each level, and each propagation goes so many rounds."""
@@ -127,7 +123,12 @@ def _denoise_row(
     sources = [(clean, allowed), *((reference.picture, reference.covered) for reference in references)]
 
     level = build_level(level_size(size, factors[0]), clean, known, hole, smooth, sources)
-    guess = _estimate(level, x, sigma / factors[0], spread)
+    noise = sigma / factors[0]
+    expected = level.smooth
+    if in_place is None and noise > spread and bool((~level.unknown).any()):
+        tick()
+        expected = grow_inwards(level)
+    guess = _estimate(level, expected, x, hole, noise, spread)
     picture, source = _match_everywhere(level, guess, len(factors) == 1, tick)
     for factor in factors[1:]:
         tick()
@@ -157,21 +158,26 @@ def _smooth_fill(
     return push_pull(area_resize(clean * known, size) / share.clamp_min(1e-6), share)
 
 
-def _estimate(level: Level, x: Tensor, noise: float, spread: float) -> Tensor:
-    """What the noisy picture and the smooth guess say together, each weighed by its variance -> [3, h, w]."""
-    seen = area_resize(x, level.size)[0]
-    trust = spread**2 / (spread**2 + noise**2)
-    return torch.where(level.unknown, level.smooth + trust * (seen - level.smooth), level.picture)
+def _estimate(level: Level, expected: Tensor, x: Tensor, hole: Tensor, noise: float, spread: float) -> Tensor:
+    """What the noisy picture and the expected one say together, each weighed by its variance -> [3, h, w].
+
+    The noisy picture is heard in the hole only: elsewhere it may show what must not be looked at.
+    """
+    share = area_resize(hole, level.size)
+    seen = (area_resize(x * hole, level.size) / share.clamp_min(1e-6))[0]
+    trust = spread**2 / (spread**2 + noise**2) * (share[0, 0] > 0)
+    return torch.where(level.unknown, expected + trust * (seen - expected), level.picture)
 
 
-def _match_everywhere(level: Level, picture: Tensor, final: bool, tick: Callable[[], None]) -> tuple[Tensor, Tensor]:
+def _match_everywhere(
+    level: Level, picture: Tensor, final: bool, tick: Callable[[], None]
+) -> tuple[Tensor, Tensor]:
     """Alternate exhaustive search and voting on the first level -> (picture [3, h, w], sources [N, 3])."""
     for number in range(ROUNDS):
         tick()
         source = search_everywhere(level, picture)
         distance = level.distance(level.target_patches(picture), source)
         picture = vote(level, picture, source, distance, decisive=final and number == ROUNDS - 1)
-        picture = picture + SMOOTH_PULL * _broadly(level, level.smooth - picture)
     return picture, source
 
 
@@ -197,15 +203,3 @@ def _match_nearby(
         source, distance = improve(level, picture, source, ROUNDS, reach, generator)
         picture = vote(level, picture, source, distance, decisive=final and number == ROUNDS - 1)
     return picture, source
-
-
-def _broadly(level: Level, difference: Tensor) -> Tensor:
-    """A difference [3, h, w] between two fills, blurred; 0 outside the unknown."""
-    spread = SMOOTH_REACH * min(level.size)
-    reach = math.ceil(3 * spread)
-    window = torch.exp(-torch.arange(-reach, reach + 1, device=difference.device).square() / (2 * spread**2))
-    window = window / window.sum()
-    blurred = torch.where(level.unknown, difference, 0.0)[:, None]
-    blurred = F.conv2d(F.pad(blurred, (reach, reach, 0, 0)), window.view(1, 1, 1, -1))
-    blurred = F.conv2d(F.pad(blurred, (0, 0, reach, reach)), window.view(1, 1, -1, 1))[:, 0]
-    return torch.where(level.unknown, blurred, 0.0)

@@ -65,6 +65,11 @@ class Level:
         """Canvas address of the first pixel of source patches [N, 3] (picture, y, x)."""
         return source[:, 0] * self.page + source[:, 1] * self.row + source[:, 2]
 
+    def weights_of(self, confidence: Tensor) -> Tensor:
+        """Confidence [h, w] of the pixels in each target's patch, of sum 1 -> [N, (2r + 1)^2]."""
+        weights = F.pad(confidence, (self.radius,) * 4).reshape(-1)[self.addresses]
+        return weights / weights.sum(1, keepdim=True)
+
     def source_patches(self, source: Tensor) -> Tensor:
         """Patches of sources [N, 3] -> [N, (2r + 1)^2, 3]."""
         return F.embedding(self.first(source)[:, None] + self.offsets, self.canvas)
@@ -89,7 +94,7 @@ class Level:
 
 
 def unknown_at(known: Tensor, touched: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """known [1, 1, H, W], cells touched by the hole [h, w] -> (share of known pixels [1, 1, h, w], unknown [h, w] bool).
+    """known [1, 1, H, W], cells touched by the hole [h, w] -> (known share [1, 1, h, w], unknown [h, w] bool).
 
     A cell that is only partly known is unknown; where that would leave nothing known, one that is mostly unknown is.
     """
@@ -165,9 +170,8 @@ def build_level(
     span = torch.arange(2 * radius + 1, device=clean.device)
     offsets = (span[:, None] * row + span).reshape(-1)
     addresses = (targets[:, 0] * row + targets[:, 1])[:, None] + offsets
-    weights = F.pad(confidence, (radius,) * 4).reshape(-1)[addresses]
     stacked = F.pad(torch.stack(pictures), (radius,) * 4)
-    return Level(
+    level = Level(
         size=size,
         radius=radius,
         picture=picture,
@@ -180,5 +184,7 @@ def build_level(
         confidence=confidence,
         offsets=offsets,
         addresses=addresses,
-        weights=weights / weights.sum(1, keepdim=True),
+        weights=confidence,
     )
+    level.weights = level.weights_of(confidence)
+    return level

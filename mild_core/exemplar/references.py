@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..fill import area_resize
+from ..fill import area_resize, push_pull
 
 SEARCH_SIDE = 128
 """Long side at which every shift is tried, by Fourier transform."""
@@ -15,14 +15,19 @@ SEARCH_SIDE = 128
 REFINE_SIDE = 1024
 """Long side up to which the best shift and scale are refined."""
 
-SCALES = 17
+SCALES = 33
 SCALE_RANGE = 2.5
 """The reference may show the place up to so many times larger or smaller; so many scales are tried in between."""
 
-ALIKE = 0.5
-"""Correlation with the photo's known pixels from which a reference counts as found in its place."""
+ALIKE = 0.4
+SURE = 0.8
+"""Correlation of detail with the photo's known pixels from which a reference counts as found in its place, and from
+which the plain placement (a camera that did not move) is taken without a search."""
 
-OVERLAP = 0.3
+DETAIL = 3.0
+"""What is correlated is the difference from a blur by so many pixels: broad light and dark are alike in many places."""
+
+OVERLAP = 0.4
 """Share of the known pixels that a shift must cover to be believed."""
 
 
@@ -62,24 +67,29 @@ def register(reference: Tensor, clean: Tensor, known: Tensor) -> Reference:
 def _place(reference: Tensor, clean: Tensor, known: Tensor, fitting: float) -> tuple[Placement, float]:
     """The best placement, coarse to fine, and its correlation. The plain one (same frame) stays unless beaten."""
     height, width = clean.shape[2:]
+    finest = min(1.0, REFINE_SIDE / max(height, width))
+    same = Placement(fitting, 0.0, 0.0)
+    photo, mask = _shrink(clean, known, finest)
+    same_likeness = _likeness(reference, same, photo, mask, finest)
+    if same_likeness >= SURE:
+        return same, same_likeness
+
     side = min(1.0, SEARCH_SIDE / max(height, width))
     photo, mask = _shrink(clean, known, side)
-    best, best_likeness = Placement(fitting, 0.0, 0.0), -1.0
+    best, best_likeness = same, -1.0
     for number in range(SCALES):
         scale = fitting * SCALE_RANGE ** (2 * number / (SCALES - 1) - 1)
         size = (round(reference.shape[2] * scale * side), round(reference.shape[3] * scale * side))
         if min(size) < 8:
             continue
-        likeness, dy, dx = _best_shift(photo, mask, area_resize(reference, size).mean(1, keepdim=True))
+        likeness, dy, dx = _best_shift(photo, mask, _detail(area_resize(reference, size).mean(1, keepdim=True)))
         if likeness > best_likeness:
             best, best_likeness = Placement(scale, dy / side, dx / side), likeness
 
-    while side < min(1.0, REFINE_SIDE / max(height, width)):
-        side = min(1.0, 2 * side, REFINE_SIDE / max(height, width))
-        photo, mask = _shrink(clean, known, side)
+    while True:
         unit, zoom = 1 / side, 1 + 1 / (side * max(height, width))
         best_likeness = _likeness(reference, best, photo, mask, side)
-        for _ in range(4):  # downhill to the next better neighbour; four times reaches any fault of the coarser level
+        for _ in range(6):  # uphill to the best neighbour; six steps mend any fault of the coarser level
             neighbours = [
                 Placement(best.scale * z, best.dy + a * unit, best.dx + b * unit)
                 for z in (1.0, zoom, 1 / zoom)
@@ -91,18 +101,33 @@ def _place(reference: Tensor, clean: Tensor, known: Tensor, fitting: float) -> t
             if likeness <= best_likeness:
                 break
             best, best_likeness = neighbour, likeness
-    same = Placement(fitting, 0.0, 0.0)
-    same_likeness = _likeness(reference, same, photo, mask, side)
+        if side >= finest:
+            break
+        side = min(2 * side, finest)
+        photo, mask = _shrink(clean, known, side)
     # a camera that did not move must not be resampled by a fraction of a pixel: that would blur
     return (same, same_likeness) if same_likeness >= best_likeness - 0.01 else (best, best_likeness)
 
 
 def _shrink(clean: Tensor, known: Tensor, side: float) -> tuple[Tensor, Tensor]:
-    """Grey photo [1, 1, h, w] and its mask at a share of the size."""
+    """The photo's detail [1, 1, h, w] and its mask at a share of the size."""
     size = (max(1, round(clean.shape[2] * side)), max(1, round(clean.shape[3] * side)))
     mask = area_resize(known, size)
     grey = area_resize(clean.mean(1, keepdim=True) * known, size) / mask.clamp_min(1e-6)
-    return grey, (mask > 0.99).float()
+    mask = (mask > 0.99).float()
+    return _detail(push_pull(grey, mask)) * mask, mask
+
+
+def _detail(grey: Tensor) -> Tensor:
+    """grey [1, 1, h, w] less its blur, strong edges held back: somebody who is in one photo alone must not decide."""
+    reach = int(2 * DETAIL)
+    window = torch.exp(-torch.arange(-reach, reach + 1, device=grey.device).square() / (2 * DETAIL**2))
+    window = window / window.sum()
+    blurred = F.pad(grey, (reach, reach, reach, reach), mode="replicate")
+    blurred = F.conv2d(F.conv2d(blurred, window.view(1, 1, 1, -1)), window.view(1, 1, -1, 1))
+    detail = grey - blurred
+    limit = 2 * detail.abs().flatten()[:: max(1, detail.numel() // 100_000)].median()
+    return detail.clamp(-limit, limit)
 
 
 def _best_shift(photo: Tensor, mask: Tensor, other: Tensor) -> tuple[float, float, float]:
@@ -137,9 +162,10 @@ def _best_shift(photo: Tensor, mask: Tensor, other: Tensor) -> tuple[float, floa
 
 
 def _likeness(reference: Tensor, placement: Placement, photo: Tensor, mask: Tensor, side: float) -> float:
-    """Masked correlation of a grey photo [1, 1, h, w], `side` times the full size, with the placed reference."""
+    """Masked correlation of a photo's detail [1, 1, h, w], `side` times the full size, with the placed reference."""
     placed = Placement(placement.scale * side, placement.dy * side, placement.dx * side)
     picture, covered = _resample(reference.mean(1, keepdim=True), placed, (photo.shape[2], photo.shape[3]))
+    picture = _detail(picture)
     weight = mask * covered
     total = weight.sum()
     if total < OVERLAP * mask.sum() or total < 1:
@@ -171,18 +197,19 @@ def _resample(reference: Tensor, placement: Placement, size: tuple[int, int]) ->
 def _expose(picture: Tensor, covered: Tensor, clean: Tensor, known: Tensor, in_place: bool) -> Tensor:
     """Gain and offset per channel that bring a reference to the photo's exposure.
 
-    In place, they are fitted pixel by pixel, twice, the second time without the fifth that fits worst (whoever moved).
+    In place, they are fitted pixel by pixel, then again and again without the fifth that fits worst (whoever moved).
     Elsewhere only mean and spread are matched.
     """
     weight = covered * known if in_place else known
     if not bool(weight.any()):
         return picture
     fitted = picture
-    for number in range(2 if in_place else 1):
+    everywhere = weight
+    for number in range(5 if in_place else 1):
         if number:
             error = (fitted - clean).abs().mean(1, keepdim=True)
-            limit = torch.quantile(error[weight > 0][:: max(1, int(weight.sum()) // 100_000)], 0.8)
-            weight = weight * (error <= limit)
+            limit = torch.quantile(error[everywhere > 0][:: max(1, int(everywhere.sum()) // 100_000)], 0.8)
+            weight = everywhere * (error <= limit)
         total = weight.sum().clamp_min(1)
         other = weight if in_place else covered
         mean_there = (picture * other).sum((2, 3), keepdim=True) / other.sum().clamp_min(1)

@@ -8,13 +8,12 @@ from torch import Tensor
 
 from .level import Level
 
-SHIFT_SHARE = 0.8
-SHIFT_LIMIT = 0.15
-"""A copied patch is moved towards the level of what it replaces by this share of their mean difference, at most so far
-(range -1..1): light falls off along a wall, and no exemplar has just the right shade."""
+SHIFT_LIMIT = 0.1
+"""A copied patch is moved to the mean colour of what it replaces, at most so far (range -1..1): light falls off along a
+wall, and no exemplar has just the right shade."""
 
 
-DECISIVE_SPREAD = 0.35
+DECISIVE_SPREAD = 0.25
 DECISIVE_BANDWIDTH = 0.15
 """The last vote listens to patch centres and close matches nearly alone: means of many patches would be soft."""
 
@@ -22,7 +21,7 @@ DECISIVE_BANDWIDTH = 0.15
 def level_shift(level: Level, patches: Tensor, source: Tensor) -> Tensor:
     """Colour added to each source patch so that it sits at the level of its target [N, 3]."""
     difference = ((patches - level.source_patches(source)) * level.weights[..., None]).sum(1)
-    return (SHIFT_SHARE * difference).clamp(-SHIFT_LIMIT, SHIFT_LIMIT)
+    return difference.clamp(-SHIFT_LIMIT, SHIFT_LIMIT)
 
 
 def vote(level: Level, picture: Tensor, source: Tensor, distance: Tensor, decisive: bool = False) -> Tensor:

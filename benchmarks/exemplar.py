@@ -20,9 +20,10 @@ import numpy as np
 import ours
 import psutil
 import torch
+from numpy.typing import NDArray
+
 from mild.mild_core.example_photo import load_example
 from mild.tools.erase_graph import erasing_graph
-from numpy.typing import NDArray
 
 LARGE = (4000, 6000)  # height, width
 HUGE_HOLE = (3000, 1500)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
 import pack  # noqa: E402, F401  (makes `mild` importable)
+
 from mild.tools.erase_graph import erasing_graph  # noqa: E402
 
 

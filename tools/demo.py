@@ -22,6 +22,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 sys.path.append(str(Path(__file__).resolve().parent))
 import pack  # noqa: E402, F401  (makes `mild` importable)
+
 from mild.mild_core.decompose import SplitOptions, decompose  # noqa: E402
 from mild.mild_core.example_photo import load_example  # noqa: E402
 from mild.mild_core.people import (  # noqa: E402

@@ -86,8 +86,17 @@ class ExemplarDenoiser(torch.nn.Module):
 
     dtype = torch.float32
 
-    def forward(self, x, sigma, clean, hole, allowed, references, **kwargs) -> Tensor:
-        """x, clean [B, 3, H, W]; hole, allowed [B, 1, H, W]; references: list[Reference] per row; sigma [B]."""
+    def forward(
+        self,
+        x: Tensor,
+        sigma: Tensor,
+        clean: Tensor,
+        hole: Tensor,
+        allowed: Tensor,
+        references: list[list[exemplar.Reference]],
+        **kwargs: object,
+    ) -> Tensor:
+        """x, clean [B, 3, H, W]; hole, allowed [B, 1, H, W]; references: one list per row; sigma [B]."""
         tick = comfy.model_management.throw_exception_if_processing_interrupted
         x0 = torch.empty_like(x)
         for row in range(len(x)):  # rows may be different photos with different references: each is its own problem
@@ -207,7 +216,9 @@ def _rows_of_mask(mask: Tensor, noise: Tensor) -> Tensor:
     return (comfy.utils.repeat_to_batch_size(mask, len(noise)) > 0.5).to(noise)
 
 
-def _rows_of_references(references, rows: int) -> list[list[Tensor]]:
+def _rows_of_references(
+    references: list[Tensor] | tuple[list[Tensor], ...] | Tensor | None, rows: int
+) -> list[list[Tensor]]:
     """References as one list of [3, h, w] in -1..1 for each row, or a single list for all rows."""
     if references is None:
         return [[]]

@@ -47,7 +47,7 @@ class Progress:
             self._canvas(layer.photo).paste(_image(picture), corner, _thumbnail(shown, size))
         self.bar.update_absolute(self.done, self.total)
 
-    def _preview(self, layers: Sequence[Layer], x0: Tensor):
+    def _preview(self, layers: Sequence[Layer], x0: Tensor) -> tuple | None:
         if not self.previewer:
             return None
         canvas = self._canvas(layers[0].photo).copy()

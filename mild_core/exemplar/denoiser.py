@@ -25,13 +25,13 @@ COARSEST_AREA = 2_400
 EXHAUSTIVE_AREA = 14_000
 """Pixels of the finest level on which every target is compared with every source."""
 
-MATCHED_TARGETS = 100_000
+MATCHED_TARGETS = 40_000
 """The finest level on which patches are compared has at most so many targets; beyond, its matches are copied."""
 
 STEP = 1.7
 """From the exhaustive level to the one that speaks, each level is at most so many times finer than the one before."""
 
-SMOOTH_SPREAD = 0.3
+SMOOTH_SPREAD = 0.15
 REFERENCE_SPREAD = 0.05
 """Standard deviation (range -1..1) of the truth around the smooth fill, and around a reference found in its place: how
 the guess weighs against a noisy picture."""

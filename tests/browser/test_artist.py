@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
+
 from mild.tests.helpers.browser import open_template, paint_mask, press_run, red_nodes
 from mild.tools.find_comfyui import PACK_FOLDER
-from PIL import Image, ImageDraw
 
 TEMPLATE = "erase_people_no_download"
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from mild import __file__ as init_file
 from mild.tests.helpers.browser import graph_to_prompt, load_workflow, red_nodes
 

@@ -5,6 +5,7 @@ import comfy.model_management
 import comfy.samplers
 import pytest
 import torch
+
 from mild.mild_core.comfy import builtin_model
 
 SIZE = (37, 51)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from mild.mild_core.scene import BACKGROUND, PERSON
 from mild.tests.helpers.in_process import GraphInvalid, Many
 

@@ -4,6 +4,7 @@ import comfy.sample
 import pytest
 import torch
 from comfy.model_management import InterruptProcessingException
+
 from mild.tests.helpers.tiny_models import FAMILIES, make
 
 

@@ -4,6 +4,7 @@ import comfy.model_management
 import comfy.patcher_extension
 import pytest
 import torch
+
 from mild.mild_core.comfy import builtin_model, encode
 from mild.mild_core.scene import BACKGROUND, PERSON, Layer, Scene
 from mild.tests.helpers.tiny_models import FAMILIES, make, make_vae

@@ -10,11 +10,13 @@ import os
 from pathlib import Path
 
 import pytest
+
 from mild.tests.helpers.in_process import register_pack
 
 # isort: split
 from comfy.samplers import KSampler
 from comfy_api.latest import io
+
 from mild import __file__ as init_file
 
 ROOT = Path(init_file).parent

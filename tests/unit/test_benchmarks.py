@@ -5,10 +5,11 @@ import random
 import sys
 from pathlib import Path
 
-import mild
 import numpy as np
 import pytest
 from PIL import Image
+
+import mild
 
 sys.path.append(str(Path(mild.__file__).parent / "benchmarks"))
 

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from mild.tools import find_comfyui as finding
 from mild.tools.comfyui import Server
 from mild.tools.find_comfyui import ComfyUIError, Install, find_comfyui, unpack_comfyui

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+
 from mild.mild_core import boxes
 from mild.mild_core.crops import LEAST_CONTEXT, context_box, grouped
 

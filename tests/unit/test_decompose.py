@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from mild.mild_core import boxes
 from mild.mild_core.decompose import SplitOptions, decompose
 from mild.mild_core.growth import VISIBLE

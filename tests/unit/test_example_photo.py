@@ -1,6 +1,7 @@
 """The shipped photo: its files belong together, and its background is empty where and only where people stand."""
 
 import torch
+
 from mild.mild_core.example_photo import FOLDER, load_example
 
 

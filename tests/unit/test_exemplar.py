@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from mild.mild_core.exemplar import copying, denoise, denoiser
 from mild.mild_core.exemplar.level import build_level
 from mild.mild_core.exemplar.search import carry_over, improve, search_everywhere

@@ -1,6 +1,7 @@
 """The neutral ground, and a completed person's alpha by difference from it."""
 
 import torch
+
 from mild.mild_core.ground import GROUNDS, completed_alpha, on_ground, pick_ground
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from mild.mild_core.growth import (
     EXACT_REACH,
     contact_band,

@@ -1,6 +1,7 @@
 """Depth: feet first, the artist before all."""
 
 import torch
+
 from mild.mild_core.order import back_to_front
 from mild.mild_core.scene import Person
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from mild.mild_core.decompose import decompose
 from mild.mild_core.overlay import LONGEST, preview_layers, preview_people
 from mild.mild_core.people import numbered, person_from_mask

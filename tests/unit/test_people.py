@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from mild.mild_core.people import (
     MOST_LABELS,
     fitted,

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+
 from mild.mild_core.exemplar import denoise, register
 from mild.mild_core.fill import area_resize
 

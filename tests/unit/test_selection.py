@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from mild.mild_core.scene import BACKGROUND, PERSON, Layer, Person, Scene
 from mild.mild_core.selection import choose, layers_named
 

@@ -1,6 +1,7 @@
 """The size crops are painted at: the design's rule, and what a latent needs."""
 
 import pytest
+
 from mild.mild_core.work_size import BALANCED, DETAIL, SIZE_MODES, work_size
 
 SDXL = 1024 * 1024

@@ -4,8 +4,9 @@ import io
 
 import numpy as np
 import pytest
-from mild.tools import demo
 from PIL import Image
+
+from mild.tools import demo
 
 LEFT, RIGHT = (slice(20, 50), slice(14, 24)), (slice(24, 58), slice(60, 72))
 

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
 from mild import __file__ as init_file
 from mild.tools.comfyui import GraphRefused, Interrupted, NodeFailed
 from mild.tools.find_comfyui import PACK_FOLDER
-from PIL import Image
 
 ROOT = Path(init_file).parent
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
+
 from mild import __file__ as init_file
 from mild.tests.helpers.browser import graph_to_prompt, red_nodes
-from PIL import Image, ImageFilter
 
 TEMPLATES = sorted((Path(init_file).parent / "workflows").glob("*.json"))
 REACH = 16  # px by which a change may reach beyond the given masks: growth, and nothing else

@@ -25,7 +25,7 @@ COARSEST_AREA = 2_400
 EXHAUSTIVE_AREA = 14_000
 """Pixels of the finest level on which every target is compared with every source."""
 
-MATCHED_TARGETS = 40_000
+MATCHED_TARGETS = 80_000
 """The finest level on which patches are compared has at most so many targets; beyond, its matches are copied."""
 
 STEP = 1.7

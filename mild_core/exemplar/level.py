@@ -25,8 +25,8 @@ class Level:
     """The photo at [h, w] with its sources: S pictures in the same frame (the photo, then references).
 
     A *target* is a patch centre that touches the hole; a *source* is a patch centre whose patch is wholly allowed.
-    Sources are addressed by their row in `canvas`, all source pictures padded by the radius and flattened; adding
-    `offsets` to such an address walks through the patch.
+    Sources are addressed by their pixel in `canvas`, all source pictures padded by the radius and flattened. A patch is
+    read row by row: k = 2 * radius + 1 runs of k pixels.
     """
 
     size: tuple[int, int]
@@ -39,9 +39,9 @@ class Level:
     targets: Tensor  # [N, 2]: y, x
     is_target: Tensor  # [h, w] bool
     confidence: Tensor  # [h, w]: 1 for known pixels
-    offsets: Tensor  # [(2r + 1)^2]: addresses of a patch's pixels relative to its first
-    addresses: Tensor  # [N, (2r + 1)^2]: the targets' own patches in a padded flat picture
-    weights: Tensor  # [N, (2r + 1)^2], sum 1: confidence of the targets' pixels
+    steps: Tensor  # [k]: addresses of a patch's rows relative to its first pixel
+    addresses: Tensor  # [N, k]: the rows of the targets' own patches in a padded flat picture
+    weights: Tensor  # [N, k * k], sum 1: confidence of the targets' pixels
 
     @property
     def row(self) -> int:
@@ -58,21 +58,28 @@ class Level:
         return F.pad(picture, (self.radius,) * 4).permute(1, 2, 0).reshape(-1, 3).contiguous()
 
     def target_patches(self, picture: Tensor) -> Tensor:
-        """The targets' patches in a picture [3, h, w] -> [N, (2r + 1)^2, 3]."""
-        return F.embedding(self.addresses, self.flat(picture))
+        """The targets' patches in a picture [3, h, w] -> [N, k * k * 3]."""
+        return self._read(self.flat(picture), self.addresses)
 
     def first(self, source: Tensor) -> Tensor:
         """Canvas address of the first pixel of source patches [N, 3] (picture, y, x)."""
         return source[:, 0] * self.page + source[:, 1] * self.row + source[:, 2]
 
-    def weights_of(self, confidence: Tensor) -> Tensor:
-        """Confidence [h, w] of the pixels in each target's patch, of sum 1 -> [N, (2r + 1)^2]."""
-        weights = F.pad(confidence, (self.radius,) * 4).reshape(-1)[self.addresses]
-        return weights / weights.sum(1, keepdim=True)
-
     def source_patches(self, source: Tensor) -> Tensor:
-        """Patches of sources [N, 3] -> [N, (2r + 1)^2, 3]."""
-        return F.embedding(self.first(source)[:, None] + self.offsets, self.canvas)
+        """Patches of sources [N, 3] -> [N, k * k * 3]."""
+        return self._read(self.canvas, self.first(source)[:, None] + self.steps)
+
+    def _read(self, pixels: Tensor, addresses: Tensor) -> Tensor:
+        """Runs of k pixels [n, 3] from each of the addresses [N, k] -> [N, k * k * 3]."""
+        run = 3 * len(self.steps)
+        runs = pixels.view(-1).as_strided((len(pixels) - len(self.steps) + 1, run), (3, 1))
+        return F.embedding(addresses, runs).flatten(1)
+
+    def weights_of(self, confidence: Tensor) -> Tensor:
+        """Confidence [h, w] of the pixels in each target's patch, of sum 1 -> [N, k * k]."""
+        padded = F.pad(confidence, (self.radius,) * 4).reshape(-1)
+        weights = padded[self.addresses[..., None] + torch.arange(len(self.steps), device=padded.device)].flatten(1)
+        return weights / weights.sum(1, keepdim=True)
 
     def usable(self, source: Tensor) -> Tensor:
         """Which of the sources [N, 3] exist and are allowed -> [N] bool."""
@@ -85,11 +92,19 @@ class Level:
         """Charge per squared pixel of distance between target and source."""
         return LOCALITY / min(self.size) ** 2
 
-    def distance(self, patches: Tensor, source: Tensor, which: Tensor | None = None) -> Tensor:
-        """Weighted squared colour distance plus locality, of targets (`which`, or all) to one source each -> [n]."""
-        targets = self.targets if which is None else self.targets[which]
-        weights = self.weights if which is None else self.weights[which]
-        colour = (patches - self.source_patches(source)).square().sum(2).mul_(weights).sum(1)
+    def roots(self) -> Tensor:
+        """Square roots of the weights, for each channel -> [N, k * k * 3]."""
+        return self.weights.sqrt().repeat_interleave(3, 1)
+
+    def distance(self, patches: Tensor, source: Tensor) -> Tensor:
+        """Weighted squared colour distance plus locality, of all targets' patches to one source each -> [N]."""
+        roots = self.roots()
+        return self.distance_to(patches * roots, roots, self.targets, source)
+
+    def distance_to(self, weighted: Tensor, roots: Tensor, targets: Tensor, source: Tensor) -> Tensor:
+        """The same for some targets [n, 2]: `weighted` are their patches times `roots`, both [n, k * k * 3]."""
+        colour = torch.addcmul(-weighted, self.source_patches(source), roots)
+        colour = torch.linalg.vector_norm(colour, dim=1).square()
         return colour + self.locality * (source[:, 1:] - targets).float().square().sum(1)
 
 
@@ -168,8 +183,7 @@ def build_level(
 
     row = width + 2 * radius
     span = torch.arange(2 * radius + 1, device=clean.device)
-    offsets = (span[:, None] * row + span).reshape(-1)
-    addresses = (targets[:, 0] * row + targets[:, 1])[:, None] + offsets
+    addresses = (targets[:, 0] * row + targets[:, 1])[:, None] + span * row
     stacked = F.pad(torch.stack(pictures), (radius,) * 4)
     level = Level(
         size=size,
@@ -182,7 +196,7 @@ def build_level(
         targets=targets,
         is_target=is_target,
         confidence=confidence,
-        offsets=offsets,
+        steps=span * row,
         addresses=addresses,
         weights=confidence,
     )

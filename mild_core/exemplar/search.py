@@ -18,13 +18,14 @@ def search_everywhere(level: Level, picture: Tensor) -> Tensor:
     sources = level.valid.nonzero()
     patches = level.source_patches(sources)
     place = sources[:, 1:].float()
-    right = torch.cat([patches.flatten(1), patches.square().sum(2), place], 1).T.contiguous()
+    squares = patches.square().view(len(sources), -1, 3).sum(2)
+    right = torch.cat([patches, squares, place], 1).T.contiguous()
     constant = level.locality * place.square().sum(1)
 
     targets = level.target_patches(picture)
     left = torch.cat(
         [
-            (-2 * level.weights[..., None] * targets).flatten(1),
+            -2 * level.weights.repeat_interleave(3, 1) * targets,
             level.weights,
             -2 * level.locality * level.targets.float(),
         ],
@@ -84,16 +85,17 @@ def improve(
     PatchMatch (Barnes et al., SIGGRAPH 2009) with the jump flooding of its parallel versions: each round looks at the
     sources of neighbours at half the former distance, moved along, then around the own source in shrinking windows.
     """
-    patches = level.target_patches(picture)
+    roots = level.roots()
+    weighted = level.target_patches(picture) * roots
     source = source.clone()
-    best = level.distance(patches, source)
+    best = level.distance_to(weighted, roots, level.targets, source)
     last = torch.tensor(level.size, device=source.device) - 1
 
     def keep_better(candidate: Tensor, known_good: Tensor) -> None:
         index = (known_good & level.usable(candidate) & (candidate != source).any(1)).nonzero()[:, 0]
         if not len(index):
             return
-        distance = level.distance(patches[index], candidate[index], index)
+        distance = level.distance_to(weighted[index], roots[index], level.targets[index], candidate[index])
         better = distance < best[index]
         index, distance = index[better], distance[better]
         source[index] = candidate[index]

@@ -20,7 +20,8 @@ DECISIVE_BANDWIDTH = 0.15
 
 def level_shift(level: Level, patches: Tensor, source: Tensor) -> Tensor:
     """Colour added to each source patch so that it sits at the level of its target [N, 3]."""
-    difference = ((patches - level.source_patches(source)) * level.weights[..., None]).sum(1)
+    difference = (patches - level.source_patches(source)).view(len(source), -1, 3)
+    difference = torch.bmm(level.weights[:, None], difference)[:, 0]
     return difference.clamp(-SHIFT_LIMIT, SHIFT_LIMIT)
 
 

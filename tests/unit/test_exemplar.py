@@ -175,8 +175,13 @@ def test_the_exhaustive_search_finds_the_nearest():
     picture = torch.rand(3, 24, 30, generator=seeded(4))
     found = level.distance(level.target_patches(picture), search_everywhere(level, picture))
     patches = level.target_patches(picture)
+    roots = level.weights.sqrt()[..., None]
     for source in level.valid.nonzero()[::7]:
-        assert (found <= level.distance(patches, source.expand(len(patches), 3)) + 1e-5).all()
+        one = level.source_patches(source[None]).view(1, -1, 3)
+        plain = ((patches.view(len(patches), -1, 3) - one) * roots).square().sum((1, 2))
+        plain += level.locality * (source[1:] - level.targets).float().square().sum(1)
+        assert torch.allclose(plain, level.distance(patches, source.expand(len(patches), 3)), atol=1e-5)
+        assert (found <= plain + 1e-5).all()
 
 
 def test_propagation_only_improves_and_stays_on_allowed_patches():

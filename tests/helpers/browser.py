@@ -36,7 +36,8 @@ def open_front_end(server, nodes2: bool = False) -> Iterator:
         page.problems = []
         page.on("pageerror", lambda error: page.problems.append(str(error)))
         page.goto(server.url)
-        page.wait_for_function("window.app?.graph && window.app.extensionManager?.workflow", timeout=60_000)
+        # until the workflow that it opens by itself is there: it would take the place of one opened before
+        page.wait_for_function("window.app?.extensionManager?.workflow?.activeWorkflow?.activeState", timeout=60_000)
         try:
             yield page
         finally:

@@ -15,15 +15,23 @@ import pack  # noqa: E402, F401  (makes `mild` importable)
 from mild.tools.erase_graph import erasing_graph  # noqa: E402
 
 
-def erase(photo: NDArray[np.float32], masks: NDArray[np.bool_], seed: int = 1) -> NDArray[np.float32]:
-    """photo [H, W, 3], 0..1, without the people of masks [N, H, W]."""
+def erase(
+    photo: NDArray[np.float32],
+    masks: NDArray[np.bool_],
+    seed: int = 1,
+    references: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """photo [H, W, 3], 0..1, without the people of masks [N, H, W]; references [n, h, w, 3] of the same place."""
     in_process = load_nodes()
     with in_process.InProcess() as comfy:
         image, people = (
             ("TEST_Give", {"key": comfy.give(torch.from_numpy(value))}, 0)
             for value in (photo[None], masks.astype(np.float32))
         )
-        graph = erasing_graph(image, [people], inputs_of, seed=seed)
+        known = None
+        if references is not None:
+            known = ("TEST_Give", {"key": comfy.give(torch.from_numpy(references))}, 0)
+        graph = erasing_graph(image, [people], inputs_of, seed=seed, references=known)
         result = comfy.run_graph(graph, wanted=["recompose"]).outputs["recompose"][0]
     return result[0].float().numpy()
 

@@ -16,11 +16,13 @@ def erasing_graph(
     who: str = "all",
     split: str = "one person per mask",
     seed: int = 1,
+    references: tuple[str, dict, int] | None = None,
 ) -> Graph:
     """Photo and masks to the node "recompose", whose outputs are the picture and what changed.
 
     photo: (class, inputs, number of its output) of the node that gives the photo; masks: the same for each node that
-    gives masks, whose people are numbered on from one to the next. inputs_of(class) returns the inputs that ComfyUI
+    gives masks, whose people are numbered on from one to the next; references: the same for further photos of the
+    place. inputs_of(class) returns the inputs that ComfyUI
     names for a class, {"required": {name: [type, options]}}: all other widgets stand as they do in a new node.
     """
     graph: Graph = {}
@@ -41,7 +43,10 @@ def erasing_graph(
         people = {"people": [add(f"people-{number}", "MILD_PeopleFromMasks", **found), 0]}
     add("choose", "MILD_ChoosePeople", image=image, who=who, **people)
     add("layers", "MILD_Decompose", image=image, people=["choose", 0])
-    add("model", "MILD_BuiltInModel")
+    known: dict[str, Link] = {}
+    if references is not None:
+        known = {"references": [add("references", references[0], **references[1]), references[2]]}
+    add("model", "MILD_BuiltInModel", **known)
     add("sample", "MILD_SampleLayers", model=["model", 0], layers=["layers", 0], positive=["model", 2], seed=seed)
     add("recompose", "MILD_Recompose", layers=["sample", 0])
     return graph

@@ -313,20 +313,27 @@ def test_references_of_the_photos_aspect_are_cropped_like_the_layer(sample, scen
     model = builtin_model.load_model()
 
     def note(executor, *args, **kwargs):
-        seen.append([tuple(reference.shape[-2:]) for reference in kwargs["references"][0]])
+        seen.append(kwargs["references"][0])
         return executor(*args, **kwargs)
 
     model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, "note", note)
-    for references, sizes in (
-        (photo[None], [(43, 33)]),
-        (torch.rand(1, HEIGHT * 2, WIDTH * 2, 3), [(43, 33)]),
-        (torch.rand(2, 20, 50, 3), [(20, 50)] * 2),
+    layer = scenes[0].layers[1]
+    same = torch.where(layer.hole > 0, 0.0, layer.pixels.movedim(-1, 0))
+    for references, in_place in (
+        (photo[None], [True]),
+        (photo[None].repeat_interleave(2, 1).repeat_interleave(2, 2), [True]),
+        (torch.rand(2, 20, 50, 3), [False] * 2),
     ):
         seen.clear()
         conditioning = builtin_model.empty_conditioning(references)
-        crop = [scenes[0]._replace(layers=scenes[0].layers[1:2])]
+        crop = [scenes[0]._replace(layers=(layer,))]
         sample(crop, None, model=model, positive=conditioning)
-        assert seen and all(entry == sizes for entry in seen)
+        assert seen and all([reference.in_place for reference in entry] == in_place for entry in seen)
+        for reference in seen[0]:
+            assert reference.picture.shape[-2:] == layer.hole.shape
+            if reference.in_place:
+                picture = torch.where(layer.hole > 0, 0.0, reference.picture[0] / 2 + 0.5)
+                assert torch.allclose(picture, same, atol=0.02)
 
 
 def test_cancel_leaves_everything_unharmed(run_node, sample, scenes, tiny):

@@ -36,7 +36,7 @@ ENOUGH = 0.5
 class SplitOptions(NamedTuple):
     """How holes are made."""
 
-    grow: float = 0.02  # share of a person's size (see growth_pixels) by which her mask grows
+    grow: float = 0.012  # share of a person's size (see growth_pixels) by which her mask grows
     feather: float = 3  # pixels over which the hole's edge is blended, inwards
     contact: int = 1  # pixels of a kept person's rim, where an erased one touches it, that may be repainted (0..2)
     context: float = 1.0  # share of a hole's longer side that is shown around it on each side

@@ -13,7 +13,7 @@ SHIFT_LIMIT = 0.1
 wall, and no exemplar has just the right shade."""
 
 
-DECISIVE_SPREAD = 0.3
+DECISIVE_SPREAD = 0.15
 DECISIVE_BANDWIDTH = 0.15
 """The last vote listens to patch centres and close matches nearly alone: means of many patches would be soft."""
 

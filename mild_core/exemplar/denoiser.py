@@ -117,12 +117,14 @@ def _denoise_row(
     size = (x.shape[2], x.shape[3])
     known = allowed * (1 - hole)
     factors, speaking = level_factors(sigma, size, float(hole.sum()))
-    in_place = next((reference for reference in references if reference.in_place), None)
+    placed = next((number for number, reference in enumerate(references) if reference.in_place), None)
+    in_place = None if placed is None else references[placed]
+    own = None if placed is None else placed + 1  # among the sources
     smooth = _smooth_fill(clean, known, allowed, in_place, level_size(size, factors[0]))
     spread = SMOOTH_SPREAD if in_place is None else REFERENCE_SPREAD
     sources = [(clean, allowed), *((reference.picture, reference.covered) for reference in references)]
 
-    level = build_level(level_size(size, factors[0]), clean, known, hole, smooth, sources)
+    level = build_level(level_size(size, factors[0]), clean, known, hole, smooth, sources, own)
     noise = sigma / factors[0]
     expected = level.smooth
     if in_place is None and noise > spread and bool((~level.unknown).any()):
@@ -132,7 +134,7 @@ def _denoise_row(
     picture, source = _match_everywhere(level, guess, len(factors) == 1, tick)
     for factor in factors[1:]:
         tick()
-        finer = build_level(level_size(size, factor), clean, known, hole, smooth, sources)
+        finer = build_level(level_size(size, factor), clean, known, hole, smooth, sources, own)
         source = carry_over(level, source, finer, generator)
         picture, source = _match_nearby(finer, picture, source, factor == factors[-1], level.size, generator, tick)
         level = finer

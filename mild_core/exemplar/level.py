@@ -19,6 +19,10 @@ CONFIDENCE_FLOOR = 0.02
 LOCALITY = 0.3
 """Squared colour distance (range -1..1) that a source one short side away is charged: road comes from road, not sky."""
 
+UNPLACED = 0.03
+"""Squared colour distance charged to every source but the very place of a target in a reference that was found in its
+place: other patches are used where the reference shows something else, not where noise makes them a little closer."""
+
 
 @dataclass
 class Level:
@@ -42,6 +46,7 @@ class Level:
     steps: Tensor  # [k]: addresses of a patch's rows relative to its first pixel
     addresses: Tensor  # [N, k]: the rows of the targets' own patches in a padded flat picture
     weights: Tensor  # [N, k * k], sum 1: confidence of the targets' pixels
+    in_place: int | None  # the source picture that is a reference found in its place, if there is one
 
     @property
     def row(self) -> int:
@@ -105,7 +110,16 @@ class Level:
         """The same for some targets [n, 2]: `weighted` are their patches times `roots`, both [n, k * k * 3]."""
         colour = torch.addcmul(-weighted, self.source_patches(source), roots)
         colour = torch.linalg.vector_norm(colour, dim=1).square()
-        return colour + self.locality * (source[:, 1:] - targets).float().square().sum(1)
+        distance = colour + self.locality * (source[:, 1:] - targets).float().square().sum(1)
+        return distance if self.in_place is None else distance + UNPLACED * ~self.placed(source, targets)
+
+    def placed(self, source: Tensor, targets: Tensor) -> Tensor:
+        """Which sources [n, 3] are the very place of their targets [n, 2] in the reference -> [n] bool."""
+        return (source[:, 0] == self.in_place) & (source[:, 1:] == targets).all(1)
+
+    def own_places(self) -> Tensor:
+        """The targets' own places in the reference -> [N, 3]."""
+        return F.pad(self.targets, (1, 0), value=self.in_place or 0)
 
 
 def unknown_at(known: Tensor, touched: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -147,11 +161,13 @@ def build_level(
     hole: Tensor,
     smooth: Tensor,
     sources: list[tuple[Tensor, Tensor]],
+    in_place: int | None = None,
 ) -> Level:
     """Bring everything to one level.
 
     clean [1, 3, H, W]; known, hole [1, 1, H, W] in 0..1; smooth [1, 3, h, w] of any size; sources: pictures
-    [1, 3, H, W] with what may be looked at of them [1, 1, H, W]; the first is the photo itself.
+    [1, 3, H, W] with what may be looked at of them [1, 1, H, W]; the first is the photo itself. in_place: which of
+    them is a reference found in its place.
     """
     height, width = size
     touched = area_resize(hole, size)[0, 0] > 0
@@ -199,6 +215,7 @@ def build_level(
         steps=span * row,
         addresses=addresses,
         weights=confidence,
+        in_place=in_place,
     )
     level.weights = level.weights_of(confidence)
     return level

@@ -33,7 +33,12 @@ def search_everywhere(level: Level, picture: Tensor) -> Tensor:
     )
     rows = max(1, CHUNK // len(sources))
     nearest = [torch.addmm(constant, part, right).argmin(1) for part in left.split(rows)]
-    return sources[torch.cat(nearest)]
+    found = sources[torch.cat(nearest)]
+    if level.in_place is None:
+        return found
+    own = level.own_places()
+    better = level.usable(own) & (level.distance(targets, own) <= level.distance(targets, found))
+    return torch.where(better[:, None], own, found)
 
 
 def as_map(level: Level, source: Tensor) -> Tensor:
@@ -102,6 +107,8 @@ def improve(
         best[index] = distance
 
     everywhere = torch.ones(len(source), dtype=torch.bool, device=source.device)
+    if level.in_place is not None:
+        keep_better(level.own_places(), everywhere)
     for number in range(rounds):
         step = 2 ** (rounds - 1 - number)
         for move in ((0, step), (0, -step), (step, 0), (-step, 0)):

@@ -22,7 +22,10 @@ def level_shift(level: Level, patches: Tensor, source: Tensor) -> Tensor:
     """Colour added to each source patch so that it sits at the level of its target [N, 3]."""
     difference = (patches - level.source_patches(source)).view(len(source), -1, 3)
     difference = torch.bmm(level.weights[:, None], difference)[:, 0]
-    return difference.clamp(-SHIFT_LIMIT, SHIFT_LIMIT)
+    shift = difference.clamp(-SHIFT_LIMIT, SHIFT_LIMIT)
+    if level.in_place is not None:  # its exposure was matched as a whole
+        shift = shift * ~level.placed(source, level.targets)[:, None]
+    return shift
 
 
 def vote(level: Level, picture: Tensor, source: Tensor, distance: Tensor, decisive: bool = False) -> Tensor:

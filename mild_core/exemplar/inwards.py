@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .level import CONFIDENCE_DECAY, CONFIDENCE_FLOOR, Level, depth_inside
+from .level import CONFIDENCE_DECAY, CONFIDENCE_FLOOR, Level, depth_inside, patch_weights
 from .search import search_everywhere
 from .vote import vote
 
@@ -28,7 +28,7 @@ def grow_inwards(level: Level) -> Tensor:
         there = depth <= filled
         confidence = (CONFIDENCE_DECAY**-depth).clamp_min(CONFIDENCE_FLOOR)
         confidence = torch.where(there, confidence, UNSEEN)
-        ring = replace(level, confidence=confidence, weights=level.weights_of(confidence))
+        ring = replace(level, confidence=confidence, weights=patch_weights(confidence, level.addresses, level.radius))
         source = search_everywhere(ring, picture)
         voted = vote(ring, picture, source, ring.distance(ring.target_patches(picture), source))
         picture = torch.where(depth <= filled + RING, voted, picture)

@@ -80,12 +80,6 @@ class Level:
         runs = pixels.view(-1).as_strided((len(pixels) - len(self.steps) + 1, run), (3, 1))
         return F.embedding(addresses, runs).flatten(1)
 
-    def weights_of(self, confidence: Tensor) -> Tensor:
-        """Confidence [h, w] of the pixels in each target's patch, of sum 1 -> [N, k * k]."""
-        padded = F.pad(confidence, (self.radius,) * 4).reshape(-1)
-        weights = padded[self.addresses[..., None] + torch.arange(len(self.steps), device=padded.device)].flatten(1)
-        return weights / weights.sum(1, keepdim=True)
-
     def usable(self, source: Tensor) -> Tensor:
         """Which of the sources [N, 3] exist and are allowed -> [N] bool."""
         y, x = source[:, 1], source[:, 2]
@@ -120,6 +114,14 @@ class Level:
     def own_places(self) -> Tensor:
         """The targets' own places in the reference -> [N, 3]."""
         return F.pad(self.targets, (1, 0), value=self.in_place or 0)
+
+
+def patch_weights(confidence: Tensor, addresses: Tensor, radius: int) -> Tensor:
+    """Confidence [h, w] of the pixels in each target's patch, of sum 1 -> [N, k * k]. addresses as in Level."""
+    padded = F.pad(confidence, (radius,) * 4).reshape(-1)
+    run = torch.arange(2 * radius + 1, device=padded.device)
+    weights = padded[addresses[..., None] + run].flatten(1)
+    return weights / weights.sum(1, keepdim=True)
 
 
 def unknown_at(known: Tensor, touched: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -193,15 +195,15 @@ def build_level(
     inner = (unknown & touched).float()[None, None]
     is_target = F.max_pool2d(inner, 2 * radius + 1, 1, padding=radius)[0, 0] > 0
     targets = is_target.nonzero()
-    steps = 1 + math.ceil(-math.log(CONFIDENCE_FLOOR) / math.log(CONFIDENCE_DECAY))
-    confidence = torch.where(unknown, CONFIDENCE_DECAY ** -depth_inside(unknown, steps), 1.0)
+    deepest = 1 + math.ceil(-math.log(CONFIDENCE_FLOOR) / math.log(CONFIDENCE_DECAY))
+    confidence = torch.where(unknown, CONFIDENCE_DECAY ** -depth_inside(unknown, deepest), 1.0)
     confidence = confidence.clamp_min(CONFIDENCE_FLOOR)
 
     row = width + 2 * radius
     span = torch.arange(2 * radius + 1, device=clean.device)
     addresses = (targets[:, 0] * row + targets[:, 1])[:, None] + span * row
     stacked = F.pad(torch.stack(pictures), (radius,) * 4)
-    level = Level(
+    return Level(
         size=size,
         radius=radius,
         picture=picture,
@@ -214,8 +216,6 @@ def build_level(
         confidence=confidence,
         steps=span * row,
         addresses=addresses,
-        weights=confidence,
+        weights=patch_weights(confidence, addresses, radius),
         in_place=in_place,
     )
-    level.weights = level.weights_of(confidence)
-    return level

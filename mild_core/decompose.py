@@ -14,7 +14,7 @@ from .growth import VISIBLE, grow, growth_pixels
 from .holes import Growth, Piece, opened, piece_of, seen_of
 from .order import back_to_front, nearness
 from .people import fitted, resize_mask
-from .scene import BACKGROUND, PERSON, Box, Layer, Person, Scene
+from .scene import BACKGROUND, PERSON, Box, Layer, Person, Scene, rgb
 from .work_size import BALANCED
 
 EXTENT = 0.25
@@ -85,7 +85,7 @@ def decompose(
         here = back_to_front([person._replace(mask=person.mask.to(device)) for person in here])
         photo = _Photo(
             number=index,
-            pixels=_rgb(photos[index]),
+            pixels=rgb(photos[index]),
             people=here,
             kept=seen_of([person for person in here if not person.erased], size, device),
             protect=None if protect is None else _pick(protect, index, device),
@@ -116,11 +116,6 @@ def _per_photo(mask: Tensor | None, socket: str, count: int, size: tuple[int, in
 
 def _pick(masks: Tensor, index: int, device: torch.device) -> Tensor:
     return masks[min(index, masks.shape[0] - 1)].to(device) > VISIBLE
-
-
-def _rgb(photo: Tensor) -> Tensor:
-    """Three channels of photo [H, W, C], as a view: a large photo is not copied."""
-    return photo[..., :3] if photo.shape[-1] >= 3 else photo[..., :1].expand(-1, -1, 3)
 
 
 def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:

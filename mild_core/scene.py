@@ -54,3 +54,8 @@ class Scene(NamedTuple):
 
     photo: Tensor  # [H, W, C], C in 1, 3, 4: the artist's own tensor, not a copy
     layers: tuple[Layer, ...]  # back to front
+
+
+def rgb(photo: Tensor) -> Tensor:
+    """Three channels of a photo [..., C], C in 1, 3, 4, as a view: a large photo is not copied."""
+    return photo[..., :3] if photo.shape[-1] >= 3 else photo[..., :1].expand(*photo.shape[:-1], 3)

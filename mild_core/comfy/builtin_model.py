@@ -24,6 +24,7 @@ from torch import Tensor
 
 from .. import exemplar
 from ..fill import area_resize
+from ..scene import rgb
 
 MODELS = ("exemplar",)
 
@@ -199,7 +200,7 @@ def pixel_vae() -> comfy.sd.VAE:
 
 def empty_conditioning(references: Tensor | None = None) -> list:
     """A CONDITIONING that says nothing (KSampler requires one); references [B, H, W, C] in 0..1 travel in it."""
-    values = {} if references is None else {"mild_references": [_three_channels(picture) for picture in references]}
+    values = {} if references is None else {"mild_references": [rgb(picture.float()) for picture in references]}
     return [[torch.zeros(1, 1, 1), values]]
 
 
@@ -225,10 +226,4 @@ def _rows_of_references(
     per_row = references if isinstance(references, tuple) else (references,)
     if len(per_row) not in (1, rows):
         raise ValueError(f"mild_references names {len(per_row)} rows, but {rows} are sampled.")
-    return [[_three_channels(picture).movedim(-1, 0) * 2 - 1 for picture in pictures] for pictures in per_row]
-
-
-def _three_channels(picture: Tensor) -> Tensor:
-    """[H, W, 1, 3 or 4] as [H, W, 3] float32."""
-    picture = picture.float()
-    return picture.expand(-1, -1, 3) if picture.shape[-1] == 1 else picture[..., :3]
+    return [[rgb(picture.float()).movedim(-1, 0) * 2 - 1 for picture in pictures] for pictures in per_row]

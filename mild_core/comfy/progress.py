@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..fill import area_resize
-from ..scene import PERSON, Layer, Scene
+from ..scene import PERSON, Layer, Scene, rgb
 
 PREVIEW_SIDE = 512
 
@@ -66,7 +66,7 @@ class Progress:
     def _canvas(self, photo: int) -> Image.Image:
         if photo not in self.canvases:
             pixels = self.scenes[photo].photo
-            pixels = pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., :1].expand(-1, -1, 3)
+            pixels = rgb(pixels)
             scale = min(1.0, PREVIEW_SIDE / max(pixels.shape[:2]))
             size = (max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale)))
             self.canvases[photo] = _image(area_resize(pixels.movedim(-1, 0)[None].float(), size)[0].movedim(0, -1))

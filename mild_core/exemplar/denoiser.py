@@ -64,14 +64,14 @@ def denoise(
     for i in range(len(x)):
         row = slice(i, i + 1)
         unknown = (hole[row] > 0).float()
+        if not bool(unknown.any()):
+            rows.append(clean[row].float())
+            continue
         looked_at = torch.ones_like(unknown) if allowed is None else (allowed[row] > 0.5).float()
         if not bool(unknown.all()):
             looked_at = looked_at * (1 - unknown)
         if not bool(looked_at.any()) and not references:
             raise ValueError("nothing is left to learn from: no pixel outside the hole may be looked at")
-        if not bool(unknown.any()):
-            rows.append(clean[row].float())
-            continue
         picture = _denoise_row(
             x[row].float(), float(sigma[i]), clean[row].float(), unknown, looked_at, references or [], tick or _nothing
         )

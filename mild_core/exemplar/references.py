@@ -58,14 +58,17 @@ def register(reference: Tensor, clean: Tensor, known: Tensor) -> Reference:
     fitting = min(height / reference.shape[2], width / reference.shape[3])
     placement, likeness = Placement(fitting, 0.0, 0.0), 0.0
     if bool(known.any()):
-        placement, likeness = _place(reference, clean, known, fitting)
+        placement, likeness = _place(reference.mean(1, keepdim=True), clean, known, fitting)
     in_place = likeness >= ALIKE
     picture, covered = _resample(reference, placement if in_place else Placement(fitting, 0.0, 0.0), (height, width))
     return Reference(_expose(picture, covered, clean, known, in_place), covered, in_place)
 
 
 def _place(reference: Tensor, clean: Tensor, known: Tensor, fitting: float) -> tuple[Placement, float]:
-    """The best placement, coarse to fine, and its correlation. The plain one (same frame) stays unless beaten."""
+    """The best placement of a grey reference [1, 1, h, w], coarse to fine, and its correlation.
+
+    The plain one (same frame) stays unless beaten.
+    """
     height, width = clean.shape[2:]
     finest = min(1.0, REFINE_SIDE / max(height, width))
     same = Placement(fitting, 0.0, 0.0)
@@ -82,7 +85,7 @@ def _place(reference: Tensor, clean: Tensor, known: Tensor, fitting: float) -> t
         size = (round(reference.shape[2] * scale * side), round(reference.shape[3] * scale * side))
         if min(size) < 8:
             continue
-        likeness, dy, dx = _best_shift(photo, mask, _detail(area_resize(reference, size).mean(1, keepdim=True)))
+        likeness, dy, dx = _best_shift(photo, mask, _detail(area_resize(reference, size)))
         if likeness > best_likeness:
             best, best_likeness = Placement(scale, dy / side, dx / side), likeness
 
@@ -162,9 +165,9 @@ def _best_shift(photo: Tensor, mask: Tensor, other: Tensor) -> tuple[float, floa
 
 
 def _likeness(reference: Tensor, placement: Placement, photo: Tensor, mask: Tensor, side: float) -> float:
-    """Masked correlation of a photo's detail [1, 1, h, w], `side` times the full size, with the placed reference."""
+    """Masked correlation of a photo's detail [1, 1, h, w], `side` times the full size, with a grey reference so placed."""
     placed = Placement(placement.scale * side, placement.dy * side, placement.dx * side)
-    picture, covered = _resample(reference.mean(1, keepdim=True), placed, (photo.shape[2], photo.shape[3]))
+    picture, covered = _resample(reference, placed, (photo.shape[2], photo.shape[3]))
     picture = _detail(picture)
     weight = mask * covered
     total = weight.sum()

@@ -137,6 +137,8 @@ def test_nothing_to_learn_from_is_said():
     clean, hole = planks(), box_hole(64, 96, (0, 0, 50, 64))
     with pytest.raises(ValueError, match="nothing is left to learn from"):
         denoise(clean, torch.tensor([1.0]), clean, hole, torch.zeros_like(hole))
+    nothing = torch.zeros_like(hole)  # without a hole there is nothing to learn for either
+    assert torch.equal(denoise(clean, torch.tensor([1.0]), clean, nothing, nothing), clean)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (64, 3), (2, 2)])

@@ -165,7 +165,7 @@ def _best_shift(photo: Tensor, mask: Tensor, other: Tensor) -> tuple[float, floa
 
 
 def _likeness(reference: Tensor, placement: Placement, photo: Tensor, mask: Tensor, side: float) -> float:
-    """Masked correlation of a photo's detail [1, 1, h, w], `side` times the full size, with a grey reference so placed."""
+    """Masked correlation of a photo's detail [1, 1, h, w], `side` times the full size, with a placed grey reference."""
     placed = Placement(placement.scale * side, placement.dy * side, placement.dx * side)
     picture, covered = _resample(reference, placed, (photo.shape[2], photo.shape[3]))
     picture = _detail(picture)

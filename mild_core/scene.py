@@ -27,6 +27,9 @@ class Person(NamedTuple):
     mask: Tensor  # [y1 - y0, x1 - x0], 0..1, float32: held cropped to the box, so that 100 people cost little
     erased: bool = False
     rank: float | None = None  # depth order given by the artist: larger is nearer. None: worked out from contact
+    joints: Tensor | None = None  # [18, 3]: x, y in pixels of the photo, confidence 0..1; OpenPose's order (COCO-18)
+    hidden: Tensor | None = None  # [y1 - y0, x1 - x0] of hidden_box, 0..1: where she goes on behind somebody erased
+    hidden_box: Box | None = None  # both given by the artist, and in place of any guess
 
 
 class Layer(NamedTuple):

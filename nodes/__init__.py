@@ -2,11 +2,12 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import example_photo, layers, models, people, sampling
+from . import choose, example_photo, models, people, recompose, sampling, split
 
 
 class MildExtension(ComfyExtension):
     """Tells ComfyUI which nodes this pack brings, in the order in which a picture passes through them."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [*example_photo.NODES, *people.NODES, *layers.NODES, *models.NODES, *sampling.NODES]
+        steps = (example_photo, people, choose, split, models, sampling, recompose)
+        return [node for step in steps for node in step.NODES]

@@ -1,4 +1,4 @@
-"""A photo is taken apart into layers, and put together again."""
+"""A photo is taken apart into layers."""
 
 from comfy_api.latest import io
 from torch import Tensor
@@ -6,7 +6,6 @@ from torch import Tensor
 from ..mild_core.decompose import SplitOptions, decompose
 from ..mild_core.overlay import preview_layers
 from ..mild_core.people import resize_mask
-from ..mild_core.recompose import recompose, report
 from ..mild_core.scene import BACKGROUND, Person, Scene
 from ..mild_core.work_size import BALANCED, SIZE_MODES
 from .checks import checked_image, checked_mask
@@ -161,42 +160,4 @@ def _sentence(scenes: list[Scene], people: list[Person]) -> str:
     return "\n".join(lines)
 
 
-class Recompose(io.ComfyNode):
-    """Sampled layers in, the photo out."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="MILD_Recompose",
-            display_name="Recompose Photo",
-            category="MILD",
-            description=(
-                "Puts the painted layers over the photo, from back to front. Outside the holes, and wherever somebody "
-                "stays or something is protected, every pixel is the photo's own."
-            ),
-            search_aliases=[
-                "merge layers",
-                "composite",
-                "recompose",
-                "remove person",
-                "object removal",
-                "eraser",
-                "clean plate",
-                "inpaint",
-                "changed mask",
-            ],
-            inputs=[Layers.Input("layers", tooltip="From Sample Layers.")],
-            outputs=[
-                io.Image.Output(display_name="image", tooltip="The finished photo, in its own size and channels."),
-                io.Mask.Output(display_name="changed", tooltip="White where a pixel differs from the photo."),
-            ],
-            hidden=[io.Hidden.unique_id],
-        )
-
-    @classmethod
-    def execute(cls, layers: list[Scene]) -> io.NodeOutput:
-        result = recompose(layers)
-        return io.NodeOutput(result.image, result.changed, ui=shown(cls, report(result)))
-
-
-NODES: list[type[io.ComfyNode]] = [Decompose, Recompose]
+NODES: list[type[io.ComfyNode]] = [Decompose]

@@ -27,13 +27,17 @@ class ExamplePhoto(io.ComfyNode):
                 io.Image.Output(
                     display_name="background", tooltip="The same place without people, to compare a result with."
                 ),
+                io.Mask.Output(
+                    display_name="hidden",
+                    tooltip="Where person 3 may go on behind person 2, for Hidden Part. Drawn by hand: a guess.",
+                ),
             ],
         )
 
     @classmethod
     def execute(cls) -> io.NodeOutput:
         example = load_example()
-        return io.NodeOutput(example.photo, example.masks, example.background)
+        return io.NodeOutput(*example)
 
 
 NODES: list[type[io.ComfyNode]] = [ExamplePhoto]

@@ -1,4 +1,4 @@
-"""Makes the shipped photo, its masks and its true empty background out of OpenCV's pedestrian film.
+"""Makes the shipped photo, its masks, a hidden part and its true empty background out of OpenCV's pedestrian film.
 
     python tools/make_example_photo.py [vtest.avi]     (Debian: apt install opencv-doc; needs opencv-python-headless)
 
@@ -79,6 +79,10 @@ MAN_IN_RED = [
     (307.1, 525.4), (312.6, 524.9), (312.2, 512.9), (312.2, 501.9), (312.2, 489.9), (297.5, 489), (296, 483.5),
     (307.1, 482.2), (306.7, 479.8), (308, 463.3), (309.3, 448.6), (309.5, 431.1), (316.3, 424.7), (315.3, 420.1),
     (319, 414.5), (315.3, 410.9),
+]  # fmt: skip
+HER_HIDDEN_PART = [  # a guess: where the blonde woman goes on behind the man (chest, arm, thigh and calf)
+    (346, 413), (340, 421), (336, 432), (334, 446), (333, 462), (334, 478), (336, 490), (335, 500), (337, 510),
+    (346, 513), (352, 506), (358, 488), (358, 430), (350, 420),
 ]  # fmt: skip
 PEOPLE = [
     (WOMAN_IN_RED,), (MAN_BY_THE_POLE, HIS_LEGS), (MAN_WITH_ELBOW, HIS_ARM), (MAN_IN_BLACK, HIS_KNEES),
@@ -164,6 +168,9 @@ def main() -> None:
     image = Image.fromarray(labels, "P")
     image.putpalette([value for colour in COLOURS for value in colour])
     image.save(FOLDER / "masks.png", optimize=True)
+    man = labels == labels[450, 340]
+    hidden = filled(HER_HIDDEN_PART, labels.shape) * man * np.uint8(255)
+    Image.fromarray(hidden).convert("1").save(FOLDER / "hidden.png", optimize=True)
 
 
 if __name__ == "__main__":

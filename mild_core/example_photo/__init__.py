@@ -17,13 +17,15 @@ class Example(NamedTuple):
     photo: Tensor  # [1, 576, 768, 3], 0..1
     masks: Tensor  # [6, 576, 768], 0 or 1, from left to right
     background: Tensor  # [1, 576, 768, 3], 0..1: the same place without them
+    hidden: Tensor  # [1, 576, 768], 0 or 1: where the third person goes on behind the second (drawn by hand, a guess)
 
 
 def load_example() -> Example:
-    """Read the three files from this folder."""
+    """Read the four files from this folder."""
     labels = torch.from_numpy(np.array(Image.open(FOLDER / "masks.png")))
     masks = torch.stack([labels == number for number in range(1, int(labels.max()) + 1)]).float()
-    return Example(_picture("photo.jpg"), masks, _picture("background.jpg"))
+    hidden = torch.from_numpy(np.array(Image.open(FOLDER / "hidden.png").convert("L"))) > 0
+    return Example(_picture("photo.jpg"), masks, _picture("background.jpg"), hidden[None].float())
 
 
 def _picture(name: str) -> Tensor:

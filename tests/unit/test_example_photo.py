@@ -33,5 +33,14 @@ def test_background_shows_the_place_without_people():
     assert difference[~around].max() <= 2 / 255  # away from people the very same picture
 
 
+def test_the_hidden_part_is_on_the_second_person_beside_the_third():
+    example = load_example()
+    hidden = example.hidden[0]
+    assert example.hidden.shape == (1, *example.photo.shape[1:3]) and hidden.sum() > 300
+    assert (hidden <= example.masks[1]).all()
+    beside = torch.nn.functional.max_pool2d(hidden[None, None], 7, 1, 3)[0, 0]
+    assert (beside * example.masks[2]).any()
+
+
 def test_all_files_are_small():
     assert sum(file.stat().st_size for file in FOLDER.iterdir() if file.is_file()) < 1_500_000

@@ -13,7 +13,7 @@ from .ground import on_ground, pick_ground
 from .growth import VISIBLE, grow, growth_pixels
 from .holes import Growth, Piece, opened, piece_of, seen_of
 from .order import back_to_front, nearness
-from .people import fitted, resize_mask
+from .people import fitted, on_device, resize_mask
 from .scene import BACKGROUND, PERSON, Box, Layer, Person, Scene, rgb
 from .work_size import BALANCED
 
@@ -82,7 +82,7 @@ def decompose(
     scenes = []
     for index in range(count):
         here = [fitted(person, size) for person in people if person.photo == index]
-        here = back_to_front([person._replace(mask=person.mask.to(device)) for person in here])
+        here = back_to_front([on_device(person, device) for person in here])
         photo = _Photo(
             number=index,
             pixels=rgb(photos[index]),

@@ -79,36 +79,56 @@ def numbered(people: Sequence[Person], existing: Sequence[Person] = ()) -> list[
 
 
 def fitted(person: Person, size: tuple[int, int]) -> Person:
-    """The person for a photo of this height and width: her mask is resized if it was made at another size.
+    """The person for a photo of this height and width: her masks and joints are brought to it if they were made at
+    another size.
 
-    Hard masks stay hard (nearest), soft ones are interpolated. Only her box is touched, never a full-size mask. A
+    Hard masks stay hard (nearest), soft ones are interpolated. Only her boxes are touched, never a full-size mask. A
     person who would vanish between two pixels keeps one pixel.
     """
-    if person.size == tuple(size):
+    size = (int(size[0]), int(size[1]))
+    if person.size == size:
         return person
-    scale_y, scale_x = size[0] / person.size[0], size[1] / person.size[1]
-    x0, y0, x1, y1 = person.box
-    box: Box = (
-        min(math.floor(x0 * scale_x), size[1] - 1),
-        min(math.floor(y0 * scale_y), size[0] - 1),
-        min(max(math.ceil(x1 * scale_x), math.floor(x0 * scale_x) + 1), size[1]),
-        min(max(math.ceil(y1 * scale_y), math.floor(y0 * scale_y) + 1), size[0]),
-    )
-    hard = bool(((person.mask == 0) | (person.mask == 1)).all())
-    device = person.mask.device
-    columns = (torch.arange(box[0], box[2], device=device) + 0.5) / scale_x - x0
-    rows = (torch.arange(box[1], box[3], device=device) + 0.5) / scale_y - y0
-    grid_x = columns / (x1 - x0) * 2 - 1
-    grid_y = rows / (y1 - y0) * 2 - 1
-    grid = torch.stack(torch.meshgrid(grid_y, grid_x, indexing="ij")[::-1], -1)[None]
-    mask = F.grid_sample(
-        person.mask[None, None], grid.float(), mode="nearest" if hard else "bilinear", align_corners=False
-    )[0, 0]
+    box, mask = _resized(person.mask, person.box, person.size, size)
     tight = boxes.tight_box(mask > VISIBLE)
     if tight is None:
         tight, mask = (0, 0, 1, 1), mask.new_ones(mask.shape)
-    own = boxes.cut(mask, tight).clone()
-    return person._replace(size=(int(size[0]), int(size[1])), box=boxes.outside(tight, box), mask=own)
+    fit = person._replace(size=size, box=boxes.outside(tight, box), mask=boxes.cut(mask, tight).clone())
+    if person.joints is not None:
+        scale = person.joints.new_tensor([size[1] / person.size[1], size[0] / person.size[0], 1.0])
+        fit = fit._replace(joints=person.joints * scale)
+    if person.hidden is not None and person.hidden_box is not None:
+        hidden_box, hidden = _resized(person.hidden, person.hidden_box, person.size, size)
+        fit = fit._replace(hidden=hidden, hidden_box=hidden_box)
+    return fit
+
+
+def _resized(mask: Tensor, box: Box, old: tuple[int, int], new: tuple[int, int]) -> tuple[Box, Tensor]:
+    """A mask [h, w] at `box` of a photo of size `old`, resampled for a photo of size `new`, with its box there."""
+    scale_y, scale_x = new[0] / old[0], new[1] / old[1]
+    x0, y0, x1, y1 = box
+    place: Box = (
+        min(math.floor(x0 * scale_x), new[1] - 1),
+        min(math.floor(y0 * scale_y), new[0] - 1),
+        min(max(math.ceil(x1 * scale_x), math.floor(x0 * scale_x) + 1), new[1]),
+        min(max(math.ceil(y1 * scale_y), math.floor(y0 * scale_y) + 1), new[0]),
+    )
+    hard = bool(((mask == 0) | (mask == 1)).all())
+    columns = (torch.arange(place[0], place[2], device=mask.device) + 0.5) / scale_x - x0
+    rows = (torch.arange(place[1], place[3], device=mask.device) + 0.5) / scale_y - y0
+    grid_x = columns / (x1 - x0) * 2 - 1
+    grid_y = rows / (y1 - y0) * 2 - 1
+    grid = torch.stack(torch.meshgrid(grid_y, grid_x, indexing="ij")[::-1], -1)[None]
+    mode = "nearest" if hard else "bilinear"
+    return place, F.grid_sample(mask[None, None].float(), grid.float(), mode=mode, align_corners=False)[0, 0]
+
+
+def on_device(person: Person, device: torch.device) -> Person:
+    """The person with all her tensors on this device."""
+    return person._replace(
+        mask=person.mask.to(device),
+        joints=None if person.joints is None else person.joints.to(device),
+        hidden=None if person.hidden is None else person.hidden.to(device),
+    )
 
 
 def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:

@@ -7,6 +7,7 @@ from mild.mild_core.people import (
     MOST_LABELS,
     fitted,
     numbered,
+    on_device,
     people_from_blobs,
     people_from_labels,
     person_from_mask,
@@ -123,6 +124,35 @@ def test_fitting_agrees_with_resizing_the_whole_mask(size, soft):
 def test_fitting_to_her_own_size_changes_nothing():
     person = person_from_mask(square((50, 70), (12, 6, 45, 41)))
     assert fitted(person, (50, 70)) is person
+
+
+@pytest.mark.parametrize("size", [(100, 140), (25, 35), (37, 211)])
+def test_joints_and_the_hidden_part_come_along(size):
+    joints = torch.rand(18, 3) * torch.tensor([70.0, 50.0, 1.0])
+    person = person_from_mask(square((50, 70), (12, 6, 45, 41)))
+    person = person._replace(joints=joints, hidden=torch.ones(10, 20), hidden_box=(40, 20, 60, 30))
+    fit = fitted(person, size)
+    assert torch.allclose(fit.joints, joints * torch.tensor([size[1] / 70, size[0] / 50, 1.0]))
+    drawn = torch.zeros(size)
+    x0, y0, x1, y1 = fit.hidden_box
+    drawn[y0:y1, x0:x1] = fit.hidden
+    assert fit.hidden.shape == (y1 - y0, x1 - x0)
+    assert float((drawn - resize_mask(square((50, 70), (40, 20, 60, 30))[None], size)[0]).abs().mean()) < 0.01
+    again = fitted(fit, (50, 70))
+    assert torch.allclose(again.joints, joints, atol=1e-4)
+
+
+def test_an_empty_hidden_part_stays_one():
+    person = person_from_mask(square((50, 70), (12, 6, 45, 41)))
+    fit = fitted(person._replace(hidden=torch.zeros(1, 1), hidden_box=(69, 49, 70, 50)), (201, 99))
+    assert fit.hidden is not None and not fit.hidden.any()
+
+
+def test_on_device_moves_every_tensor():
+    person = person_from_mask(torch.ones(3, 4))._replace(joints=torch.ones(18, 3), hidden=torch.ones(1, 1))
+    moved = on_device(person, torch.device("meta"))
+    assert {moved.mask.device.type, moved.joints.device.type, moved.hidden.device.type} == {"meta"}
+    assert moved.box == person.box and on_device(moved, torch.device("meta")).mask is moved.mask
 
 
 def test_somebody_tiny_does_not_vanish_in_a_small_photo():

@@ -22,18 +22,39 @@ def erase(
     references: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """photo [H, W, 3], 0..1, without the people of masks [N, H, W]; references [n, h, w, 3] of the same place."""
+    return erase_chosen(photo, masks, seed=seed, references=references)[0]
+
+
+def erase_chosen(
+    photo: NDArray[np.float32],
+    masks: NDArray[np.bool_],
+    *,
+    who: str = "all",
+    also_erase: NDArray[np.float32] | None = None,
+    references: NDArray[np.float32] | None = None,
+    seed: int = 1,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """As erase, for some of the people (`who`, by their place from the left) and with other things [H, W] to erase.
+
+    Returns the picture and what changed [H, W], both as Recompose Photo gives them.
+    """
     in_process = load_nodes()
     with in_process.InProcess() as comfy:
-        image, people = (
-            ("TEST_Give", {"key": comfy.give(torch.from_numpy(value))}, 0)
-            for value in (photo[None], masks.astype(np.float32))
+
+        def give(value: NDArray) -> tuple[str, dict[str, Any], int]:
+            return "TEST_Give", {"key": comfy.give(torch.from_numpy(value))}, 0
+
+        graph = erasing_graph(
+            give(photo[None]),
+            [give(masks.astype(np.float32))],
+            inputs_of,
+            who=who,
+            seed=seed,
+            references=None if references is None else give(references),
+            also_erase=None if also_erase is None else give(also_erase[None]),
         )
-        known = None
-        if references is not None:
-            known = ("TEST_Give", {"key": comfy.give(torch.from_numpy(references))}, 0)
-        graph = erasing_graph(image, [people], inputs_of, seed=seed, references=known)
-        result = comfy.run_graph(graph, wanted=["recompose"]).outputs["recompose"][0]
-    return result[0].float().numpy()
+        image, changed, *_ = comfy.run_graph(graph, wanted=["recompose"]).outputs["recompose"]
+    return image[0].float().numpy(), changed[0].numpy() > 0
 
 
 def inputs_of(class_type: str) -> dict[str, Any]:

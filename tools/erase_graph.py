@@ -17,13 +17,14 @@ def erasing_graph(
     split: str = "one person per mask",
     seed: int = 1,
     references: tuple[str, dict, int] | None = None,
+    also_erase: tuple[str, dict, int] | None = None,
 ) -> Graph:
     """Photo and masks to the node "recompose", whose outputs are the picture and what changed.
 
     photo: (class, inputs, number of its output) of the node that gives the photo; masks: the same for each node that
     gives masks, whose people are numbered on from one to the next; references: the same for further photos of the
-    place. inputs_of(class) returns the inputs that ComfyUI
-    names for a class, {"required": {name: [type, options]}}: all other widgets stand as they do in a new node.
+    place, also_erase: for a mask of what else goes. inputs_of(class) returns the inputs that ComfyUI names for a class,
+    {"required": {name: [type, options]}}: all other widgets stand as they do in a new node.
     """
     graph: Graph = {}
 
@@ -42,7 +43,10 @@ def erasing_graph(
         found = {"masks": [source, output], "image": image, "split": split} | people
         people = {"people": [add(f"people-{number}", "MILD_PeopleFromMasks", **found), 0]}
     add("choose", "MILD_ChoosePeople", image=image, who=who, **people)
-    add("layers", "MILD_Decompose", image=image, people=["choose", 0])
+    things: dict[str, Link] = {}
+    if also_erase is not None:
+        things = {"also_erase": [add("things", also_erase[0], **also_erase[1]), also_erase[2]]}
+    add("layers", "MILD_Decompose", image=image, people=["choose", 0], **things)
     known: dict[str, Link] = {}
     if references is not None:
         known = {"references": [add("references", references[0], **references[1]), references[2]]}

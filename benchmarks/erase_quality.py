@@ -19,6 +19,7 @@ from typing import NamedTuple
 import cv2
 import metrics
 import numpy as np
+import occlusion
 import rivals
 import scenes
 from metrics import Mean, Scores, mean_with_interval
@@ -183,7 +184,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--masks", default=",".join(scenes.VARIANTS), help="kinds of masks (default: all three)")
     parser.add_argument("--others", type=int, metavar="N", help="composed scenes for all but the first kind of masks")
     parser.add_argument("--rows", help="names of rows, e.g. ours,Telea (default: all)")
+    parser.add_argument(
+        "--occlusion", action="store_true", help="instead: people who stay and were hidden (needs --data; occlusion.py)"
+    )
+    parser.add_argument("--shifted", action="store_true", help="--occlusion with the front person moved sideways")
+    parser.add_argument("--grounds", help="--occlusion with a row for each of these grounds, e.g. neutral,plate")
     given = parser.parse_args()
+    if given.occlusion and given.data is None:
+        parser.error("--occlusion needs --data DIR: frames of fixed cameras with NAME_inst.png")
     unknown = set(given.masks.split(",")) - set(scenes.VARIANTS)
     if unknown:
         parser.error(f"--masks: {', '.join(sorted(unknown))} is none of {', '.join(scenes.VARIANTS)}")
@@ -194,6 +202,10 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     given = arguments()
+    if given.occlusion:
+        grounds = given.grounds.split(",") if given.grounds else None
+        occlusion.report(given.data, given.shifted, given.limit, grounds, given.sheet)
+        return
     variants = given.masks.split(",")
     rows = [OURS, *rivals.available()]
     if given.rows:

@@ -196,14 +196,15 @@ class Painted(NamedTuple):
 
 def ours(scene: Occlusion, ground: str | None = None) -> dict[str, Painted]:
     """Our rows: the nodes with their widgets as they stand, then the same without what was painted of people."""
-    from ours import erase_layers, load_nodes
+    from ours import load_nodes, run_erasing
 
     load_nodes()
     from mild.mild_core.recompose import recompose
     from mild.mild_core.scene import PERSON
 
     who = str(scene.front + 1)
-    result, layers = erase_layers(scene.photo, scene.masks, who=who, ground=ground)
+    outputs = run_erasing(scene.photo, scene.masks, who, ground=ground)
+    result, layers = outputs["recompose"][0][0].float().numpy(), outputs["sample"][0]
     alpha = np.zeros(scene.photo.shape[:2], np.float32)
     for layer in layers[0].layers:
         if layer.domain == PERSON and layer.number == scene.back + 1:

@@ -38,6 +38,21 @@ def erase_chosen(
 
     Returns the picture and what changed [H, W], both as Recompose Photo gives them.
     """
+    outputs = run_erasing(photo, masks, who, also_erase, references, seed)
+    image, changed, *_ = outputs["recompose"]
+    return image[0].float().numpy(), changed[0].numpy() > 0
+
+
+def run_erasing(
+    photo: NDArray[np.float32],
+    masks: NDArray[np.bool_],
+    who: str,
+    also_erase: NDArray[np.float32] | None = None,
+    references: NDArray[np.float32] | None = None,
+    seed: int = 1,
+    ground: str | None = None,
+) -> dict[str, Any]:
+    """All outputs of the graph by node ("sample", "recompose", ...). ground: Sample Layers' widget; None: default."""
     in_process = load_nodes()
     with in_process.InProcess() as comfy:
 
@@ -53,8 +68,9 @@ def erase_chosen(
             references=None if references is None else give(references),
             also_erase=None if also_erase is None else give(also_erase[None]),
         )
-        image, changed, *_ = comfy.run_graph(graph, wanted=["recompose"]).outputs["recompose"]
-    return image[0].float().numpy(), changed[0].numpy() > 0
+        if ground is not None:
+            graph["sample"]["inputs"]["ground"] = ground
+        return comfy.run_graph(graph, wanted=["recompose"]).outputs
 
 
 def inputs_of(class_type: str) -> dict[str, Any]:

@@ -10,7 +10,6 @@ The large photos are made of the shipped one. Idle is this process with ComfyUI,
 import argparse
 import os
 import platform
-import threading
 import time
 from typing import NamedTuple
 
@@ -18,9 +17,9 @@ import cv2
 import metrics
 import numpy as np
 import ours
-import psutil
 import torch
 from numpy.typing import NDArray
+from peak import Peak
 
 from mild.mild_core.example_photo import load_example
 from mild.tools.erase_graph import erasing_graph
@@ -50,30 +49,6 @@ class Run(NamedTuple):
             f"{self.painting:.1f} s painting ({self.cpu:.1f} s of CPU), {self.total:.1f} s in all, "
             f"{self.memory / GIGABYTE:.2f} GB above idle"
         )
-
-
-class Peak:
-    """Most memory of this process while a `with` block runs, above what it had before."""
-
-    def __enter__(self) -> "Peak":
-        self._process = psutil.Process()
-        self._before = self._most = self._process.memory_info().rss
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def _watch(self) -> None:
-        while not self._done.wait(0.05):
-            self._most = max(self._most, self._process.memory_info().rss)
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    @property
-    def above(self) -> int:
-        return self._most - self._before
 
 
 def erase(photo: NDArray[np.float32], masks: NDArray[np.float32]) -> Run:

@@ -167,7 +167,7 @@ def _background_layers(photo: _Photo, plate: list[Piece], erased: list[Piece], o
         _, opacity = opened([plate[i] for i in group.members], group.crop, options.feather)
         reveal = None
         if options.full_plate:
-            reveal = opened(erased, group.crop, options.feather)[1].to(opacity) * (opacity > 0)
+            reveal = opened(erased, group.crop, options.feather)[1].to(opacity).mul_(opacity > 0)
         layers.append(
             Layer(
                 id=f"{photo.number + 1}/{BACKGROUND}" + (f"-{number}" if number > 1 else ""),
@@ -178,7 +178,7 @@ def _background_layers(photo: _Photo, plate: list[Piece], erased: list[Piece], o
                 box=group.crop,
                 pixels=boxes.cut(photo.pixels, group.crop),
                 hole=opacity,
-                allowed=(~boxes.cut(forbidden, group.crop)).float(),
+                allowed=~boxes.cut(forbidden, group.crop),
                 alpha=opacity.new_ones(()).expand_as(opacity),  # costs one number
                 rank=-1.0,
                 size_mode=options.size_mode,
@@ -259,7 +259,7 @@ def _person_layer(
         box=crop,
         pixels=on_ground(pixels, alpha, ground),
         hole=opacity,
-        allowed=(opacity <= 0).float(),
+        allowed=opacity <= 0,
         alpha=alpha,
         rank=float(rank),
         size_mode=options.size_mode,

@@ -44,6 +44,11 @@ def distance(mask: Tensor, reach: float) -> Tensor:
     reach."""
     if reach > EXACT_REACH:
         return _coarse_distance(mask, reach)
+    return _squares(mask, reach).float().sqrt_()
+
+
+def _squares(mask: Tensor, reach: float) -> Tensor:
+    """Squared distances, whole numbers, up to EXACT_REACH."""
     limit = int(reach) + 1
     # Squares of at most 25 pixels: 16-bit integers hold them, at half the memory traffic of floats.
     square = torch.where(mask, 0, (limit + 1) ** 2).to(torch.int16)
@@ -54,7 +59,7 @@ def distance(mask: Tensor, reach: float) -> Tensor:
             ahead, behind = square.narrow(along, step, rest), square.narrow(along, 0, rest)
             torch.minimum(ahead, before.narrow(along, 0, rest) + step * step, out=ahead)
             torch.minimum(behind, before.narrow(along, step, rest) + step * step, out=behind)
-    return square.float().sqrt_()
+    return square
 
 
 def _coarse_distance(mask: Tensor, reach: float) -> Tensor:
@@ -71,7 +76,9 @@ def grow(mask: Tensor, pixels: float) -> Tensor:
     """mask [h, w] (bool) and everything within that many pixels of it."""
     if pixels < 1 or not mask.any():
         return mask.clone()
-    return distance(mask, pixels) <= pixels
+    if pixels > EXACT_REACH:
+        return _coarse_distance(mask, pixels) <= pixels
+    return _squares(mask, pixels) <= int(pixels * pixels)
 
 
 def feathered(hole: Tensor, core: Tensor, pixels: float) -> Tensor:

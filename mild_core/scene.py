@@ -43,7 +43,7 @@ class Layer(NamedTuple):
     box: Box  # the crop, context included
     pixels: Tensor  # [h, w, 3], 0..1: the photo, or a person on neutral ground; once sampled, the result
     hole: Tensor  # [h, w], 0..1: > 0 is to be invented; soft only inwards (feather), exactly 0 where pixels must stay
-    allowed: Tensor  # [h, w], 0..1: what this pathway may look at (never the hole, never an erased person)
+    allowed: Tensor  # [h, w], bool: what this pathway may look at (never the hole, never an erased person)
     alpha: Tensor  # [h, w], 0..1: opacity: 1 for the background; a person's visible mask, completed once sampled
     rank: float  # back to front: the background is -1, people count up from the farthest
     size_mode: str  # "balanced" or "detail": how work_size picks the size to sample at

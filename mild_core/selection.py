@@ -51,12 +51,12 @@ def _listed(people: Sequence[Person], text: str) -> set[int]:
             wanted = _range(" ".join(part.split()).replace(" ", ","))
         if wanted is None:
             raise ValueError(
-                f"who: '{part}' is neither a number nor a name here. {_who_exists(people)} "
+                f"who: '{part}' is neither a number nor a name here. {who_exists(people)} "
                 "Write all, none, numbers such as 1,3 or 2-4, all but 2, or a name."
             )
         missing = sorted(set(wanted) - everyone)
         if missing:
-            raise ValueError(f"who: there is no person {_spoken(missing)}; {_who_exists(people)}")
+            raise ValueError(f"who: there is no person {spoken(missing)}; {who_exists(people)}")
         chosen |= set(wanted)
     return chosen
 
@@ -81,7 +81,7 @@ def _range(part: str) -> list[int] | None:
     return numbers or None
 
 
-def _spoken(numbers: Iterable[int]) -> str:
+def spoken(numbers: Iterable[int]) -> str:
     """Numbers as an artist writes them: 1-3, 5."""
     spans: list[list[int]] = []
     for number in sorted(set(numbers)):
@@ -92,13 +92,14 @@ def _spoken(numbers: Iterable[int]) -> str:
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
 
 
-def _who_exists(people: Sequence[Person]) -> str:
+def who_exists(people: Sequence[Person]) -> str:
+    """Whom one may name, photo by photo, as the end of a sentence that says who is not there."""
     photos = sorted({person.photo for person in people})
     if not photos:
         return "nobody was found in this photo."
     if len(photos) == 1:
-        return f"this photo has {_spoken(person.number for person in people)}."
-    lists = (f"photo {p + 1} has {_spoken(q.number for q in people if q.photo == p)}" for p in photos)
+        return f"this photo has {spoken(person.number for person in people)}."
+    lists = (f"photo {p + 1} has {spoken(q.number for q in people if q.photo == p)}" for p in photos)
     return "; ".join(lists) + "."
 
 
@@ -136,5 +137,5 @@ def layers_named(scenes: Sequence[Scene], which: str) -> set[str]:
 def _layers_that_exist(scenes: Sequence[Scene]) -> str:
     layers = [layer for scene in scenes for layer in scene.layers]
     numbers = [layer.number for layer in layers if layer.number is not None]
-    people = f"person layers {_spoken(numbers)}" if numbers else "no person layers (nobody who stays was hidden)"
+    people = f"person layers {spoken(numbers)}" if numbers else "no person layers (nobody who stays was hidden)"
     return f"There are: background, {people}. Write all, background, people, or numbers."

@@ -2,19 +2,22 @@
 
 import torch
 from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
-from ..mild_core.overlay import preview_people
 from ..mild_core.people import union_mask
+from ..mild_core.picked import people_picked, read_picks
 from ..mild_core.scene import Person
 from ..mild_core.selection import choose
 from .checks import checked_image
-from .show import shown
+from .show import shown_picker
 from .sockets import People
+
+CLICK = "Click who must go, then queue again."
 
 
 class ChoosePeople(io.ComfyNode):
-    """Who goes and who stays, in words."""
+    """Who goes and who stays, by clicks in the picture or in words."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -23,13 +26,16 @@ class ChoosePeople(io.ComfyNode):
             display_name="Choose People",
             category="MILD",
             description=(
-                "Chooses who disappears; everyone else stays exactly as they are. "
+                "Click in the picture who disappears; everyone else stays exactly as they are. "
+                "Run it once to see the people, click, run again: until somebody is chosen, the nodes behind wait. "
                 "The masks of both groups come out too, for any inpaint node."
             ),
             search_aliases=[
                 "remove person",
                 "select people",
                 "pick person",
+                "click people",
+                "people picker",
                 "erase people",
                 "object removal",
                 "eraser",
@@ -37,18 +43,28 @@ class ChoosePeople(io.ComfyNode):
                 "inpaint mask",
                 "clean plate",
             ],
+            is_output_node=True,
             inputs=[
-                People.Input("people", tooltip="From People from Masks. Their numbers stand in its preview."),
+                People.Input("people", tooltip="From Find People or People from Masks."),
                 io.Image.Input(
                     "image",
                     optional=True,
-                    tooltip="The photo, or the batch of photos: shows in the preview, and gives the masks its size.",
+                    tooltip="The photo, or the batch of photos: shows under the people, and gives the masks its size.",
                 ),
                 io.String.Input(
                     "who",
-                    default="all",
-                    tooltip="Who goes: all, none, numbers such as 1,3 or 2-4, all but 2, or names. "
+                    default="",
+                    tooltip="Leave it empty and click in the picture. Or write who goes: all, none, numbers such as "
+                    "1,3 or 2-4, all but 2, or names; a click takes over from there and empties it. "
                     "In a batch, a number means that person in every photo.",
+                ),
+                io.String.Input(
+                    "picked",
+                    default="",
+                    optional=True,
+                    tooltip="The people clicked in the picture. Counts while who is empty.",
+                    # Without our JavaScript this is an unconnected socket, and the node still works by who.
+                    extra_dict={"widgetType": "MILD_PEOPLE_PICKER"},
                 ),
             ],
             outputs=[
@@ -56,12 +72,12 @@ class ChoosePeople(io.ComfyNode):
                 io.Mask.Output(display_name="erase", tooltip="Everyone who goes, one mask for each photo, full size."),
                 io.Mask.Output(display_name="keep", tooltip="Everyone who stays, one mask for each photo, full size."),
             ],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def execute(cls, people: list[Person], who: str, image: Tensor | None = None) -> io.NodeOutput:
-        chosen = choose(people, who)
+    def execute(cls, people: list[Person], who: str, image: Tensor | None = None, picked: str = "") -> io.NodeOutput:
+        in_words = bool(who.strip())
+        chosen, lost = (choose(people, who), []) if in_words else people_picked(people, read_picks(picked))
         photos = [] if image is None else list(checked_image(image))
         count = max([person.photo + 1 for person in chosen] + [1])
         if photos and count > len(photos):
@@ -70,16 +86,36 @@ class ChoosePeople(io.ComfyNode):
                 "Connect the batch of photos that the masks belong to."
             )
         count = max(count, len(photos))
+        going = [person for person in chosen if person.erased]
+        # Nothing behind this node runs on a choice that nobody made. "none" is a choice.
+        waits = not going and not in_words
         size = _common_size(chosen, photos)
+        ui = shown_picker(_sentence(chosen, going, len(lost), waits), chosen, photos, count, size)
+        ui["mild_choice"] = [{"who": who, "picked": picked, "lost": len(lost)}]
+        if waits:
+            # Without a message: the run ends well, with no error in the front end.
+            return io.NodeOutput(*[ExecutionBlocker(None)] * 3, ui=ui)
         masks = []
         for erased in (True, False):
             group = [person for person in chosen if person.erased == erased]
             one_each = ([person for person in group if person.photo == index] for index in range(count))
             masks.append(torch.stack([union_mask(here, size) for here in one_each]))
-        preview = preview_people(chosen, photos, count)
-        going = [person for person in chosen if person.erased]
-        text = f"{len(going)} of {len(chosen)} disappear" + (": " + ", ".join(p.name for p in going) if going else "")
-        return io.NodeOutput(chosen, *masks, ui=shown(cls, text, preview))
+        return io.NodeOutput(chosen, *masks, ui=ui)
+
+
+def _sentence(people: list[Person], going: list[Person], lost: int, waits: bool) -> str:
+    """What was chosen, in words."""
+    if not people:
+        lines = ["Nobody was found here."]
+    elif going:
+        lines = [f"{len(going)} of {len(people)} disappear: " + ", ".join(person.name for person in going)]
+    else:
+        lines = ["Nobody is chosen yet." if waits else "Nobody disappears."]
+    if lost:
+        lines.append("1 clicked person is no longer there." if lost == 1 else f"{lost} clicked people are gone.")
+    if waits and people:
+        lines.append(CLICK)
+    return "\n".join(lines)
 
 
 def _common_size(people: list[Person], photos: list[Tensor]) -> tuple[int, int]:

@@ -1,8 +1,18 @@
-"""What a node shows on itself: a picture, and a sentence or two."""
+"""What a node shows on itself: a picture, and a sentence or two; for Choose People, what can be clicked."""
+
+from collections.abc import Sequence
 
 from comfy_api.latest import io, ui
 from server import PromptServer
 from torch import Tensor
+
+from ..mild_core.fill import area_resize
+from ..mild_core.outlines import outlines
+from ..mild_core.people import photo_size
+from ..mild_core.scene import Person, rgb
+
+PICKER_LONGEST = 1600
+"""Longest side in pixels of a photo in the people picker: sharp enough to zoom in on a face."""
 
 
 def shown(cls: type[io.ComfyNode], text: str, image: Tensor | None = None) -> dict:
@@ -14,3 +24,51 @@ def shown(cls: type[io.ComfyNode], text: str, image: Tensor | None = None) -> di
         PromptServer.instance.send_progress_text(text, cls.hidden.unique_id)
     picture = ui.PreviewImage(image, cls=cls).as_dict() if image is not None else {}
     return picture | ui.PreviewText(text).as_dict()
+
+
+def shown_picker(
+    text: str, people: Sequence[Person], photos: Sequence[Tensor], count: int, size: tuple[int, int]
+) -> dict:
+    """The `ui` for the people picker (web/people_picker.js): each photo without any drawing, and its people's outlines.
+
+    photos: [H, W, C] each, where there are any; count: how many photos; size: height and width where nothing else
+    tells. Positions are shares of the photo's width and height. The photos stand under a key of our own, or the front
+    end would show them below the picker once more.
+    """
+    shown = []
+    for index in range(count):
+        here = [person for person in people if person.photo == index]
+        own = photo_size(here, index) or size
+        image = None
+        if index < len(photos):
+            own = (int(photos[index].shape[0]), int(photos[index].shape[1]))
+            small = _small(rgb(photos[index]))
+            saved = ui.ImageSaveHelper.save_images(
+                [small], filename_prefix="MILD_people", folder_type=io.FolderType.temp, cls=None, compress_level=1
+            )
+            image = dict(saved[0])
+        shown.append({"image": image, "width": own[1], "height": own[0], "people": _drawn(here, own)})
+    return {"mild_people": shown} | ui.PreviewText(text).as_dict()
+
+
+def _small(photo: Tensor) -> Tensor:
+    """photo [H, W, 3] with a longest side of PICKER_LONGEST at most."""
+    height, width = int(photo.shape[0]), int(photo.shape[1])
+    scale = min(1.0, PICKER_LONGEST / max(height, width))
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    return area_resize(photo.permute(2, 0, 1)[None].float(), size)[0].permute(1, 2, 0).clamp(0, 1)
+
+
+def _drawn(people: Sequence[Person], size: tuple[int, int]) -> list[dict]:
+    """One photo's people as the picker draws them: rings are flat lists x, y, x, y."""
+    return [
+        {
+            "number": person.number,
+            "name": person.name,
+            "erased": person.erased,
+            "box": [round(value, 4) for value in line.box],
+            "point": [round(value, 4) for value in line.point],
+            "rings": [[round(value, 4) for value in ring.ravel().tolist()] for ring in line.rings],
+        }
+        for person, line in zip(people, outlines(people, size), strict=True)
+    ]

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from . import boxes
-from .blobs import blobs, clusters
+from .blobs import clusters
 from .crops import Group, context_box, grouped
+from .extent import hidden_extent
 from .ground import on_ground, pick_ground
 from .growth import VISIBLE, grow, growth_pixels
 from .holes import Growth, Piece, opened, piece_of, seen_of
@@ -17,8 +18,8 @@ from .people import fitted, on_device, resize_mask
 from .scene import BACKGROUND, PERSON, Box, Layer, Person, Scene, rgb
 from .work_size import BALANCED
 
-EXTENT = 0.25
-"""A kept person may go on behind an erased one by this share of her box's sides, on each side (first version)."""
+POSSIBLE = 0.04
+"""A pixel that is a kept person's with less probability than this is no part of her hole."""
 
 GAP = 0.01
 """Masks of an erased and a kept person touch when their distance is below this share of the kept one's size (see
@@ -136,8 +137,8 @@ def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
         plate = [piece for piece in made if piece is not None]
     kept = [(depth, person) for depth, person in enumerate(photo.people) if not person.erased]
     people = (
-        _person_layer(photo, person, rank, [piece for piece in erased if piece.depth > depth], erased, options)
-        for rank, (depth, person) in enumerate(kept)
+        _person_layer(photo, depth, rank, [piece for piece in erased if piece.depth > depth], erased, options)
+        for rank, (depth, _) in enumerate(kept)
     )
     return _background_layers(photo, plate, erased, options) + [layer for layer in people if layer is not None]
 
@@ -231,14 +232,20 @@ def _poor(group: Group, pieces: list[Piece], forbidden: Tensor) -> bool:
 
 
 def _person_layer(
-    photo: _Photo, person: Person, rank: int, in_front: list[Piece], erased: list[Piece], options: SplitOptions
+    photo: _Photo, depth: int, rank: int, in_front: list[Piece], erased: list[Piece], options: SplitOptions
 ) -> Layer | None:
     """The layer of a kept person; None if she needs none (nobody hid her, and no full plate was asked for).
 
-    in_front: the pieces of `erased` that stand nearer than she does.
+    depth: her place in photo.people; in_front: the pieces of `erased` that stand nearer than she does.
     """
-    extent = boxes.grown(person.box, EXTENT * boxes.width(person.box), EXTENT * boxes.height(person.box), photo.size)
-    hole = _hidden_part(photo, person, extent, in_front, erased, options) if in_front else None
+    person = photo.people[depth]
+    if person.hidden is not None:
+        in_front = erased  # the artist says where she goes on, whoever stands there
+    extent, likely = person.box, None
+    if person.hidden is not None or _touched(photo, person, in_front):
+        nearer = [other for other in photo.people[depth + 1 :] if not other.erased]
+        extent, likely = hidden_extent(photo.size, person, in_front, nearer)
+    hole = None if likely is None else _hidden_part(extent, likely, in_front, erased, options)
     if hole is None and not options.full_plate:
         return None
     around = person.box
@@ -264,26 +271,30 @@ def _person_layer(
         rank=float(rank),
         size_mode=options.size_mode,
         ground=ground,
+        likely=None if likely is None or hole is None else boxes.placed(likely, extent, crop),
     )
 
 
+def _touched(photo: _Photo, person: Person, in_front: list[Piece]) -> bool:
+    """Whether somebody was seen in one of these pieces close to what is seen of her."""
+    reach = max(3, growth_pixels(person.box, photo.size, GAP))
+    around = boxes.grown(person.box, reach + 1, reach + 1, photo.size)
+    close = [piece for piece in in_front if boxes.overlap(piece.box, around)]
+    if not close:
+        return False
+    near = grow(boxes.placed(person.mask > VISIBLE, person.box, around), reach)
+    return any(bool((boxes.placed(piece.core, piece.box, around) & near).any()) for piece in close)
+
+
 def _hidden_part(
-    photo: _Photo, person: Person, extent: Box, in_front: list[Piece], erased: list[Piece], options: SplitOptions
+    extent: Box, likely: Tensor, in_front: list[Piece], erased: list[Piece], options: SplitOptions
 ) -> Tensor | None:
-    """Opacity of the hole [h, w] at `extent` in which the person may go on; None if nobody in front of her touches
-    her.
+    """Opacity of the hole [h, w] at `extent` in which the person may go on; None if there is none.
+
+    likely [h, w]: the probability that a pixel is hers.
     """
-    hole, _ = opened(in_front, extent, 0)
-    mine = boxes.placed(person.mask > VISIBLE, person.box, extent)
-    near = grow(mine, max(3, growth_pixels(person.box, photo.size, GAP)))
-    seen = torch.zeros_like(hole)
-    for piece in in_front:
-        seen |= boxes.placed(piece.core, piece.box, extent)
-    if not (seen & near).any():
+    part = opened(in_front, extent, 0)[0] & (likely > POSSIBLE)
+    if not part.any():
         return None
-    part = torch.zeros_like(hole)
-    for (x0, y0, x1, y1), shape in blobs(hole)[0]:
-        if (shape & seen[y0:y1, x0:x1] & near[y0:y1, x0:x1]).any():
-            part[y0:y1, x0:x1] |= shape
     # Feathered together with all erased people: where two of their holes meet there is no edge to blend.
     return opened(erased, extent, options.feather)[1] * part

@@ -1,0 +1,90 @@
+// Choose People gets its picker: the widget of its input `picked`, in the classic canvas and in Nodes 2.0.
+
+import { api } from '/scripts/api.js'
+import { app } from '/scripts/app.js'
+import { Picker } from './picker/picker.js'
+import { textsFor } from './picker/texts.js'
+
+const WIDGET = 'MILD_PEOPLE_PICKER' // what nodes/choose.py calls it
+const pickers = new Map() // node -> picker, while the node lives
+
+document.head.append(
+  Object.assign(document.createElement('link'), {
+    rel: 'stylesheet',
+    href: new URL('./picker/picker.css', import.meta.url).href
+  })
+)
+
+function pickerWidget(node, name) {
+  let picked = ''
+  const whoWidget = () => node.widgets?.find((widget) => widget.name === 'who')
+  const host = {
+    read: () => ({
+      who: String(whoWidget()?.value ?? ''),
+      picked,
+      linked: node.inputs?.some((input) => input.widget?.name === 'who' && input.link != null) ?? false
+    }),
+    write(value) {
+      app.canvas.emitBeforeChange()
+      picked = value.picked
+      const who = whoWidget()
+      if (who && who.value !== value.who) who.value = value.who
+      app.canvas.emitAfterChange()
+      node.setDirtyCanvas?.(true, true)
+    },
+    url: ({ filename, subfolder, type }) =>
+      api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}${app.getRandParam()}`),
+    // With "run on change", ComfyUI undoes whatever has the focus.
+    graphUndoes: () => Boolean(app.ui?.autoQueueEnabled && app.ui.autoQueueMode !== 'instant')
+  }
+  const picker = new Picker(host, textsFor(app.extensionManager?.setting?.get('Comfy.Locale')))
+  const widget = node.addDOMWidget(name, WIDGET, picker.element, {
+    // Without a socket: a link or a subgraph could only bring a text here, and that is what `who` is for.
+    socketless: true,
+    hideOnZoom: false,
+    getMinHeight: () => 260,
+    getValue: () => picked,
+    setValue(value) {
+      picked = typeof value === 'string' ? value : ''
+      picker.forget()
+    }
+  })
+  pickers.set(node, picker)
+  return { widget, minWidth: 360, minHeight: 460 }
+}
+
+/** Under which name ComfyUI keeps what a node showed. */
+function locator(node) {
+  return !node.graph || node.graph.isRootGraph ? String(node.id) : `${node.graph.id}:${node.id}`
+}
+
+function chain(object, name, more) {
+  const before = object[name]
+  object[name] = function (...given) {
+    const result = before?.apply(this, given)
+    more.apply(this, given)
+    return result
+  }
+}
+
+function restore() {
+  for (const [node, picker] of pickers) picker.setOutput(app.nodeOutputs?.[locator(node)])
+}
+
+app.registerExtension({
+  name: 'MILD.PeoplePicker',
+  getCustomWidgets: () => ({ [WIDGET]: pickerWidget }),
+  nodeCreated(node) {
+    const picker = pickers.get(node)
+    if (!picker) return
+    const who = node.widgets.find((widget) => widget.name === 'who')
+    chain(who, 'callback', () => picker.refresh())
+    chain(node, 'onExecuted', (output) => picker.setOutput(output))
+    chain(node, 'onConfigure', () => picker.forget())
+    chain(node, 'onConnectionsChange', () => picker.refresh())
+    chain(node, 'onAdded', () => pickers.set(node, picker))
+    chain(node, 'onRemoved', () => pickers.delete(node))
+  },
+  onNodeOutputsUpdated: restore,
+  afterConfigureGraph: restore
+})

@@ -1,0 +1,152 @@
+// Who is chosen: text and clicks become people. Plain functions, the same rules as mild_core/selection.py and picked.py.
+//
+// A photo is {width, height, people}; a person {number, name, box, point, rings, erased}, positions as shares (0..1) of
+// the photo's width and height. People are told apart by keys, "photo/number".
+
+export const REACH = 0.01 // how far beside a person a click still counts, in longer sides of the photo
+
+const ALL = ['all', 'everyone', 'everybody', '*']
+const NONE = ['none', 'nobody', 'no one']
+const BUT = /^\s*(?:all|everyone|everybody)\s+(?:but|except|without)\s+([^]+)$/i
+const RANGE = /^(\d+)\s*[-\u2013]\s*(\d+)$/
+const SEPARATOR = /[,;\n\uff0c\u3001]|\band\b/i
+
+export const keyOf = (photo, person) => `${photo}/${person.number}`
+
+/** All people of all photos, as [key, photo's index, person]. */
+export function everyone(photos) {
+  return photos.flatMap((photo, index) => photo.people.map((person) => [keyOf(index, person), index, person]))
+}
+
+/** The keys of those whom `who` names; null if it cannot be read. */
+export function named(who, photos) {
+  const people = everyone(photos)
+  const numbers = numbersOf(who, people.map(([, , person]) => person))
+  return numbers && new Set(people.filter(([, , person]) => numbers.has(person.number)).map(([key]) => key))
+}
+
+function numbersOf(who, people) {
+  const text = who.trim()
+  const all = new Set(people.map((person) => person.number))
+  if (!text) return null
+  if (ALL.includes(text.toLowerCase())) return all
+  if (NONE.includes(text.toLowerCase())) return new Set()
+  const but = BUT.exec(text)
+  const listed = listedIn(but ? but[1] : text, people, all)
+  if (!but || !listed) return listed
+  return new Set([...all].filter((number) => !listed.has(number)))
+}
+
+function listedIn(text, people, all) {
+  const chosen = new Set()
+  for (const part of text.split(SEPARATOR).map((one) => one.trim()).filter(Boolean)) {
+    const name = part.toLowerCase()
+    const called = people.filter((person) => person.name.trim().toLowerCase() === name)
+    const numbers = called.length
+      ? called.map((person) => person.number)
+      : (range([part]) ?? range(part.split(/\s+/)))
+    if (!numbers || numbers.some((number) => !all.has(number))) return null
+    numbers.forEach((number) => chosen.add(number))
+  }
+  return chosen
+}
+
+function range(words) {
+  const numbers = []
+  for (const word of words) {
+    const span = RANGE.exec(word)
+    if (/^\d+$/.test(word)) numbers.push(Number(word))
+    else if (span) {
+      const [first, last] = [Number(span[1]), Number(span[2])].sort((a, b) => a - b)
+      if (last - first > 10000) return null
+      for (let number = first; number <= last; number++) numbers.push(number)
+    } else return null
+  }
+  return numbers.length ? numbers : null
+}
+
+/** The clicks in the value of the widget, [{photo, number, x, y}]; none if it holds anything else. */
+export function readPicks(text) {
+  try {
+    const people = JSON.parse(text || '{}').people ?? []
+    return people.filter((pick) => Number.isInteger(pick.number)).map((pick) => ({ photo: 0, ...pick }))
+  } catch {
+    return []
+  }
+}
+
+export function writePicks(picks) {
+  if (!picks.length) return ''
+  const order = [...picks].sort((a, b) => a.photo - b.photo || a.number - b.number)
+  return JSON.stringify({ people: order.map(({ photo, number, x, y }) => ({ photo, number, x, y })) })
+}
+
+/** Where each click lies today: a Map from key to click, and how many lie on nobody. */
+export function placed(picks, photos) {
+  const keys = new Map()
+  let lost = 0
+  for (const pick of picks) {
+    const person = photos[pick.photo] && meant(photos[pick.photo], pick)
+    if (person) keys.set(keyOf(pick.photo, person), pick)
+    else lost++
+  }
+  return { keys, lost }
+}
+
+function meant(photo, pick) {
+  if (pick.x === undefined) return photo.people.find((person) => person.number === pick.number)
+  let under = photo.people.filter((person) => inside(person, pick.x, pick.y))
+  if (!under.length) {
+    const away = photo.people.map((person) => distance(person, photo, pick.x, pick.y))
+    const nearest = Math.min(REACH, ...away)
+    under = photo.people.filter((_, index) => away[index] <= nearest)
+  }
+  return under.find((person) => person.number === pick.number) ?? smallest(under)
+}
+
+/** The smallest person under a point. */
+export function personAt(photo, x, y) {
+  return smallest(photo.people.filter((person) => inside(person, x, y)))
+}
+
+function smallest(people) {
+  return people.reduce((least, person) => (least && area(least) <= area(person) ? least : person), undefined)
+}
+
+function area(person) {
+  // Rings run one way round, holes the other: their areas take away from each other.
+  return Math.abs(person.rings.reduce((sum, ring) => sum + ringArea(ring), 0))
+}
+
+function ringArea(ring) {
+  let sum = 0
+  for (let i = 0, j = ring.length - 2; i < ring.length; j = i, i += 2) sum += ring[j] * ring[i + 1] - ring[i] * ring[j + 1]
+  return sum / 2
+}
+
+export function inside(person, x, y) {
+  const [x0, y0, x1, y1] = person.box
+  if (x < x0 || x > x1 || y < y0 || y > y1) return false
+  let odd = false
+  for (const ring of person.rings)
+    for (let i = 0, j = ring.length - 2; i < ring.length; j = i, i += 2) {
+      const crosses = ring[i + 1] > y !== ring[j + 1] > y
+      if (crosses && x < ring[i] + ((ring[j] - ring[i]) * (y - ring[i + 1])) / (ring[j + 1] - ring[i + 1])) odd = !odd
+    }
+  return odd
+}
+
+/** How far a point is from a person's outline, in longer sides of the photo. */
+function distance(person, photo, x, y) {
+  const long = Math.max(photo.width, photo.height)
+  const [sx, sy] = [photo.width / long, photo.height / long]
+  let least = Infinity
+  for (const ring of person.rings)
+    for (let i = 0, j = ring.length - 2; i < ring.length; j = i, i += 2) {
+      const [ax, ay] = [(ring[j] - x) * sx, (ring[j + 1] - y) * sy]
+      const [bx, by] = [(ring[i] - ring[j]) * sx, (ring[i + 1] - ring[j + 1]) * sy]
+      const along = Math.min(1, Math.max(0, -(ax * bx + ay * by) / (bx * bx + by * by || 1)))
+      least = Math.min(least, Math.hypot(ax + along * bx, ay + along * by))
+    }
+  return least
+}

@@ -158,7 +158,8 @@ def _junctions(a: Outline, b: Outline, gap: float, radius: float) -> tuple[bool,
     middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
     if not contact.any():
         return False, middle, 0.0
-    where = np.argwhere(contact).mean(0)
+    meeting = np.argwhere(contact)
+    where = meeting[np.abs(meeting - meeting.mean(0)).sum(1).argmin()]
     place = (box[0] + (float(where[1]) + 0.5) * step, box[1] + (float(where[0]) + 0.5) * step)
     free = ~(mine | hers | contact)
     ends = contact & _dilated(free, 1)

@@ -1,68 +1,123 @@
 """Preview drawings: who is who, what will be painted, what is protected, who stands in front."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
-from . import boxes
+from . import boxes, marks
 from .fill import area_resize
 from .growth import VISIBLE
-from .order import back_to_front
+from .marks import ERASED, GUESSED, KEPT, TOLD, Marked, marked
+from .order import Order, Pair, in_order
 from .people import fitted, photo_size
-from .scene import PERSON, Person, Scene
+from .scene import PERSON, Box, Layer, Person, Scene
 
 LONGEST = 1280
 """Longest side of a preview in pixels: enough to read numbers, cheap to send to the browser."""
 
-ERASED = (235, 60, 60)
-KEPT = (40, 170, 255)
-GUESSED = (255, 190, 40)
+LIKELY = 0.5
+"""Probability from which a pixel behind somebody erased counts as a kept person's, not as the wall's."""
 
-STRIPE = 7
-"""Pixels from one stripe to the next. Erased, guessed and kept differ by pattern, not by colour alone."""
+DOUBT = 0.5
+"""A guess about who is in front that is less sure than this gets a question mark."""
+
+ARROW = (16.0, 44.0)
+"""Shortest and longest arrow in pixels."""
+
+
+Place = tuple[float, float]
 
 
 def preview_people(people: Sequence[Person], photos: Sequence[Tensor], count: int) -> Tensor:
-    """Everyone outlined and numbered, [count, h, w, 3]: erased people striped, kept ones in outline.
+    """Everyone outlined and numbered, [count, h, w, 3]: erased people striped, kept ones in outline; level green
+    stripes where the artist said that somebody goes on.
 
     photos: [H, W, C] each, where there are any; a grey ground takes the place of the others.
     """
-    pictures = []
-    for index in range(count):
-        if index < len(photos):
-            canvas = _canvas(photos[index])
-        else:
-            height, width = _preview_size(photo_size(people, index) or (512, 512))
-            canvas = np.full((height, width, 3), 96, dtype=np.uint8)
-        pictures.append(_with_people(canvas, [person for person in people if person.photo == index], order=False))
-    return _batch(pictures)
+    return _batch([_drawn_people(people, photos, index, None) for index in range(count)])
+
+
+def preview_order(
+    people: Sequence[Person], photos: Sequence[Tensor], count: int, orders: Mapping[int, Order]
+) -> Tensor:
+    """preview_people, with depths and arrows. orders: each photo's order, of these people."""
+    return _batch([_drawn_people(people, photos, index, orders.get(index)) for index in range(count)])
 
 
 def preview_layers(scenes: Sequence[Scene], people: Sequence[Person], protect: Tensor | None = None) -> Tensor:
     """What is going to happen, [B, h, w, 3], before anything is sampled.
 
-    Striped red: the background's holes. Striped yellow, the other way: where a kept person may go on behind an erased
-    one. Blue outline: what stays untouched (kept people; protect [B or 1, H, W]). Numbers: people, with their depth.
+    Striped red: the background's holes. Striped yellow, the other way: where a kept person probably goes on behind an
+    erased one, in a thin line where that is possible. Level green stripes in place of yellow: where the artist said
+    so. Blue outline: what stays untouched (kept people; protect [B or 1, H, W]). Numbers: people, with their depth.
+    Arrows lead from who is in front to whom she hides.
     """
     pictures = []
     for index, scene in enumerate(scenes):
         canvas = _canvas(scene.photo)
         size = (int(scene.photo.shape[0]), int(scene.photo.shape[1]))
-        for layer in scene.layers:
-            guessed = layer.domain == PERSON
-            colour, slope = (GUESSED, -1) if guessed else (ERASED, 1)
-            opacity = layer.hole if layer.reveal is None else layer.reveal
-            _stripe(canvas, opacity > 0, layer.box, size, colour, slope)
+        here = [fitted(person, size) for person in people if person.photo == index]
+        told = {person.number for person in here if person.hidden is not None}
+        _draw_layers(canvas, scene.layers, told, size)
         if protect is not None:
             own = protect[min(index, protect.shape[0] - 1)] > VISIBLE
-            small = _shrunk(own, (canvas.shape[0], canvas.shape[1]))
-            canvas[_edge(small)] = KEPT
-        here = [person for person in people if person.photo == index]
-        pictures.append(_with_people(canvas, here, order=True))
+            small = area_resize(own[None, None].float(), (canvas.shape[0], canvas.shape[1]))[0, 0]
+            canvas[marks.edge((small > 0.5).cpu().numpy())] = KEPT
+        pictures.append(_with_people(canvas, here, in_order(here), size, stripes=False))
     return _batch(pictures)
+
+
+def _drawn_people(people: Sequence[Person], photos: Sequence[Tensor], index: int, order: Order | None) -> np.ndarray:
+    here = [person for person in people if person.photo == index]
+    size = photo_size(here, index) or (512, 512)
+    if index < len(photos):
+        canvas = _canvas(photos[index])
+    else:
+        height, width = _preview_size(size)
+        canvas = np.full((height, width, 3), 96, dtype=np.uint8)
+    here = [fitted(person, size) for person in here]
+    for person in here:
+        if person.hidden is not None and person.hidden_box is not None:
+            area = marked(person.hidden > VISIBLE, person.hidden_box, size, (canvas.shape[0], canvas.shape[1]))
+            if area is not None:
+                marks.stripe(canvas, area, TOLD, marks.LEVEL)
+    return _with_people(canvas, here, order, size, stripes=True)
+
+
+def _draw_layers(canvas: np.ndarray, layers: Sequence[Layer], told: set[int], size: tuple[int, int]) -> None:
+    """The holes of the layers; where somebody is told or likely to go on, that is shown and not the wall behind."""
+    small = (canvas.shape[0], canvas.shape[1])
+    somebody = np.zeros(small, dtype=bool)
+    areas: list[tuple[Marked, marks.Colour, tuple[int, int]]] = []
+    possible: list[Marked] = []
+    for layer in layers:
+        if layer.domain != PERSON:
+            continue
+        open_ = layer.hole > 0
+        is_told = layer.number in told
+        hers = open_ if is_told or layer.likely is None else open_ & (layer.likely > LIKELY)
+        sure = marked(hers, layer.box, size, small)
+        if sure is not None:
+            sure.under(somebody)[sure.mask] = True
+            areas.append((sure, TOLD if is_told else GUESSED, marks.LEVEL if is_told else marks.FALLING))
+        whole = marked(open_, layer.box, size, small)
+        if whole is not None and not is_told:
+            possible.append(whole)
+    for layer in layers:
+        opacity = layer.hole if layer.reveal is None else layer.reveal
+        wall = None if layer.domain == PERSON else marked(opacity > 0, layer.box, size, small)
+        if wall is not None:
+            marks.stripe(canvas, Marked(wall.box, wall.mask & ~wall.under(somebody)), ERASED, marks.RISING)
+            marks.outline(canvas, wall, ERASED)
+    for area in possible:
+        marks.outline(canvas, area, GUESSED, 1)
+    for area, colour, direction in areas:
+        marks.stripe(canvas, area, colour, direction)
+        marks.outline(canvas, area, colour)
 
 
 def _preview_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -90,78 +145,60 @@ def _batch(pictures: Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(same)).float() / 255
 
 
-def _with_people(canvas: np.ndarray, people: Sequence[Person], order: bool) -> np.ndarray:
-    """The canvas with every person's outline and number. order: write depth too, and leave the stripes to the holes."""
-    size = (canvas.shape[0], canvas.shape[1])
-    depth = {person.number: place for place, person in enumerate(back_to_front(people), 1)}
-    small = [fitted(person, size) for person in people]
-    for person in small:
-        seen = (person.mask > VISIBLE).cpu().numpy()
-        under = canvas[person.box[1] : person.box[3], person.box[0] : person.box[2]]
-        if person.erased and not order:
-            _blend(under, seen & _stripes(seen.shape, person.box, 1), ERASED)
-        under[_edge(seen)] = ERASED if person.erased else KEPT
-    picture = Image.fromarray(canvas)
-    draw = ImageDraw.Draw(picture)
-    for person in sorted(small, key=lambda person: -boxes.area(person.box)):
-        note = f"depth {depth[person.number]}" if order and len(people) > 1 else ""
-        _label(draw, str(person.number), note, person, size)
+def _with_people(
+    canvas: np.ndarray, people: Sequence[Person], order: Order | None, size: tuple[int, int], stripes: bool
+) -> np.ndarray:
+    """The canvas with every person's outline and number; with depths and arrows if an order is given.
+
+    people: fitted to `size`. stripes: fill who goes with stripes, as long as no hole is drawn there.
+    """
+    small = (canvas.shape[0], canvas.shape[1])
+    areas = {person.number: _area(person, size, small) for person in people}
+    for person in people:
+        area = areas[person.number]
+        if person.erased and stripes:
+            marks.stripe(canvas, area, ERASED, marks.RISING)
+        marks.outline(canvas, area, ERASED if person.erased else KEPT)
+    ordered, pairs = order or ([], ())
+    depth = {person.number: place for place, person in enumerate(ordered, 1)}
+    picture, draw = marks.picture_of(canvas)
+    plates = marks.Plates(draw, small)
+    for pair in pairs:
+        if pair.touching:
+            front, back = (areas[ordered[place].number] for place in (pair.front, pair.back))
+            tail, head = _arrow_between(pair, front, back, (small[0] / size[0], small[1] / size[1]))
+            marks.arrow(draw, tail, head, pair.told, pair.confidence < DOUBT)
+            plates.keep_free(tail, head)
+    for person in sorted(people, key=lambda person: boxes.area(person.box)):
+        note = f"depth {depth[person.number]}" if len(depth) > 1 else ""
+        plates.add(person, areas[person.number].box, note)
     return np.asarray(picture).copy()
 
 
-def _label(draw: ImageDraw.ImageDraw, text: str, note: str, person: Person, size: tuple[int, int]) -> None:
-    """A plate with the number, and a small note below it, in the middle of the person and inside the picture."""
-    height = max(min(boxes.height(person.box) / 8, max(size) / 30, 28), 11)
-    lines = [(text, ImageFont.load_default(size=height))]
-    if note:
-        lines.append((note, ImageFont.load_default(size=max(height * 0.55, 9))))
-    areas = [draw.textbbox((0, 0), line, font=font) for line, font in lines]
-    wide = max(right - left for left, _, right, _ in areas) + 6
-    tall = sum(bottom - top + 3 for _, top, _, bottom in areas) + 3
-    x = min(max((person.box[0] + person.box[2] - wide) / 2, 0), max(size[1] - wide, 0))
-    y = min(max((person.box[1] + person.box[3] - tall) / 2, 0), max(size[0] - tall, 0))
-    plate = (150, 20, 20) if person.erased else (20, 20, 20)
-    draw.rectangle((x, y, x + wide, y + tall), fill=plate, outline=ERASED if person.erased else KEPT)
-    for (line, font), (left, top, right, bottom) in zip(lines, areas, strict=True):
-        draw.text((x + (wide - right + left) / 2 - left, y + 3 - top), line, font=font, fill=(255, 255, 255))
-        y += bottom - top + 3
+def _area(person: Person, size: tuple[int, int], small: tuple[int, int]) -> Marked:
+    area = marked(person.mask > VISIBLE, person.box, size, small)
+    # Her mask is tight around what is seen of her, but a hand-made Person need not be.
+    return area if area is not None else Marked((0, 0, 1, 1), np.ones((1, 1), dtype=bool))
 
 
-def _stripe(
-    canvas: np.ndarray, seen: Tensor, box: boxes.Box, size: tuple[int, int], colour: tuple[int, int, int], slope: int
-) -> None:
-    """Stripe what is marked in seen [h, w] (bool, at `box` of a photo of this size) on the preview."""
-    tight = boxes.tight_box(seen)
-    if tight is None:
-        return
-    place = boxes.outside(tight, box)
-    marked = Person("", 0, 0, size, place, boxes.cut(seen, tight).float())
-    small = fitted(marked, (canvas.shape[0], canvas.shape[1]))
-    mask = (small.mask > 0.5).cpu().numpy()
-    under = canvas[small.box[1] : small.box[3], small.box[0] : small.box[2]]
-    _blend(under, mask & _stripes(mask.shape, small.box, slope), colour)
-    under[_edge(mask)] = colour
+def _arrow_between(pair: Pair, front: Marked, back: Marked, scale: tuple[float, float]) -> tuple[Place, Place]:
+    """Tail and head of a short arrow across the line where two people meet: many of them stay readable."""
+    x, y = pair.place[0] * scale[1], pair.place[1] * scale[0]
+    reach = min(max(0.7 * math.sqrt(min(front.mask.sum(), back.mask.sum())), ARROW[0]), ARROW[1])
+    tail, head = (_middle_near(area, x, y, reach) for area in (front, back))
+    dx, dy = head[0] - tail[0], head[1] - tail[1]
+    length = math.hypot(dx, dy) or 1.0
+    ux, uy = dx / length * reach / 2, dy / length * reach / 2
+    return (x - ux, y - uy), (x + ux, y + uy)
 
 
-def _blend(under: np.ndarray, where: np.ndarray, colour: tuple[int, int, int]) -> None:
-    under[where] = (under[where] * 0.25 + np.array(colour) * 0.75).astype(np.uint8)
-
-
-def _stripes(shape: tuple[int, ...], box: boxes.Box, slope: int) -> np.ndarray:
-    """Diagonal stripes, bool, that run on from one box into the next."""
-    y, x = np.ogrid[box[1] : box[1] + shape[0], box[0] : box[0] + shape[1]]
-    return (x + slope * y) % STRIPE < 2
-
-
-def _edge(mask: np.ndarray) -> np.ndarray:
-    """The outermost two pixels of a mask."""
-    inner = np.pad(mask, 2)
-    for axis in (0, 1):
-        inner = inner & np.roll(inner, 1, axis) & np.roll(inner, -1, axis)
-        inner = inner & np.roll(inner, 1, axis) & np.roll(inner, -1, axis)
-    return mask & ~inner[2:-2, 2:-2]
-
-
-def _shrunk(mask: Tensor, size: tuple[int, int]) -> np.ndarray:
-    small = area_resize(mask[None, None].float(), size)[0, 0]
-    return (small > 0.5).cpu().numpy()
+def _middle_near(area: Marked, x: float, y: float, reach: float) -> Place:
+    """The middle of what is marked within `reach` of a place; of everything, if nothing is."""
+    around: Box = (int(x - reach), int(y - reach), int(x + reach) + 1, int(y + reach) + 1)
+    part = boxes.intersection(around, area.box)
+    seen = area.mask[part[1] - area.box[1] : part[3] - area.box[1], part[0] - area.box[0] : part[2] - area.box[0]]
+    if boxes.area(part) and seen.any():
+        rows, columns = np.nonzero(seen)
+        return float(columns.mean()) + part[0], float(rows.mean()) + part[1]
+    rows, columns = np.nonzero(area.mask)
+    return float(columns.mean()) + area.box[0], float(rows.mean()) + area.box[1]

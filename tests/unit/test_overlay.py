@@ -2,9 +2,13 @@
 
 import pytest
 import torch
+from PIL import Image, ImageDraw
 
+from mild.mild_core import boxes
 from mild.mild_core.decompose import decompose
-from mild.mild_core.overlay import LONGEST, preview_layers, preview_people
+from mild.mild_core.marks import Plates
+from mild.mild_core.order import with_ranks
+from mild.mild_core.overlay import LONGEST, preview_layers, preview_order, preview_people
 from mild.mild_core.people import numbered, person_from_mask
 from mild.mild_core.selection import choose
 
@@ -79,6 +83,96 @@ def test_layers_are_drawn_photo_by_photo():
     assert ((preview[1] - 0.5).abs().amax(-1)[10:30, 10:30] > 0.01).any()
 
 
+def red(picture):
+    """Where a picture is reddish: erased people and the holes of the wall."""
+    return (picture[..., 0] > 0.6) & (picture[..., 1] < 0.45) & (picture[..., 2] < 0.45)
+
+
+def yellow(picture):
+    return (picture[..., 0] > 0.7) & (picture[..., 1] > 0.55) & (picture[..., 2] < 0.45)
+
+
+def green(picture):
+    return (picture[..., 1] > 0.65) & (picture[..., 0] < 0.5) & (picture[..., 2] < 0.7)
+
+
+def two_who_touch():
+    size = (200, 300)
+    hidden, front = torch.zeros(size), torch.zeros(size)
+    front[30:190, 120:180] = 1
+    hidden[40:170, 60:120] = 1
+    return numbered([person_from_mask(hidden), person_from_mask(front)])
+
+
+def test_wall_guess_and_what_the_artist_told_look_different():
+    first, second = two_who_touch()
+    people = [first, second._replace(erased=True)]
+    photo = torch.full((1, 200, 300, 3), 0.5)
+    guessed = preview_layers(decompose(photo, people), people)[0]
+    assert red(guessed)[:, 150:].any()
+    told = [first._replace(hidden=torch.ones(60, 30), hidden_box=(120, 60, 150, 120)), people[1]]
+    shown = preview_layers(decompose(photo, told), told)[0]
+    inside = shown[65:90, 125:145]
+    assert green(inside).any() and not red(inside).any() and not yellow(shown).any()
+    assert not green(guessed).any()
+    rows = green(inside).float().mean(1)
+    assert ((rows < 0.01) | (rows > 0.6)).float().mean() > 0.9, "level stripes, whatever the colours"
+    nothing = [first._replace(hidden=torch.zeros(1, 1), hidden_box=(0, 0, 1, 1)), people[1]]
+    shown = preview_layers(decompose(photo, nothing), nothing)[0]
+    assert red(shown)[65:90, 122:145].any() and not yellow(shown).any() and not green(shown).any()
+
+
+def test_arrows_lead_from_the_front_and_told_ones_are_solid():
+    people = two_who_touch()
+    photo = torch.full((200, 300, 3), 0.5)
+
+    def white(text):
+        ranked, orders = with_ranks(people, text)
+        picture = preview_order(ranked, [photo], 1, orders)[0]
+        marks = (picture > 0.9).all(-1)
+        (pair,) = orders[0].pairs
+        x, y = (int(value) for value in pair.place)
+        area = marks[y - 25 : y + 26, x - 25 : x + 26]
+        columns = area.nonzero()[:, 1].float()
+        return int(area.sum()), float((columns - 25).pow(3).mean())
+
+    to_left, to_right = white("1<2"), white("2<1")
+    assert to_left[1] < 0 < to_right[1], "the head, which holds more than the tail, lies on who is hidden"
+    assert to_left[0] > 1.2 * min(white("")[0], 10_000)
+
+
+def test_no_arrow_between_people_apart():
+    people = people_in((200, 300))
+    ranked, orders = with_ranks(people, "1<2")
+    photo = torch.full((200, 300, 3), 0.5)
+    between = preview_order(ranked, [photo], 1, orders)[0][:, people[0].box[2] + 3 : people[1].box[0] - 3]
+    assert (between - 0.5).abs().max() < 0.01
+
+
+def test_the_hidden_part_shows_on_the_people():
+    first, second = two_who_touch()
+    first = first._replace(hidden=torch.ones(60, 30), hidden_box=(150, 60, 180, 120))
+    shown = preview_people([first, second], [torch.full((200, 300, 3), 0.5)], 1)[0]
+    assert green(shown[60:120, 150:180]).float().mean() > 0.1
+    assert not green(shown[:, :110]).any()
+
+
+def test_crowded_numbers_keep_out_of_one_anothers_way():
+    size = (400, 600)
+    masks = []
+    for index in range(12):
+        mask = torch.zeros(size)
+        mask[60:360, 40 + 40 * index : 90 + 40 * index] = 1
+        masks.append(mask)
+    people = numbered([person_from_mask(mask) for mask in masks])
+    plates = Plates(ImageDraw.Draw(Image.new("RGB", (600, 400))), size)
+    for person in people:
+        plates.add(person, person.box, "depth 3")
+    for index, first in enumerate(plates.taken):
+        assert boxes.intersection(first, (0, 0, 600, 400)) == first
+        assert not any(boxes.overlap(first, other) for other in plates.taken[:index])
+
+
 def test_a_hundred_people_are_drawn():
     size = (400, 600)
     masks = []
@@ -88,4 +182,7 @@ def test_a_hundred_people_are_drawn():
         mask[y : y + 2 + index % 60, x : x + 2 + index % 20] = 1
         masks.append(mask)
     people = choose(numbered([person_from_mask(mask) for mask in masks]), "all but 7")
-    assert preview_people(people, [torch.rand(*size, 3)], 1).shape == (1, *size, 3)
+    photo = torch.rand(*size, 3)
+    assert preview_people(people, [photo], 1).shape == (1, *size, 3)
+    ranked, orders = with_ranks(people)
+    assert preview_order(ranked, [photo], 1, orders).shape == (1, *size, 3)

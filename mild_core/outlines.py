@@ -61,17 +61,18 @@ def _under(picture: np.ndarray, box: boxes.Box) -> np.ndarray:
 
 
 def traced(mask: np.ndarray) -> list[np.ndarray]:
-    """The borders of mask [H, W] (bool) as rings [n, 2] of x, y along the pixels' edges, corners only.
+    """The borders of mask [H, W] (bool) as rings [n, 2] of x, y: the middles of the pixels' sides between it and the
+    rest, one after the other.
 
     The mask lies on the right hand of each ring's way, so holes run the other way round. Pixels that touch at a corner
     belong to one part.
     """
     padded = np.pad(mask, 1)
-    # An edge between a pixel of the mask and one outside it, from corner to corner: east above a pixel of the mask,
+    # Sides between a pixel of the mask and one outside it, from corner to corner: east above the pixel of the mask,
     # south to its right, west below, north to its left.
     ways = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])
     outside = (padded[:-2, 1:-1], padded[1:-1, 2:], padded[2:, 1:-1], padded[1:-1, :-2])
-    first = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])  # where the edge begins, from the pixel's upper left corner
+    first = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])  # where the side begins, from the pixel's upper left corner
     starts, directions = [], []
     for way in range(4):
         y, x = np.nonzero(mask & ~outside[way])
@@ -85,7 +86,7 @@ def traced(mask: np.ndarray) -> list[np.ndarray]:
     key = (start[:, 1] * wide + start[:, 0]) * 4 + direction
     order = np.argsort(key)
     key = key[order]
-    # Where two parts touch at a corner, two edges begin there; turning left goes on to the other part and makes them
+    # Where two parts touch at a corner, two sides begin there; turning left goes on to the other part and makes them
     # one. Turning back never happens.
     follows = np.full(len(start), -1)
     for turn in (3, 0, 1):
@@ -93,30 +94,29 @@ def traced(mask: np.ndarray) -> list[np.ndarray]:
         place = np.minimum(np.searchsorted(key, wanted), len(key) - 1)
         found = (key[place] == wanted) & (follows < 0)
         follows[found] = order[place[found]]
-    corner = (direction[follows] != direction).tolist()
-    return [end[ring] for ring in _cycles(follows.tolist(), corner)]
+    # Through the middles of the sides, and not through their corners: a slant is then hardly a stair.
+    middle = ((start + end) / 2).astype(np.float32)
+    return [middle[ring] for ring in _cycles(follows.tolist())]
 
 
-def _cycles(follows: list[int], corner: list[bool]) -> list[list[int]]:
-    """The rings that the edges make, as the edges that end in a corner."""
+def _cycles(follows: list[int]) -> list[list[int]]:
+    """The rings that the sides make."""
     seen = bytearray(len(follows))
     rings = []
     for begin in range(len(follows)):
-        if seen[begin]:
-            continue
-        ring, edge = [], begin
-        while not seen[edge]:
-            seen[edge] = 1
-            if corner[edge]:
-                ring.append(edge)
-            edge = follows[edge]
-        rings.append(ring)
+        ring, side = [], begin
+        while not seen[side]:
+            seen[side] = 1
+            ring.append(side)
+            side = follows[side]
+        if ring:
+            rings.append(ring)
     return rings
 
 
 def _area(ring: np.ndarray) -> float:
-    x, y = ring[:, 0].astype(np.int64), ring[:, 1].astype(np.int64)
-    return abs(int((x * np.roll(y, -1) - y * np.roll(x, -1)).sum())) / 2
+    x, y = (ring - ring[0]).T
+    return abs(float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum())) / 2
 
 
 def _large(rings: list[np.ndarray]) -> list[np.ndarray]:
@@ -145,8 +145,8 @@ def simplified(ring: np.ndarray, exact: float) -> np.ndarray:
     A ring keeps four points at least, if it has them.
     """
     if len(ring) <= 4:
-        return ring.astype(np.float32)
-    path = np.concatenate([ring, ring[:1]]).astype(np.float32)
+        return ring
+    path = np.concatenate([ring, ring[:1]])
     # Two points far from each other cut the ring into two lines, their middles into four.
     far = int(((path - path[0]) ** 2).sum(1).argmax())
     cuts = np.unique([0, *_farthest(path, np.array([0, far, len(path) - 1]))[0], far, len(path) - 1])

@@ -49,6 +49,8 @@ function pickerWidget(node, name) {
       picker.forget()
     }
   })
+  widget.tooltip = ' ' // none: over the picture it would only be in the way, and its people have tips of their own
+  picker.element.title = ''
   pickers.set(node, picker)
   return { widget, minWidth: 360, minHeight: 460 }
 }

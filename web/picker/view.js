@@ -69,7 +69,7 @@ export class View {
       zoom
     )
     this.checkboxes = html('div', { class: 'mild-checkboxes', role: 'group', 'aria-label': t.picture })
-    this.tip = html('div', { class: 'mild-tip', 'aria-hidden': 'true' })
+    this.tip = html('div', { class: 'mild-tip', 'aria-hidden': 'true', hidden: '' })
     this.hint = html('div', { class: 'mild-hint', 'aria-hidden': 'true' })
     const inside = [this.drawing.root, this.checkboxes, this.tip, this.hint]
     this.stage = html('div', { class: 'mild-stage', 'data-capture-wheel': 'true' }, ...inside)

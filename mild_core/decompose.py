@@ -8,10 +8,12 @@ from torch import Tensor
 
 from . import boxes
 from .blobs import clusters
+from .contact import gap_pixels
 from .crops import Group, context_box, grouped
 from .extent import hidden_extent
 from .ground import on_ground, pick_ground
-from .growth import VISIBLE, grow, growth_pixels
+from .growth import VISIBLE, grow
+from .hidden import contradiction
 from .holes import Growth, Piece, opened, piece_of, seen_of
 from .order import back_to_front, nearness
 from .people import fitted, on_device, resize_mask
@@ -20,11 +22,6 @@ from .work_size import BALANCED
 
 POSSIBLE = 0.04
 """A pixel that is a kept person's with less probability than this is no part of her hole."""
-
-GAP = 0.01
-"""Masks of an erased and a kept person touch when their distance is below this share of the kept one's size (see
-growth_pixels).
-"""
 
 SHY = 2
 """Pixels around every person that the background's pathway may not look at: beside a mask there are still her colours.
@@ -72,12 +69,14 @@ def decompose(
     photos [B, H, W, C], 0..1, C in 1, 3, 4; people of all photos (Person.photo says which); also_erase and protect [B
     or 1, h, w], 0..1, of any size: further things to erase, and what may never change. Protected areas (the visible
     masks of kept people, and protect) win; only the contact band enters the masks of kept people, never protect.
-    Returns one Scene per photo, without layers where there is nothing to erase. Raises ValueError if somebody belongs
-    to a photo that is not there, if a mask batch does not match, or if the hole leaves nothing to learn from.
+    Where masks of an erased and a kept person overlap, the kept one has the overlap, whoever is nearer: nothing of a
+    person who stays is lost to a careless mask. Returns one Scene per photo, without layers where there is nothing to
+    erase. Raises ValueError if somebody belongs to a photo that is not there, if somebody who goes has a hidden part,
+    if a mask batch does not match, or if the hole leaves nothing to learn from.
     """
     options = options or SplitOptions()
     count, size, device = int(photos.shape[0]), (int(photos.shape[1]), int(photos.shape[2])), photos.device
-    _check_photos(people, count)
+    _check_people(people, count)
     also_erase = _per_photo(also_erase, "also_erase", count, size)
     protect = _per_photo(protect, "protect", count, size)
     scenes = []
@@ -96,8 +95,10 @@ def decompose(
     return scenes
 
 
-def _check_photos(people: Sequence[Person], count: int) -> None:
+def _check_people(people: Sequence[Person], count: int) -> None:
     for person in people:
+        if person.erased and person.hidden is not None:
+            raise ValueError(contradiction(person))
         if not 0 <= person.photo < count:
             raise ValueError(
                 f"people: {person.name} belongs to photo {person.photo + 1}, but image holds {count}. "
@@ -277,7 +278,7 @@ def _person_layer(
 
 def _touched(photo: _Photo, person: Person, in_front: list[Piece]) -> bool:
     """Whether somebody was seen in one of these pieces close to what is seen of her."""
-    reach = max(3, growth_pixels(person.box, photo.size, GAP))
+    reach = gap_pixels(person.box, photo.size)
     around = boxes.grown(person.box, reach + 1, reach + 1, photo.size)
     close = [piece for piece in in_front if boxes.overlap(piece.box, around)]
     if not close:

@@ -1,0 +1,112 @@
+"""Who stands in front of whom."""
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..mild_core.order import Order, with_ranks
+from ..mild_core.overlay import preview_order
+from ..mild_core.scene import Person
+from .checks import checked_image
+from .show import shown
+from .sockets import People
+
+
+class OrderPeople(io.ComfyNode):
+    """The artist's pairs, else outlines, else a depth image, else feet."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MILD_OrderPeople",
+            display_name="Order People",
+            category="MILD",
+            description=(
+                "Says who stands in front of whom. Whoever is hidden by somebody who goes is completed; whoever stands "
+                "in front is not. Look at the arrows, which lead from who is in front to whom she hides, and write "
+                "down only what is wrong. Split into Layers works this out too; this node is for correcting it."
+            ),
+            search_aliases=[
+                "depth order",
+                "z order",
+                "layer order",
+                "in front",
+                "behind",
+                "occlusion",
+                "foreground",
+                "depth map",
+                "remove person",
+            ],
+            inputs=[
+                People.Input("people", tooltip="From Choose People, or whoever finds people."),
+                io.Image.Input("image", optional=True, tooltip="The photo: shows in the preview."),
+                io.String.Input(
+                    "order",
+                    default="",
+                    tooltip="What you see: 2<3 says that 3 stands in front of 2; also 3 in front of 2, and 1<2<3. "
+                    "Several between commas. Or everyone from the farthest to the nearest: 3,1,2. Names work too. "
+                    "Empty: worked out.",
+                ),
+                io.Image.Input(
+                    "depth",
+                    optional=True,
+                    advanced=True,
+                    tooltip="A depth image of any size, brighter is nearer, as Depth Anything and MiDaS give. Asked "
+                    "where outlines do not tell. One picture, or one for each photo.",
+                ),
+                io.Boolean.Input(
+                    "invert_depth",
+                    default=False,
+                    advanced=True,
+                    tooltip="For depth images in which darker is nearer.",
+                ),
+            ],
+            outputs=[
+                People.Output(display_name="people", tooltip="The same people, each with a place in depth."),
+                io.Image.Output(
+                    display_name="preview",
+                    tooltip="Numbers, depths (1 is far) and arrows: solid where you said so, dashed where it is a "
+                    "guess, with a question mark where the guess is doubtful.",
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        people: list[Person],
+        order: str,
+        invert_depth: bool,
+        image: Tensor | None = None,
+        depth: Tensor | None = None,
+    ) -> io.NodeOutput:
+        photos = [] if image is None else list(checked_image(image))
+        nearer = None
+        if depth is not None:
+            # Colour images of depth are read by their brightness.
+            nearer = checked_image(depth, "depth")[..., :3].float().mean(-1)
+            nearer = -nearer if invert_depth else nearer
+        result, orders = with_ranks(people, order, nearer)
+        count = max([person.photo + 1 for person in result] + [len(photos), 1])
+        preview = preview_order(result, photos, count, orders)
+        return io.NodeOutput(result, preview, ui=shown(cls, _sentence(orders), preview))
+
+
+def _sentence(orders: dict[int, Order]) -> str:
+    """The order of each photo in words."""
+    if not orders:
+        return "Nobody is here to be put in order."
+    lines = []
+    for photo, order in orders.items():
+        names = ", ".join(str(person.number) for person in order.people)
+        start = f"Photo {photo + 1}, f" if len(orders) > 1 else "F"
+        lines.append(f"{start}ar to near: {names}")
+    touching = [pair for order in orders.values() for pair in order.pairs if pair.touching]
+    guessed = sum(not pair.told for pair in touching)
+    if touching:
+        lines.append(f"{len(touching)} pairs touch; {guessed} of them are guessed.")
+    return "\n".join(lines)
+
+
+NODES: list[type[io.ComfyNode]] = [OrderPeople]
+"""Order People stands between Choose People and Split into Layers."""

@@ -1,0 +1,85 @@
+"""BOUNDING_BOX, as ComfyUI's own detectors give it: dicts of x, y, width, height, and maybe label and score."""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from .found import Found
+
+
+def frames_of(value: Any) -> tuple[list[list[dict]], bool]:
+    """The boxes of each photo, and whether they are meant for every photo (one dict, or one flat list of them).
+
+    value: list[list[dict]], one list for each photo, list[dict] or a dict. Raises ValueError, in the socket's name,
+    for anything else.
+    """
+    if isinstance(value, dict):
+        value, flat = [[value]], True
+    elif isinstance(value, (list, tuple)) and value and all(isinstance(one, dict) for one in value):
+        value, flat = [list(value)], True
+    else:
+        flat = False
+    good = isinstance(value, (list, tuple)) and all(isinstance(frame, (list, tuple)) for frame in value)
+    if not good or not all(isinstance(one, dict) for frame in value for one in frame):
+        raise ValueError(
+            f"boxes: expected bounding boxes, got {type(value).__name__}. Connect the boxes of a detector such as "
+            "SAM3 Detect or RT-DETR."
+        )
+    return [list(frame) for frame in value], flat
+
+
+def found_in_frames(value: Any, count: int, labels: str) -> tuple[list[list[Found]], int]:
+    """Whom the boxes of `count` photos show, one list for each photo, and how many boxes other things have.
+
+    labels: names, parted by commas; a box with another label is left out, one without a label is kept. Empty text
+    keeps all. Raises ValueError if the boxes are no boxes, or are meant for another number of photos.
+    """
+    frames, flat = frames_of(value)
+    if flat:
+        frames = frames * count
+    if frames and len(frames) != count:
+        raise ValueError(
+            f"boxes: there are boxes for {len(frames)} photos, but image holds {count}. "
+            "Connect the boxes that were found in these photos."
+        )
+    wanted = {word.strip().lower() for word in re.split(r"[,;\n\uff0c\u3001]", labels) if word.strip()}
+    result: list[list[Found]] = [[] for _ in range(count)]
+    other = 0
+    for frame, people in zip(frames, result, strict=False):
+        for one in frame:
+            label = str(one.get("label") or "").strip().lower()
+            if wanted and label and label not in wanted:
+                other += 1
+            else:
+                people.append(_found(one))
+    return result, other
+
+
+def boxes_of(found: Sequence[Found]) -> list[dict]:
+    """The people of one photo as bounding boxes, for any node that takes them."""
+    return [
+        {
+            "x": one.box[0],
+            "y": one.box[1],
+            "width": one.box[2] - one.box[0],
+            "height": one.box[3] - one.box[1],
+            "label": "person",
+            "score": one.score,
+        }
+        for one in found
+    ]
+
+
+def _found(box: dict) -> Found:
+    try:
+        x, y, width, height = (float(box[key]) for key in ("x", "y", "width", "height"))
+        score = float(box.get("score", 1.0))
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"boxes: a box needs the numbers x, y, width and height, got {box}. Connect the boxes of a detector."
+        ) from None
+    if not all(math.isfinite(one) for one in (x, y, width, height, score)):
+        raise ValueError(f"boxes: a box holds numbers that are none (NaN or infinite): {box}. Run the detector again.")
+    # A box drawn from right to left, or upwards, is the same box.
+    return Found((min(x, x + width), min(y, y + height), max(x, x + width), max(y, y + height)), score)

@@ -1,0 +1,128 @@
+"""Skeletons: joints of every format become OpenPose's 18 (COCO-18), in pixels of the photo.
+
+Order: nose, neck, right shoulder, elbow, wrist, left shoulder, elbow, wrist, right hip, knee, ankle, left hip, knee,
+ankle, right eye, left eye, right ear, left ear. Right and left are the person's own.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+NOSE, NECK, R_SHOULDER, R_ELBOW, R_WRIST, L_SHOULDER, L_ELBOW, L_WRIST = range(8)
+R_HIP, R_KNEE, R_ANKLE, L_HIP, L_KNEE, L_ANKLE, R_EYE, L_EYE, R_EAR, L_EAR = range(8, 18)
+
+JOINTS = 18
+SEEN = 0.05
+"""Joints of a lower confidence were not seen: detectors give them as 0, 0."""
+
+# where each of the 18 stands in COCO-17 (nose, left eye, right eye, left ear, ..., right ankle); the neck is made
+_FROM_COCO_17 = (0, 0, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
+# the same in the 33 landmarks of MediaPipe (BlazePose)
+_FROM_BLAZEPOSE = (0, 0, 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27, 5, 2, 8, 7)
+# OpenPose's BODY_25 has the middle of the hips in ninth place, and feet at the end
+_FROM_BODY_25 = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
+
+
+def seen(joints: Tensor) -> Tensor:
+    """Which of the joints [18, 3] were seen, [18] bool."""
+    return joints[:, 2] > SEEN
+
+
+def from_coco_17(points: Tensor) -> Tensor:
+    """[18, 3] from COCO-17 [17, 3] (x, y, confidence): the neck is the middle of the shoulders."""
+    return _with_neck(points.float()[list(_FROM_COCO_17)])
+
+
+def from_blazepose(points: Tensor) -> Tensor:
+    """[18, 3] from MediaPipe's landmarks [33, 3] (x, y, confidence): the neck is the middle of the shoulders."""
+    return _with_neck(points.float()[list(_FROM_BLAZEPOSE)])
+
+
+def _with_neck(joints: Tensor) -> Tensor:
+    right, left = joints[R_SHOULDER], joints[L_SHOULDER]
+    joints[NECK] = (right + left) / 2
+    # A shoulder that was not seen has no place: its middle with the other one has none either.
+    joints[NECK, 2] = torch.minimum(right[2], left[2])
+    return joints
+
+
+def pose_box(joints: Tensor, margin: float = 0.1) -> tuple[float, float, float, float] | None:
+    """Box x0, y0, x1, y1 in pixels around the joints [18, 3] that were seen, grown by `margin` of its longer side
+    (heads, hands and feet go on beyond their joints); None if nothing was seen.
+    """
+    points = joints[seen(joints), :2]
+    if not len(points):
+        return None
+    low, high = points.amin(0), points.amax(0)
+    grow = float((high - low).max()) * margin
+    return float(low[0]) - grow, float(low[1]) - grow, float(high[0]) + grow, float(high[1]) + grow
+
+
+def pose_score(joints: Tensor) -> float:
+    """Mean confidence, 0..1, of the joints that were seen; 0 if none was."""
+    known = seen(joints)
+    return float(joints[known, 2].mean().clamp(0, 1)) if known.any() else 0.0
+
+
+def joints_in_frames(frames: Any, sizes: Sequence[tuple[int, int]]) -> list[list[Tensor]]:
+    """The joints [18, 3] of everyone in each photo, in pixels of that photo.
+
+    frames: POSE_KEYPOINT, a list of OpenPose frames (dicts with people, canvas_width and canvas_height), one for each
+    photo, or one such dict. People without joints are left out, joints without a place have confidence 0. Coordinates
+    may be pixels of the canvas or shares of it. sizes: height and width of each photo. Raises ValueError, in the
+    socket's name, for anything else.
+    """
+    if isinstance(frames, dict):
+        frames = [frames]
+    if not isinstance(frames, (list, tuple)) or not all(isinstance(frame, dict) for frame in frames):
+        raise ValueError(
+            f"poses: expected OpenPose frames, got {type(frames).__name__}. Connect a POSE_KEYPOINT output such as "
+            "SDPose's or DWPose's."
+        )
+    if frames and len(frames) != len(sizes):
+        raise ValueError(
+            f"poses: there are poses for {len(frames)} photos, but image holds {len(sizes)}. "
+            "Connect the poses that were found in these photos."
+        )
+    return [_joints_in_frame(frame, size) for frame, size in zip(frames, sizes, strict=False)] or [[] for _ in sizes]
+
+
+def _joints_in_frame(frame: dict, size: tuple[int, int]) -> list[Tensor]:
+    everybody = (_joints(person) for person in frame.get("people") or [])
+    poses = [joints for joints in everybody if joints is not None and seen(joints).any()]
+    height = float(frame.get("canvas_height") or size[0])
+    width = float(frame.get("canvas_width") or size[1])
+    # OpenPose's own files hold pixels, some nodes give shares of the canvas: nobody is within two pixels of a corner.
+    largest = max((float(joints[seen(joints), :2].abs().max()) for joints in poses), default=0.0)
+    is_share = largest <= 2.0 and max(height, width) > 8
+    scale_x = size[1] * (1.0 if is_share else 1 / width)
+    scale_y = size[0] * (1.0 if is_share else 1 / height)
+    for joints in poses:
+        joints[:, 0] *= scale_x
+        joints[:, 1] *= scale_y
+    return poses
+
+
+def _joints(person: dict) -> Tensor | None:
+    """[18, 3] of one person of a frame; None if she has no joints."""
+    flat = person.get("pose_keypoints_2d") or []
+    if not flat:
+        return None
+    try:
+        values = torch.tensor([float(value or 0) for value in flat], dtype=torch.float32)
+    except (TypeError, ValueError):
+        values = torch.zeros(0)
+    count = len(values) // 3
+    if len(values) != 3 * count or count not in (17, 18, 25):
+        raise ValueError(
+            f"poses: somebody's pose_keypoints_2d holds {len(flat)} values; 18 joints of x, y and confidence are "
+            "understood, also 25 (BODY_25) or 17 (COCO). Connect a node that gives body poses of people."
+        )
+    points = torch.nan_to_num(values.reshape(count, 3), nan=0.0, posinf=0.0, neginf=0.0)
+    # A joint at 0, 0 was not found, whatever its confidence; -1, -1 is what some nodes write for the same.
+    points[:, 2] = torch.where((points[:, :2] <= 0).all(-1), torch.zeros(()), points[:, 2].clamp(0, 1))
+    if count == 17:
+        return from_coco_17(points)
+    return points[list(_FROM_BODY_25)] if count == 25 else points

@@ -70,8 +70,7 @@ def placed(piece: Tensor, box: Box, crop: Box) -> Tensor:
 
 def tight_box(mask: Tensor) -> Box | None:
     """The smallest box around what is not 0 in mask [H, W]; None if nothing is."""
-    marked = mask if mask.dtype == torch.bool else mask != 0
-    columns, rows = marked.any(0).nonzero(), marked.any(1).nonzero()
+    columns, rows = mask.any(0).nonzero(), mask.any(1).nonzero()
     if not len(rows):
         return None
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

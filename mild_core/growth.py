@@ -51,7 +51,7 @@ def _squares(mask: Tensor, reach: float) -> Tensor:
     """Squared distances, whole numbers, up to EXACT_REACH."""
     limit = int(reach) + 1
     # Squares of at most 25 pixels: 16-bit integers hold them, at half the memory traffic of floats.
-    square = torch.where(mask, 0, (limit + 1) ** 2).to(torch.int16)
+    square = torch.full(mask.shape, (limit + 1) ** 2, dtype=torch.int16, device=mask.device).masked_fill_(mask, 0)
     for along in (0, 1):
         before = square.clone()
         for step in range(1, min(limit, mask.shape[along] - 1) + 1):

@@ -8,12 +8,13 @@ from torch import Tensor
 
 from . import boxes
 from .scene import Box, Layer, Scene
+from .seams import MEAN, Match, match, matched, tiles
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of ITU-R BT.601, for photos of one channel."""
 
 ROWS = 256
-"""Rows that are worked on at a time: a large photo is painted and checked without further copies of it."""
+"""Rows that are checked at a time: a large photo needs no further copies of it."""
 
 
 class Recomposed(NamedTuple):
@@ -23,12 +24,13 @@ class Recomposed(NamedTuple):
     unsampled: tuple[str, ...]  # names of layers with a hole that nobody painted
 
 
-def recompose(scenes: Sequence[Scene]) -> Recomposed:
+def recompose(scenes: Sequence[Scene], seam: str = MEAN, grain: bool = True) -> Recomposed:
     """Put the layers of every scene over its photo, back to front: C = a F + (1 - a) C inside the holes.
 
     Opacity a is the layer's hole (what it may change) times its alpha (what of it is there). A layer that was not
-    sampled leaves the picture below it. Raises ValueError if there is no scene, if sizes differ, or if sampled pixels
-    are NaN.
+    sampled leaves the picture below it. seam: one of seams.SEAMS, how the painted pixels' level is matched to the
+    photo around them; grain: give them its noise where they lack it. Raises ValueError if there is no scene, if sizes
+    differ, if sampled pixels are NaN, or for another seam.
     """
     if not scenes:
         raise ValueError("layers: there is no photo in it. Connect the layers of Split into Layers or Sample Layers.")
@@ -39,54 +41,62 @@ def recompose(scenes: Sequence[Scene]) -> Recomposed:
     changed = torch.zeros(image.shape[:3], device=image.device)
     outside, unsampled = 0, []
     for index, scene in enumerate(scenes):
-        holes = torch.zeros(image.shape[1:3], dtype=torch.bool, device=image.device)
         for layer in sorted(scene.layers, key=lambda layer: layer.rank):
             opacity = layer.hole if layer.reveal is None else layer.reveal
-            tight = boxes.tight_box(opacity)
-            if tight is None:
+            part = boxes.tight_box(opacity)
+            if part is None:
                 continue
             if not layer.sampled:
                 unsampled.append(layer.name if len(scenes) == 1 else f"{layer.name} of photo {index + 1}")
                 continue
-            place = boxes.outside(tight, layer.box)
-            own = boxes.cut(opacity, tight).to(image.device)
-            _paint(boxes.cut(image[index], place), layer, tight, own)
-            boxes.cut(holes, place).logical_or_(own > 0)
-        outside += _compare(image[index], scene.photo, holes, changed[index])
+            _paint(image[index], changed[index], layer, part, match(layer, part, seam, grain))
+        outside += _compare(image[index], scene.photo, changed[index])
     return Recomposed(image, changed, outside, tuple(unsampled))
 
 
-def _paint(under: Tensor, layer: Layer, part: Box, opacity: Tensor) -> None:
-    """Paint a part of the layer over `under` [h, w, C] (a view of the picture), where opacity [h, w] is above 0."""
-    for top in range(0, under.shape[0], ROWS):
-        rows = slice(top, top + ROWS)
-        colour = boxes.cut(layer.pixels, part)[rows].to(under.device, torch.float32)
-        alpha = boxes.cut(layer.alpha, part)[rows].to(under.device, torch.float32)
-        share = (opacity[rows].float() * alpha)[..., None]
+def _paint(image: Tensor, touched: Tensor, layer: Layer, part: Box, to: Match) -> None:
+    """Paint the layer, whose opacity lies in `part` of its crop, over image [H, W, C]; what lies in its hole becomes 1
+    in touched [H, W].
+    """
+    broken = torch.zeros((), dtype=torch.bool, device=image.device)
+    shown = layer.hole if layer.reveal is None else layer.reveal
+    for tile in tiles((int(shown.shape[0]), int(shown.shape[1])), part):
+        opacity = boxes.cut(shown, tile).to(image.device, torch.float32)
+        if not opacity.any():
+            continue
+        place = boxes.outside(tile, layer.box)
+        boxes.cut(touched, place).masked_fill_(opacity > 0, 1)
+        colour = boxes.cut(layer.pixels, tile).to(image.device, torch.float32)
+        share = (opacity * boxes.cut(layer.alpha, tile).to(opacity))[..., None]
         seen = share > 0
-        if torch.isnan(torch.where(seen, colour, 0)).any():
-            raise ValueError(
-                f"layers: {layer.name} came back from sampling with NaN pixels. "
-                "Try another VAE (or start ComfyUI with --fp32-vae), or another sampler."
-            )
-        colour = colour.clamp(0, 1)
-        if under.shape[-1] == 1:
+        broken |= torch.isnan(colour.where(seen, 0.0)).any()
+        colour = matched(colour, tile, layer, to).clamp(0, 1)
+        if image.shape[-1] == 1:
             colour = (colour * colour.new_tensor(LUMA)).sum(-1, keepdim=True)
-        target = under[rows, :, : colour.shape[-1]]
+        target = boxes.cut(image, place)[..., : colour.shape[-1]]
         mixed = share * colour + (1 - share) * target.float()
         target.copy_(torch.where(seen, mixed.to(target.dtype), target))
+    if broken:
+        raise ValueError(
+            f"layers: {layer.name} came back from sampling with NaN pixels. "
+            "Try another VAE (or start ComfyUI with --fp32-vae), or another sampler."
+        )
 
 
-def _compare(image: Tensor, source: Tensor, holes: Tensor, changed: Tensor) -> int:
-    """Mark in `changed` [H, W] where image differs from source [H, W, C]; returns how many of these lie outside the
-    holes.
+def _compare(image: Tensor, source: Tensor, touched: Tensor) -> int:
+    """Of touched [H, W], 1 in holes, keep where image really differs from source [H, W, C]; returns how many pixels
+    differ outside the holes.
     """
     outside = 0
     for top in range(0, image.shape[0], ROWS):
         rows = slice(top, top + ROWS)
+        if torch.equal(image[rows], source[rows]):
+            if touched[rows].any():  # writing zeros over zeros would ask for memory that is not there yet
+                touched[rows] = 0
+            continue
         different = (image[rows] != source[rows]).any(-1)
-        changed[rows] = different.to(changed.dtype)
-        outside += int((different & ~holes[rows]).sum())
+        outside += int((different & (touched[rows] == 0)).sum())
+        touched[rows] = different.to(touched.dtype)
     return outside
 
 

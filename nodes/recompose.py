@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from ..mild_core.recompose import recompose, report
 from ..mild_core.scene import Scene
+from ..mild_core.seams import MEAN, SEAMS
 from .show import shown
 from .sockets import Layers
 
@@ -18,8 +19,8 @@ class Recompose(io.ComfyNode):
             display_name="Recompose Photo",
             category="MILD",
             description=(
-                "Puts the painted layers over the photo, from back to front. Outside the holes, and wherever somebody "
-                "stays or something is protected, every pixel is the photo's own."
+                "Puts the painted layers over the photo, from back to front, in the photo's level and grain. Outside "
+                "the holes, and wherever somebody stays or something is protected, every pixel is the photo's own."
             ),
             search_aliases=[
                 "merge layers",
@@ -32,7 +33,25 @@ class Recompose(io.ComfyNode):
                 "inpaint",
                 "changed mask",
             ],
-            inputs=[Layers.Input("layers", tooltip="From Sample Layers.")],
+            inputs=[
+                Layers.Input("layers", tooltip="From Sample Layers."),
+                io.Combo.Input(
+                    "seam",
+                    options=list(SEAMS),
+                    default=MEAN,
+                    optional=True,  # graphs of before there was a choice still run
+                    tooltip="Checkpoints often paint a little too dark, too light or in another tint. mean: every hole "
+                    "as a whole is brought to the level of the photo around it. gradient: the level is followed along "
+                    "the hole's border, for tints that differ from side to side. none: as it was painted.",
+                ),
+                io.Boolean.Input(
+                    "grain",
+                    default=True,
+                    optional=True,
+                    tooltip="Gives what was painted the photo's grain (camera noise) where it is smoother than its "
+                    "surroundings. The same every time.",
+                ),
+            ],
             outputs=[
                 io.Image.Output(display_name="image", tooltip="The finished photo, in its own size and channels."),
                 io.Mask.Output(display_name="changed", tooltip="White where a pixel differs from the photo."),
@@ -41,8 +60,8 @@ class Recompose(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, layers: list[Scene]) -> io.NodeOutput:
-        result = recompose(layers)
+    def execute(cls, layers: list[Scene], seam: str = MEAN, grain: bool = True) -> io.NodeOutput:
+        result = recompose(layers, seam, grain)
         return io.NodeOutput(result.image, result.changed, ui=shown(cls, report(result)))
 
 

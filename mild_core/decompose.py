@@ -14,7 +14,7 @@ from .extent import hidden_extent
 from .ground import on_ground, pick_ground
 from .growth import VISIBLE, grow
 from .hidden import contradiction
-from .holes import Growth, Piece, opened, piece_of, seen_of
+from .holes import MAX_CONTACT, Growth, Piece, opened, piece_of, seen_of
 from .order import back_to_front, nearness
 from .people import fitted, on_device, resize_mask
 from .scene import BACKGROUND, PERSON, Box, Layer, Person, Scene, rgb
@@ -246,7 +246,12 @@ def _person_layer(
     if person.hidden is not None or _touched(photo, person, in_front):
         nearer = [other for other in photo.people[depth + 1 :] if not other.erased]
         extent, likely = hidden_extent(photo.size, person, in_front, nearer)
-    hole = None if likely is None else _hidden_part(extent, likely, in_front, erased, options)
+    hole = None
+    if likely is not None:
+        part = likely > POSSIBLE
+        if person.hidden is not None and person.hidden_box is not None:
+            part = _told_part(person, person.hidden, person.hidden_box, extent)
+        hole = _hidden_part(extent, part, in_front, erased, options)
     if hole is None and not options.full_plate:
         return None
     around = person.box
@@ -287,15 +292,24 @@ def _touched(photo: _Photo, person: Person, in_front: list[Piece]) -> bool:
     return any(bool((boxes.placed(piece.core, piece.box, around) & near).any()) for piece in close)
 
 
+def _told_part(person: Person, hidden: Tensor, place: Box, extent: Box) -> Tensor:
+    """Where the artist says that she goes on, bool [h, w] at `extent`; of what is seen of her only the rim beside it,
+    which the contact band may have opened: a line of wall must not part the two.
+    """
+    told = boxes.placed(hidden > POSSIBLE, place, extent)
+    seen = boxes.placed(person.mask > VISIBLE, person.box, extent)
+    return told | (grow(told, MAX_CONTACT) & seen)
+
+
 def _hidden_part(
-    extent: Box, likely: Tensor, in_front: list[Piece], erased: list[Piece], options: SplitOptions
+    extent: Box, part: Tensor, in_front: list[Piece], erased: list[Piece], options: SplitOptions
 ) -> Tensor | None:
     """Opacity of the hole [h, w] at `extent` in which the person may go on; None if there is none.
 
-    likely [h, w]: the probability that a pixel is hers.
+    part [h, w] (bool): what may be hers.
     """
-    part = opened(in_front, extent, 0)[0] & (likely > POSSIBLE)
-    if not part.any():
+    hole = opened(in_front, extent, 0)[0] & part
+    if not hole.any():
         return None
     # Feathered together with all erased people: where two of their holes meet there is no edge to blend.
-    return opened(erased, extent, options.feather)[1] * part
+    return opened(erased, extent, options.feather)[1] * hole

@@ -6,6 +6,7 @@ import torch
 from mild.mild_core import boxes
 from mild.mild_core.decompose import SplitOptions, decompose
 from mild.mild_core.growth import VISIBLE
+from mild.mild_core.hidden import with_hidden
 from mild.mild_core.people import numbered, person_from_mask, union_mask
 from mild.mild_core.scene import BACKGROUND, PERSON
 from mild.mild_core.selection import choose
@@ -254,6 +255,125 @@ def test_the_artists_rank_decides_who_is_hidden():
     people = [person._replace(rank=float(person.number)) for person in people_of(hidden, front, who="2")]
     (scene,) = decompose(photo_of(), people)
     assert [layer.id for layer in scene.layers] == ["1/background", "1/person-1"]
+
+
+def told(person, box, size=SIZE):
+    """The person, with a hidden part of the shape of a box."""
+    return with_hidden([person], str(person.number), figure(box, size)[None])[0]
+
+
+def test_what_the_artist_says_is_hidden_is_the_hole_and_nothing_else():
+    hidden, front = occlusion()
+    hidden[front > 0] = 0
+    first, second = people_of(hidden, front, who="2")
+    said = (130, 100, 180, 140)  # a part of it outside of any hole
+    options = SplitOptions(feather=0)
+    (scene,) = decompose(photo_of(), [told(first, said), second], options=options)
+    check_layers(scene, [first, second])
+    open_ = whole(scene, "hole", BACKGROUND) > 0
+    hole = whole(scene, "hole", PERSON) > 0
+    mine = union_mask([first], SIZE) > 0
+    assert torch.equal(hole & ~mine, open_ & (figure(said) > 0) & ~mine)
+    near = torch.nn.functional.max_pool2d(figure(said)[None], 5, 1, 2)[0] > 0
+    assert not (hole & ~near).any(), "of what is seen of her, the contact band beside it and no more"
+    assert hole[100:140, 139].all(), "no line of wall between what is seen and what is hidden"
+    # Whoever the guess thinks is in front: the artist's word stands.
+    farther = [told(first, said)._replace(rank=1.0), second._replace(rank=0.0)]
+    (other,) = decompose(photo_of(), farther, options=options)
+    assert torch.equal(whole(other, "hole", PERSON), whole(scene, "hole", PERSON))
+
+
+@pytest.mark.parametrize("said", [None, (5, 5, 40, 40)])
+def test_nothing_hidden_and_hidden_nowhere_give_no_layer(said):
+    """An empty mask is a statement too; a mask where nobody goes has no hole to fill."""
+    hidden, front = occlusion()
+    hidden[front > 0] = 0
+    first, second = people_of(hidden, front, who="2")
+    first = told(first, said) if said else with_hidden([first], "1", torch.zeros(1, 8, 8))[0]
+    (scene,) = decompose(photo_of(), [first, second])
+    check_layers(scene, [first, second])
+    assert [layer.domain for layer in scene.layers] == [BACKGROUND]
+
+
+def test_a_hidden_part_of_another_size_is_fitted():
+    hidden, front = occlusion()
+    hidden[front > 0] = 0
+    first, second = people_of(hidden, front, who="2")
+    small = torch.nn.functional.interpolate(figure((140, 100, 180, 140))[None, None], scale_factor=0.5)[0]
+    (first,) = with_hidden([first], "Person 1", small)
+    assert first.hidden_box == pytest.approx((140, 100, 180, 140), abs=2)
+    double = torch.nn.functional.interpolate(photo_of().movedim(-1, 1), scale_factor=2.0).movedim(1, -1)
+    (scene,) = decompose(double, [first, second], options=SplitOptions(feather=0))
+    part = whole(scene, "hole", PERSON) > 0
+    assert boxes.tight_box(part) == pytest.approx((280, 200, 360, 280), abs=4)
+
+
+def test_somebody_who_goes_cannot_have_a_hidden_part():
+    first, second = people_of(*occlusion(), who="2")
+    with pytest.raises(ValueError, match="people: Person 1 goes, but Paint Hidden Part says"):
+        decompose(photo_of(), [told(first, (1, 1, 9, 9))._replace(erased=True), second])
+    with pytest.raises(ValueError, match="people: Person 2 goes"):
+        with_hidden([first, second], "2", torch.ones(1, 4, 4))
+
+
+@pytest.mark.parametrize(
+    "who, words",
+    [
+        ("7", "who: there is no '7'; this photo has 1-2"),
+        ("", "who: nothing is written there"),
+        ("bob", "who: there is no 'bob'"),
+        ("1,2", "who: there is no '1,2'"),
+    ],
+)
+def test_a_hidden_part_of_nobody_is_refused(who, words):
+    with pytest.raises(ValueError) as caught:
+        with_hidden(people_of(*occlusion(), who="none"), who, torch.ones(1, 4, 4))
+    assert words in str(caught.value)
+
+
+def test_hidden_parts_of_several_photos_and_namesakes():
+    people = people_of(figure((10, 10, 50, 90)), who="none") + people_of(figure((10, 10, 50, 90)), who="none", photo=1)
+    masks = torch.stack([figure((1, 1, 5, 5)), figure((6, 6, 9, 9))])
+    both = with_hidden(people, "1", masks)
+    assert [person.hidden_box for person in both] == [(1, 1, 5, 5), (6, 6, 9, 9)]
+    later = with_hidden(people, "1", masks[:1], photo=1)
+    assert [person.hidden_box for person in later] == [None, (1, 1, 5, 5)]
+    with pytest.raises(ValueError, match="no '1' in photo 3"):
+        with_hidden(people, "1", masks, photo=1)
+    twins = [person._replace(name="dog", number=1 + index, photo=0) for index, person in enumerate(people)]
+    with pytest.raises(ValueError, match="1-2 are all called 'dog'"):
+        with_hidden(twins, "dog", masks[:1])
+
+
+def test_careless_masks():
+    """One mask twice, somebody at the border, somebody of two pixels, somebody cut in half."""
+    twice = figure((60, 60, 110, 240))
+    border = figure((380, 150, 407, 301))
+    dot = figure((300, 20, 302, 21))
+    bar = figure((180, 20, 200, 290))
+    halves = figure((150, 80, 240, 280)) * (1 - bar)
+    people = people_of(twice, twice, border, dot, bar, halves, who="none")
+    boxes_of_gone = {(60, 60, 110, 240), (380, 150, 407, 301), (300, 20, 302, 21), (180, 20, 200, 290)}
+    seen = set()
+    going = []
+    for person in people:
+        going.append(person._replace(erased=person.box in boxes_of_gone - seen))
+        seen.add(person.box)
+    (scene,) = decompose(photo_of(), going)
+    check_layers(scene, going)
+    (torn,) = (layer for layer in scene.layers if layer.domain == PERSON)
+    assert going[torn.number - 1].box == (150, 80, 240, 280)
+    between = boxes.placed(torn.hole, torn.box, (182, 100, 198, 260))
+    assert (between > 0).float().mean() > 0.9, "both halves are one person again"
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_hundred_people(full):
+    masks = [figure((x, y, x + 22, y + 60)) for y in range(0, 250, 50) for x in range(0, 400, 20)][:100]
+    people = people_of(*masks, who="none")
+    people = [person._replace(erased=person.number % 7 == 0) for person in people]
+    (scene,) = decompose(photo_of(), people, options=SplitOptions(full_plate=full))
+    check_layers(scene, people)
 
 
 def test_somebody_wholly_inside_a_kept_mask_cannot_be_erased():

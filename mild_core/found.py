@@ -6,7 +6,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import boxes
 from .poses import seen
 from .scene import Box
 
@@ -49,18 +48,6 @@ def share_of_smaller(first: FloatBox, second: FloatBox) -> float:
     """Shared area over the area of the smaller box, 0..1."""
     smaller = min(_area(first), _area(second))
     return _area(_shared(first, second)) / smaller if smaller > 0 else 0.0
-
-
-def mask_iou(first: Tensor, first_box: Box, second: Tensor, second_box: Box) -> float:
-    """Intersection over union, 0..1, of two masks [h, w], 0..1, each held cropped to its box."""
-    place = boxes.intersection(first_box, second_box)
-    if not boxes.area(place):
-        return 0.0
-    one = boxes.cut(first, boxes.inside(place, first_box)) > 0.5
-    other = boxes.cut(second, boxes.inside(place, second_box)) > 0.5
-    shared = int((one & other.to(one.device)).sum())
-    united = int((first > 0.5).sum()) + int((second > 0.5).sum()) - shared
-    return shared / united if united else 0.0
 
 
 def without_duplicates(found: Sequence[Found], most_overlap: float) -> list[Found]:

@@ -17,6 +17,9 @@ SMALLEST_PIXELS = 4
 """Blobs below this share of the photo, or this many pixels, are specks of a brush or of a compressed mask, not people.
 """
 
+SAME = 0.9
+"""Two masks with a larger intersection over union are one mask given twice."""
+
 MOST_LABELS = 255
 
 
@@ -76,6 +79,42 @@ def numbered(people: Sequence[Person], existing: Sequence[Person] = ()) -> list[
         for number, person in enumerate(new, highest + 1):
             result.append(person._replace(number=number, name=person.name or f"Person {number}"))
     return result
+
+
+def without_repeats(people: Sequence[Person], existing: Sequence[Person] = ()) -> list[Person]:
+    """`people` without those whose mask is nearly another's, of `people` before them or of `existing`, in one photo.
+
+    Nearly: an intersection over union above SAME. Masks that only overlap stay as they are: whoever stands in front
+    is found out when the photo is split.
+    """
+    kept: list[Person] = []
+    seen: list[tuple[Person, int]] = [(person, _pixels(person)) for person in existing]
+    for person in people:
+        area = _pixels(person)
+        if not any(_same(person, area, *other) for other in seen):
+            kept.append(person)
+            seen.append((person, area))
+    return kept
+
+
+def _pixels(person: Person) -> int:
+    return int((person.mask > VISIBLE).sum())
+
+
+def _same(person: Person, area: int, other: Person, other_area: int) -> bool:
+    """Whether the masks of two people, with this many visible pixels, are one mask given twice."""
+    if person.photo != other.photo:
+        return False
+    if person.size != other.size:
+        other = fitted(other, person.size)
+        other_area = _pixels(other)
+    place = boxes.intersection(person.box, other.box)
+    # Masks share no more than their boxes do, which is quickly told: 100 people make 5,000 pairs.
+    if boxes.area(place) <= SAME * max(area, other_area):
+        return False
+    mine, theirs = (boxes.cut(one.mask, boxes.inside(place, one.box)) > VISIBLE for one in (person, other))
+    shared = int((mine & theirs.to(mine.device)).sum())
+    return shared > SAME * (area + other_area - shared)
 
 
 def fitted(person: Person, size: tuple[int, int]) -> Person:

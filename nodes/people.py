@@ -4,6 +4,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..mild_core.bounding_boxes import frames_of
 from ..mild_core.overlay import preview_people
 from ..mild_core.people import (
     numbered,
@@ -12,6 +13,7 @@ from ..mild_core.people import (
     person_from_mask,
     photo_size,
     resize_mask,
+    without_repeats,
 )
 from ..mild_core.scene import Person
 from .checks import checked_image, checked_mask
@@ -68,6 +70,13 @@ class PeopleFromMasks(io.ComfyNode):
                     optional=True,
                     tooltip="People found before: the new ones are added and numbered on from them.",
                 ),
+                io.BoundingBox.Input(
+                    "boxes",
+                    optional=True,
+                    force_input=True,
+                    tooltip="The boxes that came with the masks (SAM3 Detect with individual_masks switched on), for "
+                    "batches of photos: they tell how many of the masks belong to which photo.",
+                ),
                 io.Combo.Input(
                     "split",
                     options=[PER_MASK, BLOBS, LABELS],
@@ -83,7 +92,8 @@ class PeopleFromMasks(io.ComfyNode):
                     max=4096,
                     advanced=True,
                     tooltip="For batches of photos: which photo the masks belong to (the first is 1). With separate "
-                    "blobs and label images, the following masks go to the following photos.",
+                    "blobs and label images, the following masks go to the following photos; with boxes connected, "
+                    "the boxes tell.",
                 ),
             ],
             outputs=[
@@ -101,16 +111,18 @@ class PeopleFromMasks(io.ComfyNode):
         photo: list[int],
         image: list[Tensor] | None = None,
         people: list[list[Person]] | None = None,
+        boxes: list | None = None,
     ) -> io.NodeOutput:
         photos = [one for batch in image or [] for one in checked_image(batch, "image")]
         existing = [person for group in people or [] for person in group]
         mode, first = split[0], photo[0] - 1
         pictures = [one for value in masks for one in _pictures(value, mode)]
+        frames = _masks_by_photo(boxes, len(pictures), max(len(photos), 1)) if boxes and mode == PER_MASK else None
         found: list[Person] = []
         empty, specks = 0, 0
         sizes: dict[int, tuple[int, int]] = {}
         for index, picture in enumerate(pictures):
-            where = first if mode == PER_MASK else first + index
+            where = first + (index if mode != PER_MASK else frames[index] if frames else 0)
             size = (int(picture.shape[0]), int(picture.shape[1]))
             if where < len(photos):
                 sizes[where] = (int(photos[where].shape[0]), int(photos[where].shape[1]))
@@ -119,19 +131,43 @@ class PeopleFromMasks(io.ComfyNode):
             found += new
             empty += not new
             specks += ignored
-        result = numbered(found, existing)
+        once = without_repeats(found, existing)
+        result = numbered(once, existing)
         count = max([person.photo + 1 for person in result] + [len(photos), 1])
         preview = preview_people(result, photos, count)
-        return io.NodeOutput(result, preview, ui=shown(cls, _sentence(result, existing, empty, specks), preview))
+        text = _sentence(result, existing, empty, specks, len(found) - len(once))
+        if boxes and mode == PER_MASK and frames is None:
+            text += "\nThere is one mask for several boxes: switch individual_masks on in the detector."
+        return io.NodeOutput(result, preview, ui=shown(cls, text, preview))
 
 
 def _pictures(value: Tensor, mode: str) -> list[Tensor]:
     """The masks in one value of the socket, [H, W] each; [H, W, C] for label pictures in colour."""
+    if isinstance(value, Tensor) and value.ndim in (3, 4) and value.shape[0] == 0:
+        return []  # a detector that found nobody
     is_image = isinstance(value, Tensor) and value.ndim == 4 and value.shape[-1] in (1, 3, 4)
     if not is_image:
         return list(checked_mask(value, "masks"))
     picture = checked_image(value, "masks")[..., :3]
     return list(picture) if mode == LABELS else list(picture.amax(-1).float().clamp(0, 1))
+
+
+def _masks_by_photo(boxes: list, masks: int, photos: int) -> list[int] | None:
+    """Which photo (from 0) each of the masks belongs to: as many masks as there are boxes belong to each photo.
+
+    boxes: the values of the socket. None if one photo has one mask for several boxes: everybody in one. Raises
+    ValueError if masks and boxes do not fit together.
+    """
+    frames = [frame for value in boxes for frame in frames_of(value)[0]]
+    photo_of = [index for index, frame in enumerate(frames) for _ in frame]
+    if len(photo_of) == masks:
+        return photo_of
+    if photos == 1 and len(frames) <= 1:
+        return None if masks == 1 and len(photo_of) > 1 else [0] * masks
+    raise ValueError(
+        f"boxes: there are {len(photo_of)} boxes in {len(frames)} photos, but {masks} masks. Connect the boxes that "
+        "belong to the masks, and switch individual_masks on in the detector: one mask for each box."
+    )
 
 
 def _people_in(picture: Tensor, mode: str, photo: int, size: tuple[int, int]) -> tuple[list[Person], int]:
@@ -150,15 +186,20 @@ def _people_in(picture: Tensor, mode: str, photo: int, size: tuple[int, int]) ->
     return ([] if person is None else [person]), 0
 
 
-def _sentence(people: list[Person], existing: list[Person], empty: int, specks: int) -> str:
+def _sentence(people: list[Person], existing: list[Person], empty: int, specks: int, repeats: int) -> str:
     """What was found, in words."""
     lines = [f"{len(people)} people" if len(people) != 1 else "1 person"]
     if existing:
         lines[0] += f", {len(people) - len(existing)} of them new"
     if not people:
-        lines = ["Nobody: no mask shows anything. Paint a mask (right click on Load Image), or connect a detector."]
+        lines = [
+            "Nobody: no mask shows anything. Paint a mask (right click on Load Image), connect a detector, or lower "
+            "its threshold."
+        ]
     elif empty:
         lines.append(f"{empty} empty mask{'s' if empty > 1 else ''} left out.")
+    if repeats:
+        lines.append(f"{repeats} mask{'s' if repeats > 1 else ''} of somebody who is there already left out.")
     if specks:
         lines.append(f"{specks} speck{'s' if specks > 1 else ''} too small for a person left out.")
     return "\n".join(lines)

@@ -29,7 +29,8 @@ class Decompose(io.ComfyNode):
             description=(
                 "Takes the photo apart: the background with a hole where people go, and each person who stays and was "
                 "partly hidden by them. The preview shows, before anything is painted, what will be: red stripes are "
-                "background, yellow ones where somebody may go on behind; blue outlines stay untouched."
+                "background, yellow ones where somebody probably goes on behind, green ones where you said so; blue "
+                "outlines stay untouched. Arrows lead from who is in front to who is hidden."
             ),
             search_aliases=[
                 "remove person",

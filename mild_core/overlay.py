@@ -127,8 +127,12 @@ def _preview_size(size: tuple[int, int]) -> tuple[int, int]:
 
 def _canvas(photo: Tensor) -> np.ndarray:
     """photo [H, W, C] as 8-bit RGB [h, w, 3] of preview size."""
-    picture = photo[..., :3].permute(2, 0, 1)[None].float()
-    small = area_resize(picture, _preview_size((int(photo.shape[0]), int(photo.shape[1]))))[0].permute(1, 2, 0)
+    size = (int(photo.shape[0]), int(photo.shape[1]))
+    small_size = _preview_size(size)
+    # Of a huge photo four pixels for each of the preview's are enough to average.
+    step = max(1, min(size[0] // small_size[0], size[1] // small_size[1]) // 2)
+    picture = photo[::step, ::step, :3].permute(2, 0, 1)[None].float()
+    small = area_resize(picture, small_size)[0].permute(1, 2, 0)
     small = small.expand(-1, -1, 3) if small.shape[-1] == 1 else small
     return (small.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy().copy()
 

@@ -4,6 +4,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..mild_core.decompose import SplitOptions, decompose
+from ..mild_core.hidden import is_empty
 from ..mild_core.overlay import preview_layers
 from ..mild_core.people import resize_mask
 from ..mild_core.scene import BACKGROUND, Person, Scene
@@ -158,6 +159,10 @@ def _sentence(scenes: list[Scene], people: list[Person]) -> str:
     backgrounds = sum(layer.domain == BACKGROUND for layer in layers)
     lines = [f"{backgrounds} background layer{'s' if backgrounds != 1 else ''}"]
     lines += [f"{layer.name} (stays)" for layer in layers if layer.domain != BACKGROUND]
+    painted = {(layer.photo, layer.number) for layer in layers if layer.hole.any()}
+    for person in people:
+        if person.hidden is not None and not is_empty(person) and (person.photo, person.number) not in painted:
+            lines.append(f"{person.name}: the painted hidden part lies where nobody goes, so it stays as it is.")
     return "\n".join(lines)
 
 

@@ -160,6 +160,17 @@ def test_hidden_parts_that_make_no_sense(run_node, people, inputs, words):
         )
 
 
+def test_a_hidden_part_where_nobody_goes_is_said(comfy, run_node, people):
+    told, _ = run_node("MILD_HiddenPart", people=people, hidden=figure(90, 5, 99, 20)[None], who="1", photo=1)
+    graph = {
+        "image": {"class_type": "TEST_Give", "inputs": {"key": comfy.give(PHOTO)}},
+        "people": {"class_type": "TEST_Give", "inputs": {"key": comfy.give(told)}},
+        "split": {"class_type": "MILD_Decompose", "inputs": {"image": ["image", 0], "people": ["people", 0], **SPLIT}},
+    }
+    ran = comfy.run_graph(graph, wanted=["split"])
+    assert "Person 1: the painted hidden part lies where nobody goes" in ran.ui["split"]["text"][0]
+
+
 def test_a_choice_made_later_is_checked_when_the_photo_is_split(run_node, people, layers_of):
     told, _ = run_node("MILD_HiddenPart", people=people, hidden=torch.ones(1, 5, 5), who="1", photo=1)
     chosen = run_node("MILD_ChoosePeople", people=told, who="all")[0]

@@ -1,6 +1,7 @@
 """Find People: who was given, who is detected, and their masks, photo by photo."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import comfy.model_management
@@ -39,6 +40,11 @@ SAM2_FILE = "a SAM 2 checkpoint such as sam2.1_hiera_tiny.pt (by Meta, Apache-2.
 ENCODER_FILE = "the encoder of SAM 2 as an .onnx or .ort file (by Meta, Apache-2.0)"
 DECODER_FILE = "the decoder of SAM 2 as an .onnx file (by Meta, Apache-2.0)"
 
+THERE = 0.6
+"""A box that shares more than this with the box around the mask of somebody found before is hers. (Less than between
+two boxes: a box around a mask is tighter than a detector's.)
+"""
+
 Look = Callable[[Tensor], list[Found]]
 
 
@@ -66,27 +72,34 @@ def find_people(
     its settings, as the node's DynamicCombos hold them. Shows progress; every step can be cancelled. Raises
     ValueError, in one sentence, if a package or a file is missing.
     """
-    look = _look(detector)
     segmenter = _segmenter(masks)
-    closer = int(detector.get("closer", 1))
-    detected: list[list[Found]] = [[] for _ in photos]
-    if look is not None:
-        bar = comfy.utils.ProgressBar(len(photos) * len(parts((64, 64), closer)))
-        for index, photo in enumerate(photos):
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            detected[index] = find_in_parts(photo, closer, look, limits.most_overlap, lambda: bar.update(1))
+    detected = _detected(photos, detector, limits.most_overlap)
     found, left_out, known = [], 0, 0
     for index, photo in enumerate(photos):
         size = (int(photo.shape[0]), int(photo.shape[1]))
         here = everyone(given[index], poses[index], detected[index], limits.most_overlap)
         before = [_seen_before(one, size) for one in existing if one.photo == index]
-        new = [one for one in here if not any(same_person(one, other, limits.most_overlap) for other in before)]
+        new = [one for one in here if not any(same_person(one, other, THERE) for other in before)]
         known += len(here) - len(new)
         new, more = inside(new, size, limits)
         left_out += more
         found.append(new)
     people = _with_masks(photos, found, masks, segmenter)
     return Result(people, found, left_out, known)
+
+
+def _detected(photos: Sequence[Tensor], detector: dict[str, Any], most_overlap: float) -> list[list[Found]]:
+    """Whom the detector that was chosen finds in each photo."""
+    closer = int(detector.get("closer", 1))
+    found: list[list[Found]] = [[] for _ in photos]
+    with ExitStack() as stack:
+        look = _look(detector, stack)
+        if look is not None:
+            bar = comfy.utils.ProgressBar(len(photos) * len(parts((64, 64), closer)))
+            for index, photo in enumerate(photos):
+                comfy.model_management.throw_exception_if_processing_interrupted()
+                found[index] = find_in_parts(photo, closer, look, most_overlap, lambda: bar.update(1))
+    return found
 
 
 def _with_masks(
@@ -110,8 +123,10 @@ def _with_masks(
     return people
 
 
-def _look(detector: dict[str, Any]) -> Look | None:
-    """The detector that was chosen, ready to look at photos; None where only what is connected counts."""
+def _look(detector: dict[str, Any], stack: ExitStack) -> Look | None:
+    """The detector that was chosen, ready to look at photos until the stack is closed; None where only what is
+    connected counts.
+    """
     kind = detector["detector"]
     if kind == CONNECTED:
         return None
@@ -119,7 +134,8 @@ def _look(detector: dict[str, Any]) -> Look | None:
     if kind == MOVENET:
         return movenet.finder(find_files.path_of(detector["model"], kind, MOVENET_FILE), threshold)
     if kind == MEDIAPIPE:
-        return mediapipe_pose.finder(find_files.path_of(detector["model"], kind, MEDIAPIPE_FILE), threshold)
+        path = find_files.path_of(detector["model"], kind, MEDIAPIPE_FILE)
+        return stack.enter_context(mediapipe_pose.finder(path, threshold))
     if kind == OPENPOSE:
         return openpose(find_files.path_of(detector["model"], kind, OPENPOSE_FILE), threshold)
     boxes_from = find_files.path_of(detector["people_model"], kind, YOLOX_FILE)

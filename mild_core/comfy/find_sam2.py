@@ -33,14 +33,15 @@ class Sam2Package:
             values = comfy.utils.load_torch_file(str(weights), safe_load=True)
             try:
                 model.load_state_dict(values.get("model", values))
-            except (RuntimeError, AttributeError) as error:
+            except (RuntimeError, AttributeError):
                 raise ValueError(
-                    f"{FINDER}: {weights.name} does not fit SAM 2 of the size its name tells "
-                    f"({str(error).splitlines()[0]}) Choose a checkpoint of SAM 2 or 2.1 under its own name."
+                    f"{FINDER}: {weights.name} does not fit SAM 2 of the size and version that its name tells. Choose "
+                    "a checkpoint of SAM 2 or 2.1 under its own name, such as sam2.1_hiera_tiny.pt."
                 ) from None
-        # The plain patcher: the package's layers are torch's, and know nothing of weights that are streamed in.
+        # The plain patcher: the package's layers are torch's, and know nothing of weights that are streamed in. It
+        # notes the device on the module, which SAM 2's own does not allow: hence the wrapping.
         self.patcher = comfy.model_patcher.ModelPatcher(
-            model,
+            torch.nn.ModuleDict({"sam2": model}),
             load_device=comfy.model_management.get_torch_device(),
             offload_device=comfy.model_management.unet_offload_device(),
         )

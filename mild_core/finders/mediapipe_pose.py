@@ -1,6 +1,7 @@
 """MediaPipe's pose landmarker (Google, Apache-2.0): joints and a mask of each person."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -19,9 +20,10 @@ FAINT = 0.1
 """What is less opaque than this belongs to the background."""
 
 
-def finder(weights: Path, threshold: float) -> Callable[[Tensor], list[Found]]:
-    """A function that finds the people in a photo [H, W, C], 0..1, of whom the model is at least `threshold` (0..1)
-    sure.
+@contextmanager
+def finder(weights: Path, threshold: float) -> Iterator[Callable[[Tensor], list[Found]]]:
+    """With it comes a function that finds the people in a photo [H, W, C], 0..1, of whom the model is at least
+    `threshold` (0..1) sure.
 
     Raises ValueError if the package mediapipe is absent or the file is no such model.
     """
@@ -54,7 +56,9 @@ def finder(weights: Path, threshold: float) -> Callable[[Tensor], list[Found]]:
         ]
         return [one for one in found if one is not None]
 
-    return look
+    # It holds threads of its own, which nothing but this ends in time.
+    with model:
+        yield look
 
 
 def _person(landmarks: list, mask: Tensor) -> Found | None:

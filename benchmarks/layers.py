@@ -41,7 +41,7 @@ class Crowd(NamedTuple):
     height: float  # of a person, as a share of the photo's height
 
 
-CROWDS = {8: Crowd((8,), 0.5), 32: Crowd((10, 11, 11), 0.36)}
+CROWDS = {8: Crowd((8,), 0.5), 32: Crowd((10, 11, 11), 0.3)}
 
 
 class Cost(NamedTuple):
@@ -102,7 +102,7 @@ def figure(wide: int, tall: int) -> Tensor:
 
 
 def painted(scenes: list[Scene]) -> list[Scene]:
-    """A stand-in for the model: every hole full of fine noise, darker than the photo, a person wholly there in hers.
+    """A stand-in for the model: every hole full of fine noise, darker than the photo, a person wherever she is likely.
 
     So both the level and the grain have to be matched.
     """
@@ -113,7 +113,10 @@ def painted(scenes: list[Scene]) -> list[Scene]:
             open_ = layer.hole > 0
             pixels = layer.pixels.clone()
             pixels[open_] = torch.randn(int(open_.sum()), 3) / 255 + 0.45
-            alpha = torch.maximum(layer.alpha, open_.float()) if layer.domain == PERSON else layer.alpha
+            alpha = layer.alpha
+            if layer.domain == PERSON:
+                hers = open_ if layer.likely is None else open_ & (layer.likely > 0.5)
+                alpha = torch.maximum(alpha, hers.float())
             layers.append(layer._replace(pixels=pixels, alpha=alpha, sampled=True))
         done.append(scene._replace(layers=tuple(layers)))
     return done

@@ -62,12 +62,12 @@ def _paint(image: Tensor, touched: Tensor, layer: Layer, part: Box, to: Match) -
     shown = layer.hole if layer.reveal is None else layer.reveal
     for tile in tiles((int(shown.shape[0]), int(shown.shape[1])), part):
         opacity = boxes.cut(shown, tile).to(image.device, torch.float32)
-        if not opacity.any():
+        share = (opacity * boxes.cut(layer.alpha, tile).to(opacity))[..., None]
+        if not share.any():
             continue
         place = boxes.outside(tile, layer.box)
         boxes.cut(touched, place).masked_fill_(opacity > 0, 1)
         colour = boxes.cut(layer.pixels, tile).to(image.device, torch.float32)
-        share = (opacity * boxes.cut(layer.alpha, tile).to(opacity))[..., None]
         seen = share > 0
         broken |= torch.isnan(colour.where(seen, 0.0)).any()
         colour = matched(colour, tile, layer, to).clamp(0, 1)

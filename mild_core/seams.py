@@ -30,11 +30,8 @@ SEAMS = (NONE, MEAN, GRADIENT)
 CELL = 8
 """Side of the squares in which steps are measured, in pixels, from the corner of the layer's crop."""
 
-TILE = 256
+TILE = 128
 """Side of the squares that are worked on at a time: a large photo needs no further copy. A multiple of CELL."""
-
-SMALL_TILE = 128
-"""The same, where only the border of a hole is looked at."""
 
 SOLID = 0.9
 """Opacity above which a pixel shows the layer alone."""
@@ -62,13 +59,19 @@ difference of texture into the hole.
 CALM = 0.1
 """Share of the cells, the calmest, in which grain is measured."""
 
+CALM_SEES = 0.87
+"""Share of an even noise that the calmest cells show: by chance they have less of it (white noise, tried)."""
+
 CALM_CELLS = 16
 """Cells of the ring, and of the painted area, below which nothing is said about grain."""
+
+SMOOTHER = 0.85
+"""What has less noise than this share of the ring's is smoother than it."""
 
 LEAST_GRAIN, MOST_GRAIN = 0.4 / 255, 6 / 255
 """Standard deviation of what is added: less is not seen, more would be texture."""
 
-BORDER_TILES = 48
+BORDER_TILES = 64
 """Tiles at the border of a hole that are enough to measure grain."""
 
 WEIGHTS = (0.299, 0.587, 0.114)
@@ -101,11 +104,11 @@ def matched(colour: Tensor, tile: Box, layer: Layer, to: Match) -> Tensor:
     return colour
 
 
-def tiles(size: tuple[int, int], part: Box, side: int = TILE) -> Iterator[Box]:
+def tiles(size: tuple[int, int], part: Box) -> Iterator[Box]:
     """The squares of a crop of this height and width that meet `part`, cut off at the crop's border."""
-    for top in range(part[1] // side * side, part[3], side):
-        for left in range(part[0] // side * side, part[2], side):
-            yield left, top, min(left + side, size[1]), min(top + side, size[0])
+    for top in range(part[1] // TILE * TILE, part[3], TILE):
+        for left in range(part[0] // TILE * TILE, part[2], TILE):
+            yield left, top, min(left + TILE, size[1]), min(top + TILE, size[0])
 
 
 def cells(values: Tensor) -> Tensor:
@@ -159,7 +162,7 @@ def _steps(layer: Layer, part: Box) -> tuple[Tensor, Tensor, Tensor]:
     size = (int(layer.hole.shape[0]), int(layer.hole.shape[1]))
     sums = torch.zeros(-(-size[0] // CELL), -(-size[1] // CELL), 10, device=layer.pixels.device)
     inside = torch.zeros(sums.shape[:2], dtype=torch.bool, device=sums.device)
-    for tile in tiles(size, boxes.grown(part, CELL, CELL, size), SMALL_TILE):
+    for tile in tiles(size, boxes.grown(part, CELL, CELL, size)):
         around = boxes.grown(tile, CELL, CELL, size)
         hole = boxes.cut(layer.hole, around) > 0
         if not hole.any():
@@ -171,11 +174,13 @@ def _steps(layer: Layer, part: Box) -> tuple[Tensor, Tensor, Tensor]:
         inside[_cells_of(tile)] = cells(boxes.cut(hole, own)[..., None].float())[..., 0] > 0
         # In a person's layer, what is none of her is neutral ground on one side and nothing on the other.
         solid = boxes.cut(layer.alpha, around) > SOLID
-        known = ~hole & solid & (boxes.cut(layer.allowed, around) > 0.5)
+        known, painted = ~hole & solid & (boxes.cut(layer.allowed, around) > 0.5), hole & solid
+        if not known.any() or not painted.any():
+            continue
         pixels = boxes.cut(layer.pixels, tile).float()
         usable = pixels.isfinite().all(-1, keepdim=True)
-        inner = boxes.cut(hole & solid & grow(known, RING), own)[..., None] & usable
-        outer = boxes.cut(known & grow(hole & solid, RING), own)[..., None] & usable
+        inner = boxes.cut(painted & grow(known, RING), own)[..., None] & usable
+        outer = boxes.cut(known & grow(painted, RING), own)[..., None] & usable
         values = torch.cat([pixels, pixels[..., 1:2] ** 2, torch.ones_like(pixels[..., :1])], -1)
         sums[_cells_of(tile)] = cells(torch.cat([values.where(inner, 0.0), values.where(outer, 0.0)], -1))
     here = sums[..., 4] > 0
@@ -208,7 +213,7 @@ def _grain(layer: Layer, part: Box) -> tuple[float, float, float] | None:
     painted: list[Tensor] = []
     for tile in every[:: max(1, len(every) // BORDER_TILES)]:
         hole = boxes.cut(layer.hole, tile) > 0
-        if not hole.any():
+        if min(hole.shape) < CELL or not hole.any():
             continue
         known = ~hole & (boxes.cut(layer.allowed, tile) > 0.5)
         noise, light = _noise_of_cells(boxes.cut(layer.pixels, tile))
@@ -222,9 +227,10 @@ def _grain(layer: Layer, part: Box) -> tuple[float, float, float] | None:
         values = torch.cat(found) if found else torch.zeros(0, 3)
         if len(values) < CALM_CELLS:
             return None
-        levels.append(values.quantile(CALM, dim=0))
-    lacking = (levels[0] ** 2 - levels[1] ** 2).clamp_min(0).sqrt().clamp_max(MOST_GRAIN)
-    luma, red, blue = lacking.tolist()
+        levels.append(values.quantile(CALM, dim=0) / CALM_SEES)
+    there, own = levels
+    lacking = (there**2 - own**2).clamp_min(0).sqrt().clamp_max(MOST_GRAIN)
+    luma, red, blue = torch.where(own < SMOOTHER * there, lacking, 0.0).tolist()
     return (luma, red, blue) if max(luma, red, blue) >= LEAST_GRAIN else None
 
 

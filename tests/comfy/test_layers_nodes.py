@@ -264,3 +264,42 @@ def test_inputs_are_left_alone(people_of, split, run_node):
     run_node("MILD_Recompose", layers=layers)
     assert torch.equal(image, photos())
     assert all(torch.equal(person.mask, mask) for person, mask in zip(people, before, strict=True))
+
+
+def tinted(layers, shift):
+    """Layers as if a model had painted their holes in the photo's colours, but off by `shift`."""
+    done = []
+    for scene in layers:
+        own = []
+        for layer in scene.layers:
+            x0, y0, x1, y1 = layer.box
+            right = scene.photo[y0:y1, x0:x1, :3] + shift
+            pixels = torch.where((layer.hole > 0)[..., None], right, layer.pixels)
+            own.append(layer._replace(pixels=pixels, sampled=True))
+        done.append(scene._replace(layers=tuple(own)))
+    return done
+
+
+def test_seam_and_grain_are_the_artists_choice(people_of, split, run_node):
+    image = 0.4 + 0.1 * photos(1, size=(200, 260))
+    layers, _ = split(image, people_of(figure(90, 50, 160, 150, size=(200, 260))[None]))
+    layers = tinted(layers, 0.1)
+    off = {}
+    for seam in ("none", "mean", "gradient"):
+        result, changed = run_node("MILD_Recompose", layers=layers, seam=seam, grain=False)
+        off[seam] = float((result - image)[changed > 0].mean())
+    assert off["none"] > 0.06
+    assert abs(off["mean"]) < 0.01 and abs(off["gradient"]) < 0.02
+    as_new, _ = run_node("MILD_Recompose", layers=layers)
+    by_name, _ = run_node("MILD_Recompose", layers=layers, seam="mean", grain=True)
+    assert torch.equal(as_new, by_name), "a graph that says nothing gets what a new node has"
+    flat = [
+        scene._replace(layers=tuple(layer._replace(pixels=layer.pixels * 0 + 0.45) for layer in scene.layers))
+        for scene in layers
+    ]
+    smooth, changed = run_node("MILD_Recompose", layers=flat, grain=False)
+    grainy, _ = run_node("MILD_Recompose", layers=flat, grain=True)
+    again, _ = run_node("MILD_Recompose", layers=flat, grain=True)
+    assert grainy[changed > 0].std() > 1.5 * smooth[changed > 0].std() and torch.equal(grainy, again)
+    with pytest.raises(GraphInvalid):
+        run_node("MILD_Recompose", layers=layers, seam="poisson")

@@ -80,11 +80,6 @@ def _drawn_people(people: Sequence[Person], photos: Sequence[Tensor], index: int
         height, width = _preview_size(size)
         canvas = np.full((height, width, 3), 96, dtype=np.uint8)
     here = [fitted(person, size) for person in here]
-    for person in here:
-        if person.hidden is not None and person.hidden_box is not None:
-            area = marked(person.hidden > VISIBLE, person.hidden_box, size, (canvas.shape[0], canvas.shape[1]))
-            if area is not None:
-                marks.stripe(canvas, area, TOLD, marks.LEVEL)
     return _with_people(canvas, here, order, size, stripes=True)
 
 
@@ -154,7 +149,8 @@ def _with_people(
 ) -> np.ndarray:
     """The canvas with every person's outline and number; with depths and arrows if an order is given.
 
-    people: fitted to `size`. stripes: fill who goes with stripes, as long as no hole is drawn there.
+    people: fitted to `size`. stripes: fill who goes, and where somebody is told to go on, as long as no layers are
+    drawn there.
     """
     small = (canvas.shape[0], canvas.shape[1])
     areas = {person.number: _area(person, size, small) for person in people}
@@ -163,6 +159,12 @@ def _with_people(
         if person.erased and stripes:
             marks.stripe(canvas, area, ERASED, marks.RISING)
         marks.outline(canvas, area, ERASED if person.erased else KEPT)
+    for person in people if stripes else ():
+        if person.hidden is not None and person.hidden_box is not None:
+            goes_on = marked(person.hidden > VISIBLE, person.hidden_box, size, small)
+            if goes_on is not None:
+                marks.stripe(canvas, goes_on, TOLD, marks.LEVEL)
+                marks.outline(canvas, goes_on, TOLD, 1)
     ordered, pairs = order or ([], ())
     depth = {person.number: place for place, person in enumerate(ordered, 1)}
     picture, draw = marks.picture_of(canvas)

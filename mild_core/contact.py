@@ -32,6 +32,9 @@ RADIUS = 0.2
 SIDE = 96
 """Cells along the longer side of the grid on which a hull is compared with the other's mask."""
 
+BORDER = 0.01
+"""Share of the photo's height above its lower border in which feet count as cut off."""
+
 TRUST_JUNCTIONS, TRUST_HULLS, TRUST_FEET = 12.0, 2.5, 3.0
 """Weights of the three clues in the logit that the first is in front: a balance between people on a common ground,
 where feet alone would do, and people laid over one another anywhere, where feet mislead (benchmarks/order.py prints
@@ -69,7 +72,12 @@ def outline_of(person: Person) -> Outline:
     mask = (person.mask > VISIBLE).cpu().numpy()
     left, right = _hull(mask)
     x0 = person.box[0]
-    return Outline(person, mask, int(mask.sum()), left + x0, right + x0, person.box[3] >= person.size[0] - 1)
+    return Outline(person, mask, int(mask.sum()), left + x0, right + x0, _is_cut(person))
+
+
+def _is_cut(person: Person) -> bool:
+    """Whether she reaches the photo's lower border; masks by hand end a little above it."""
+    return person.box[3] >= person.size[0] - max(1, BORDER * person.size[0])
 
 
 def contacts(people: Sequence[Person]) -> list[Contact]:

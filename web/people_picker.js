@@ -7,6 +7,7 @@ import { textsFor } from './picker/texts.js'
 
 const WIDGET = 'MILD_PEOPLE_PICKER' // what nodes/choose.py calls it
 const pickers = new Map() // node -> picker, while the node lives
+const left = new Map() // locator -> element of a picker whose node was taken away
 
 document.head.append(
   Object.assign(document.createElement('link'), {
@@ -73,6 +74,15 @@ function restore() {
   for (const [node, picker] of pickers) picker.setOutput(app.nodeOutputs?.[locator(node)])
 }
 
+/** The graph's undo makes all nodes anew; Nodes 2.0 then goes on showing the widget's old element. */
+function takePlaces() {
+  for (const [node, picker] of pickers) {
+    const old = left.get(locator(node))
+    if (old?.isConnected && !picker.element.isConnected) old.replaceWith(picker.element)
+  }
+  left.clear()
+}
+
 app.registerExtension({
   name: 'MILD.PeoplePicker',
   getCustomWidgets: () => ({ [WIDGET]: pickerWidget }),
@@ -85,8 +95,14 @@ app.registerExtension({
     chain(node, 'onConfigure', () => picker.forget())
     chain(node, 'onConnectionsChange', () => picker.refresh())
     chain(node, 'onAdded', () => pickers.set(node, picker))
-    chain(node, 'onRemoved', () => pickers.delete(node))
+    chain(node, 'onRemoved', () => {
+      pickers.delete(node)
+      left.set(locator(node), picker.element)
+    })
   },
   onNodeOutputsUpdated: restore,
-  afterConfigureGraph: restore
+  afterConfigureGraph() {
+    restore()
+    requestAnimationFrame(takePlaces)
+  }
 })

@@ -357,18 +357,22 @@ export class View {
     event.preventDefault()
   }
 
-  /** The focus goes to the nearest person in a direction. */
+  /** The focus goes to the next person: left and right in the order of the numbers, up and down by place. */
   #walk(where) {
+    const keys = [...this.boxes.keys()]
+    let next = keys[keys.indexOf(this.focused) + (where === 'right' ? 1 : -1)]
+    if (where === 'up' || where === 'down') next = this.#nearest(where === 'up' ? -1 : 1)
+    this.boxes.get(next)?.focus({ preventScroll: true })
+  }
+
+  #nearest(down) {
     const from = this.drawing.people.get(this.focused)
-    const ahead = { left: [-1, 0], right: [1, 0], up: [0, -1], down: [0, 1] }[where]
     let [best, least] = [undefined, Infinity]
     for (const [key, to] of this.drawing.people) {
-      const [dx, dy] = [to.left - from.left, to.top - from.top]
-      const along = dx * ahead[0] + dy * ahead[1]
-      const aside = Math.abs(dx * ahead[1]) + Math.abs(dy * ahead[0])
-      if (along <= 0 || along + 2 * aside >= least) continue
-      ;[best, least] = [key, along + 2 * aside]
+      const along = (to.top - from.top) * down
+      const away = along + 2 * Math.abs(to.left - from.left)
+      if (along > 0 && away < least) [best, least] = [key, away]
     }
-    this.boxes.get(best)?.focus({ preventScroll: true })
+    return best
   }
 }

@@ -1,0 +1,344 @@
+"""The people picker of Choose People in the real front end, in both of its ways to draw nodes."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mild.mild_core.example_photo import load_example
+from mild.mild_core.scene import Person
+from mild.mild_core.selection import choose
+from mild.tests.helpers.browser import load_workflow, open_front_end, press_run
+from mild.tools.find_comfyui import PACK_FOLDER
+
+LOW, HIGH = 0.3, 0.7  # thresholds: at HIGH, whoever is drawn in half grey is not found
+
+CHOOSE = "window.app.graph.nodes.find(node => node.type === 'MILD_ChoosePeople')"
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["classic", "nodes2"])
+def page(request, server):
+    with open_front_end(server, nodes2=request.param) as page:
+        page.mouse.move(5, 500)
+        yield page
+
+
+@pytest.fixture(scope="module")
+def mask_file(server) -> str:
+    """The example's people in one mask: the first and the fourth in half grey. (Two who touch become one blob.)"""
+    masks = load_example().masks.numpy()
+    levels = np.array([0.5, 1, 1, 0.5, 1, 1])[:, None, None]
+    return upload(server, (masks * levels).max(0), "levels.png")
+
+
+def upload(server, picture: np.ndarray, name: str) -> str:
+    file = io.BytesIO()
+    Image.fromarray((picture * 255).round().astype(np.uint8)).save(file, "PNG")
+    return server.upload_image(file.getvalue(), name)
+
+
+def node(number, kind, x, size, values=None, links=()):
+    """A node of a workflow; links: (name of the input, type, link's id)."""
+    inputs = [{"name": name, "type": kind, "link": link} for name, kind, link in links]
+    return {"id": number, "type": kind, "pos": [x, 40], "size": size, "flags": {}, "order": number, "mode": 0,
+            "properties": {}, "inputs": inputs, "widgets_values": values or []}
+
+
+def workflow(mask: str, who: str = "", threshold: float = LOW, split: str = "separate blobs", picked: str = "") -> dict:
+    """Photo, mask -> threshold -> people -> choose -> preview of the mask."""
+    nodes = [
+        node(1, "MILD_ExamplePhoto", 0, [200, 120]),
+        node(2, "LoadImageMask", 0, [200, 120], [mask, "red"]),
+        node(3, "ThresholdMask", 0, [200, 60], [threshold], [("mask", "MASK", 1)]),
+        node(4, "MILD_PeopleFromMasks", 0, [220, 120], [split, 1], [("masks", "*", 2), ("image", "IMAGE", 3)]),
+        node(5, "MILD_ChoosePeople", 260, [480, 560], [who, picked], [("people", "MILD_PEOPLE", 4), ("image", "IMAGE", 5)]),
+        node(6, "MaskPreview", 800, [200, 200], links=[("mask", "MASK", 6)]),
+    ]
+    for index, one in enumerate(nodes[:4]):
+        one["pos"][1] = 40 + 180 * index
+    links = [[1, 2, 0, 3, 0, "MASK"], [2, 3, 0, 4, 0, "MASK"], [3, 1, 0, 4, 1, "IMAGE"], [4, 4, 0, 5, 0, "MILD_PEOPLE"],
+             [5, 1, 0, 5, 1, "IMAGE"], [6, 5, 1, 6, 0, "MASK"]]
+    outputs = {1: ("image", "masks", "background"), 2: ("MASK",), 3: ("MASK",), 4: ("people", "preview"),
+               5: ("people", "erase", "keep")}
+    for one in nodes:  # the front end wants every link at both of its ends
+        names = outputs.get(one["id"], ())
+        mine = [[link for link in links if link[1:3] == [one["id"], slot]] for slot in range(len(names))]
+        one["outputs"] = [{"name": name, "type": out[0][5] if out else "*", "links": [link[0] for link in out]}
+                          for name, out in zip(names, mine, strict=True)]
+    return {"version": 0.4, "last_node_id": 6, "last_link_id": 6, "nodes": nodes, "links": links, "groups": [],
+            "config": {}, "extra": {"ds": {"scale": 1, "offset": [300, 120]}}}
+
+
+def opened(page, flow: dict) -> None:
+    load_workflow(page, flow)
+    page.locator(".mild-stage").wait_for()
+
+
+def run(page, server) -> dict:
+    """Press Run; return ComfyUI's history entry, once the picker shows what came."""
+    entry = press_run(page, server, groups=(), patience=40)
+    assert entry["status"]["status_str"] == "success"
+    page.locator(".mild-checkboxes input").first.wait_for(state="attached")
+    page.wait_for_timeout(150)
+    return entry
+
+
+def shown(entry: dict) -> list[dict]:
+    """The people of the (first) photo, as the node told the picker."""
+    return next(one["mild_people"] for one in entry["outputs"].values() if "mild_people" in one)[0]["people"]
+
+
+def gone(entry: dict) -> list[int]:
+    return [person["number"] for person in shown(entry) if person["erased"]]
+
+
+def boxes(page):
+    return page.locator(".mild-checkboxes input")
+
+
+def checked(page) -> list[int]:
+    return [i + 1 for i, on in enumerate(boxes(page).evaluate_all("all => all.map(one => one.checked)")) if on]
+
+
+def place(page, number: int) -> tuple[float, float]:
+    """Where on the screen the number plate of a person stands."""
+    area = boxes(page).nth(number - 1).bounding_box()
+    return area["x"] + area["width"] / 2, area["y"] + area["height"] / 2
+
+
+def body(page, person: dict) -> tuple[float, float]:
+    """Where on the screen a person is, from what the node told."""
+    area = page.locator(".mild-stage image").bounding_box()
+    return area["x"] + person["point"][0] * area["width"], area["y"] + person["point"][1] * area["height"]
+
+
+def values(page) -> dict[str, str]:
+    return page.evaluate(f"() => Object.fromEntries({CHOOSE}.widgets.map(widget => [widget.name, widget.value]))")
+
+
+def status(page) -> str:
+    return page.locator(".mild-status").text_content()
+
+
+def set_widget(page, node_id: int, index: int, value) -> None:
+    page.evaluate("([id, index, value]) => { window.app.graph.getNodeById(id).widgets[index].value = value }",
+                  [node_id, index, value])
+
+
+def test_choose_undo_queue_detect_anew_save_reload(page, server, mask_file):
+    opened(page, workflow(mask_file, threshold=HIGH))
+    entry = run(page, server)
+    people = shown(entry)
+    assert len(people) == 3 and gone(entry) == []
+    assert "6" not in entry["outputs"], "what lies behind an empty choice must not run"
+    assert "queue again" in status(page)
+
+    page.mouse.click(*body(page, people[1]))
+    page.mouse.click(*body(page, people[2]))
+    assert checked(page) == [2, 3]
+    page.evaluate(f"() => {{ window.before = {CHOOSE} }}")
+    page.keyboard.press("Control+z")
+    page.wait_for_timeout(100)
+    assert checked(page) == [2]
+    assert page.evaluate(f"() => window.before === {CHOOSE}"), "the graph's own undo made the node anew"
+
+    entry = run(page, server)
+    assert gone(entry) == [2] and "6" in entry["outputs"]
+    where = shown(entry)[1]["point"]
+
+    set_widget(page, 3, 0, LOW)
+    entry = run(page, server)
+    assert len(shown(entry)) == 5
+    (number,) = gone(entry)
+    assert number != 2 and np.allclose(shown(entry)[number - 1]["point"], where, atol=0.01)
+    assert checked(page) == [number]
+
+    saved = page.evaluate("() => window.app.rootGraph.serialize()")
+    page.reload()
+    page.wait_for_function("window.app?.extensionManager?.workflow?.activeWorkflow?.activeState", timeout=60_000)
+    opened(page, json.loads(json.dumps(saved)))
+    assert "1 chosen" in page.locator(".mild-hint").text_content()
+    assert gone(run(page, server)) == [number] == checked(page)
+    assert page.problems == []
+
+
+def test_whoever_is_gone_is_said(page, server, mask_file):
+    opened(page, workflow(mask_file))
+    run(page, server)
+    page.mouse.click(*place(page, 1))
+    set_widget(page, 3, 0, HIGH)  # the first is not found any more
+    entry = run(page, server)
+    assert gone(entry) == [] and "6" not in entry["outputs"]
+    assert "1 clicked person is no longer there" in status(page)
+
+
+def test_words_clicks_and_the_graphs_own_undo(page, server, mask_file):
+    opened(page, workflow(mask_file, who="all but 2"))
+    assert "all but 2" in page.locator(".mild-hint").text_content()
+    run(page, server)
+    assert checked(page) == [1, 3, 4, 5]
+    page.mouse.click(*place(page, 2))
+    assert values(page)["who"] == "" and checked(page) == [1, 2, 3, 4, 5]
+    page.keyboard.press("Control+z")
+    assert values(page) == {"who": "all but 2", "picked": ""} and checked(page) == [1, 3, 4, 5]
+    page.keyboard.press("Control+Shift+z")
+    assert checked(page) == [1, 2, 3, 4, 5]
+    page.get_by_role("button", name="Nobody in this photo").click()
+    assert values(page) == {"who": "", "picked": ""}
+    page.get_by_role("button", name="Who goes, stays").click()
+    assert checked(page) == [1, 2, 3, 4, 5]
+    page.mouse.click(*place(page, 4))
+
+    # Ctrl+Z with the focus on the graph: one step of its own, which is the last click
+    page.evaluate("() => document.activeElement.blur()")
+    page.locator("#graph-canvas").focus()
+    page.keyboard.press("Control+z")
+    page.wait_for_timeout(600)
+    assert len(json.loads(values(page)["picked"])["people"]) == 5
+    assert checked(page) == [1, 2, 3, 4, 5], "the people are still to be seen after the graph's undo"
+    assert page.problems == []
+
+
+def test_nothing_leaks_to_the_graph(page, server, mask_file):
+    opened(page, workflow(mask_file))
+    run(page, server)
+    view = "() => [window.app.canvas.ds.scale, ...window.app.canvas.ds.offset, ...Array.from(" + CHOOSE + ".pos)]"
+    before = page.evaluate(view)
+    width = page.locator(".mild-stage image").bounding_box()["width"]
+    x, y = place(page, 3)
+    page.mouse.move(x, y)
+    page.mouse.wheel(0, -240)
+    page.wait_for_timeout(100)
+    zoomed = page.locator(".mild-stage image").bounding_box()
+    assert zoomed["width"] > 1.3 * width
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 60, y - 40, steps=5)
+    page.mouse.up()
+    moved = page.locator(".mild-stage image").bounding_box()
+    assert (moved["x"], moved["y"]) == pytest.approx((zoomed["x"] - 60, zoomed["y"] - 40), abs=2)
+    assert checked(page) == [], "a drag is no click"
+    page.mouse.click(*place(page, 3))
+    page.keyboard.press("Delete")
+    page.keyboard.press("0")
+    page.wait_for_timeout(100)
+    assert page.locator(".mild-stage image").bounding_box()["width"] == pytest.approx(width, abs=1)
+    assert page.evaluate(view) == pytest.approx(before)
+
+
+def walked(page, *arrows: str) -> list[int]:
+    """On whom the focus is after each of these arrow keys."""
+    people = []
+    for arrow in arrows:
+        page.keyboard.press(f"Arrow{arrow}")
+        label = page.evaluate("() => document.activeElement.getAttribute('aria-label')")
+        people.append(int(label.removeprefix("Person ")))
+    return people
+
+
+def test_keyboard_alone(page, server, mask_file):
+    opened(page, workflow(mask_file))
+    run(page, server)
+    boxes(page).first.focus()
+    page.keyboard.press("Space")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert checked(page) == [1, 2]
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+y")
+    page.keyboard.press("Control+z")
+    assert checked(page) == [1]
+    assert walked(page, "Right", "Right", "Right", "Right", "Left") == [3, 4, 5, 5, 4]
+    assert walked(page, "Down", "Up") == [5, 4], "the fifth stands below the fourth"
+
+
+def test_forty_people_each_with_a_target(page, server):
+    """Every number plate takes a click anywhere within 24 px, however close the people stand."""
+    people = np.zeros((576, 768))
+    y, x = np.mgrid[:576, :768]
+    for index in range(40):
+        row, column = divmod(index, 10)
+        place_x, place_y = 60 + column * 62 + row * 9, 130 + row * 62
+        people[(x - place_x) ** 2 / 26**2 + (y - place_y) ** 2 / 29**2 < 1] = (index + 1) / 255
+    flow = workflow(upload(server, people, "forty.png"), split="label image")
+    next(one for one in flow["nodes"] if one["id"] == 3)["mode"] = 4  # no threshold
+    opened(page, flow)
+    assert len(shown(run(page, server))) == 40
+    centres = [place(page, number) for number in range(1, 41)]
+    for number, (left, top) in enumerate(centres, 1):
+        page.mouse.click(left + 7 * (-1) ** number, top - 7)
+    assert checked(page) == list(range(1, 41))
+    for left, top in centres[::2]:
+        page.mouse.click(left, top)
+    assert checked(page) == list(range(2, 41, 2))
+    order = [pick["number"] for pick in json.loads(values(page)["picked"])["people"]]
+    assert order == list(range(2, 41, 2))
+
+
+def test_copy_and_paste(page, server, mask_file):
+    opened(page, workflow(mask_file))
+    run(page, server)
+    page.mouse.click(*place(page, 2))
+    picked = values(page)["picked"]
+    page.evaluate(f"""() => {{
+        const canvas = window.app.canvas
+        canvas.deselectAll?.()
+        canvas.select({CHOOSE})
+        canvas.copyToClipboard()
+        canvas.pasteFromClipboard({{ connectInputs: true }})
+    }}""")
+    page.wait_for_timeout(300)
+    pasted = page.evaluate("""() => window.app.graph.nodes.filter(node => node.type === 'MILD_ChoosePeople')
+        .map(node => node.widgets.find(widget => widget.name === 'picked').value)""")
+    assert pasted == [picked, picked]
+    assert "1 chosen" in page.locator(".mild-hint").all_text_contents()[-1]
+    assert page.problems == []
+
+
+def test_inside_a_subgraph(page, server, mask_file):
+    opened(page, workflow(mask_file))
+    page.evaluate("""() => {
+        const graph = window.app.graph
+        const { subgraph } = graph.convertToSubgraph(new Set([4, 5].map(id => graph.getNodeById(id))))
+        window.app.canvas.setGraph(subgraph)
+        window.app.canvas.ds.scale = 1
+        const node = subgraph.nodes.find(node => node.type === 'MILD_ChoosePeople')
+        window.app.canvas.ds.offset = [500 - node.pos[0], 150 - node.pos[1]]
+        window.app.canvas.setDirty(true, true)
+    }""")
+    page.wait_for_timeout(500)
+    entry = run(page, server)
+    assert any(":" in key for key in entry["outputs"])
+    page.mouse.click(*place(page, 3))
+    assert gone(run(page, server)) == [3] == checked(page)
+    page.evaluate("() => window.app.canvas.setGraph(window.app.rootGraph)")
+    page.wait_for_timeout(300)
+    saved = page.evaluate("() => window.app.rootGraph.serialize()")
+    load_workflow(page, saved)
+    page.wait_for_timeout(300)
+    assert gone(press_run(page, server, groups=(), patience=40)) == [3]
+    assert page.problems == []
+
+
+SPELLINGS = ("all", " Everyone ", "*", "none", "no one", "1", "1,3", "3 , 1", "1 3", "1;3\n5", "1 and 3", "2-4", "4 - 2",
+             "2\u20134, 1", "1\uff0c3\u30015", "all but 2", "all except 2-4", "everyone without 1 and 5", "person 2",
+             "Ada, 4", "all but ada", "7", "all but 9", "the tall one", "-3", "0", "1-99999999999")
+
+
+def test_the_picker_reads_words_as_the_node_does(page):
+    names = ["Person 1", "Person 2", "Person 3", "Ada", "Person 5"]
+    people = [{"number": number, "name": name, "rings": []} for number, name in enumerate(names, 1)]
+    read = page.evaluate(
+        """async ([path, people, texts]) => {
+            const { named } = await import(path)
+            return texts.map(text => { const keys = named(text, [{ people }]); return keys && [...keys] })
+        }""", [f"/extensions/{PACK_FOLDER}/picker/choice.js", people, SPELLINGS])
+    here = [Person(one["name"], one["number"], 0, (4, 4), (0, 0, 1, 1), load_example().masks[0, :1, :1]) for one in people]
+    for text, keys in zip(SPELLINGS, read, strict=True):
+        try:
+            expected = {f"0/{person.number}" for person in choose(here, text) if person.erased}
+        except ValueError:
+            expected = None
+        assert (None if keys is None else set(keys)) == expected, text

@@ -37,6 +37,10 @@ from .poses import (
 )
 from .scene import Box
 
+EARS, NOSE_TO_NECK = 0.088, 0.13
+LARGEST_HEAD = 1.7
+"""A child's head is up to this much larger, as a share of the height, than a grown-up's: ears and neck tell."""
+
 # from joint, to joint, its length and the radii at its two ends, all as shares of the body's height
 LIMBS = (
     (R_SHOULDER, R_ELBOW, 0.186, 0.042, 0.034),
@@ -53,7 +57,10 @@ LIMBS = (
 LONG_SPANS = ((R_SHOULDER, L_SHOULDER, 0.24), (R_SHOULDER, R_HIP, 0.30), (L_SHOULDER, L_HIP, 0.30))
 
 # read only where nothing long was seen: the error of a joint is a larger share of them
-SHORT_SPANS = ((R_EYE, L_EYE, 0.036), (R_EAR, L_EAR, 0.088), (NOSE, NECK, 0.13))
+SHORT_SPANS = ((R_EYE, L_EYE, 0.036), (R_EAR, L_EAR, EARS), (NOSE, NECK, NOSE_TO_NECK))
+
+THINNEST = 0.5
+"""Pixels: nothing is drawn thinner than this to each side, or people far away would vanish between two pixels."""
 
 HAND, HAND_RADIUS = 0.075, 0.028
 FOOT, FOOT_RADIUS = 0.05, 0.036
@@ -62,6 +69,7 @@ NECK_RADIUS = 0.045
 HEAD_WIDTH, HEAD_HEIGHT = 0.058, 0.078
 """Half axes of the head, hair included."""
 
+HEAD_SPANS = ((R_EAR, L_EAR, EARS), (NOSE, NECK, NOSE_TO_NECK))
 HEAD_JOINTS = (NOSE, R_EYE, L_EYE, R_EAR, L_EAR)
 
 
@@ -155,9 +163,12 @@ def _draw_head(canvas: Tensor, points: Tensor, known: list[bool], height: float)
     up = middle - points[NECK] if known[NECK] else points.new_tensor([0.0, -1.0])
     distance = float(up.norm())
     up = up / distance if distance > 1e-3 else points.new_tensor([0.0, -1.0])
-    middle = middle + up * 0.02 * height
     if known[NECK]:
         _capsule(canvas, points[NECK], middle, NECK_RADIUS * height, NECK_RADIUS * height)
+    seen_spans = [span for span in HEAD_SPANS if known[span[0]] and known[span[1]]]
+    readings = [float((points[one] - points[other]).norm()) / share for one, other, share in seen_spans]
+    height = min(max([height, *readings]), LARGEST_HEAD * height)
+    middle = middle + up * 0.02 * height
     half = (HEAD_HEIGHT - HEAD_WIDTH) * height
     radius = HEAD_WIDTH * height
     _capsule(canvas, middle - up * half, middle + up * half, radius, radius)
@@ -165,6 +176,7 @@ def _draw_head(canvas: Tensor, points: Tensor, known: list[bool], height: float)
 
 def _capsule(canvas: Tensor, start: Tensor, end: Tensor, first: float, second: float) -> None:
     """Draw what lies nearer to the line from start to end (x, y) than a radius that goes from `first` to `second`."""
+    first, second = max(first, THINNEST), max(second, THINNEST)
     radius = max(first, second) + 1
     ends = [float(value) for value in (*start, *end)]
     around = (

@@ -12,7 +12,7 @@ from .scene import Box
 FloatBox = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels of the photo, as detectors give it: with fractions, maybe beyond the border."""
 
-SAME_POSE, LIKE_POSE = 0.1, 0.25
+SAME_POSE, LIKE_POSE = 0.1, 0.14
 """Joints nearer to each other than the first share of the person's size, on average, are one person's; nearer than the
 second, if the boxes say so too.
 """
@@ -53,8 +53,9 @@ def share_of_smaller(first: FloatBox, second: FloatBox) -> float:
 def without_duplicates(found: Sequence[Found], most_overlap: float) -> list[Found]:
     """Everyone once, best score first (non-maximum suppression).
 
-    Two are one person if their boxes have an intersection over union above most_overlap (0..1), or, where both have
-    joints, if those lie in the same places: the boxes of two who embrace may be nearly one, their joints are not.
+    Two are one person if their boxes have an intersection over union above most_overlap (0..1). Where both have
+    joints, these decide: in the same places, they are one person's; nearly so, if the boxes agree; the boxes of two
+    who embrace may be nearly one, their joints are not.
     """
     kept: list[Found] = []
     for one in sorted(found, key=lambda one: -one.score):

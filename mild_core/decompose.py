@@ -14,7 +14,7 @@ from .extent import hidden_extent
 from .ground import on_ground, pick_ground
 from .growth import VISIBLE, grow
 from .hidden import contradiction
-from .holes import MAX_CONTACT, Growth, Piece, opened, piece_of, seen_of
+from .holes import MAX_CONTACT, Growth, Piece, opened, outlined, piece_of, seen_of
 from .order import back_to_front, nearness
 from .people import fitted, on_device, resize_mask
 from .scene import BACKGROUND, PERSON, Box, Layer, Person, Scene, rgb
@@ -40,6 +40,7 @@ class SplitOptions(NamedTuple):
     context: float = 1.0  # share of a hole's longer side that is shown around it on each side
     size_mode: str = BALANCED
     full_plate: bool = False  # True: the background is painted behind the kept people too
+    snap: bool = True  # masks that miss a rim are moved outward to the photo's edges before they grow
 
 
 class _Photo(NamedTuple):
@@ -122,18 +123,19 @@ def _pick(masks: Tensor, index: int, device: torch.device) -> Tensor:
 
 def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
     growth = Growth(options.grow, options.contact)
+    people_seen, extra_seen = _outlines(photo, options)
     made = (
-        piece_of(person.box, person.mask > VISIBLE, photo.kept, photo.protect, growth, photo.size, depth)
+        piece_of(*people_seen[depth], photo.kept, photo.protect, growth, photo.size, depth)
         for depth, person in enumerate(photo.people)
         if person.erased
     )
     erased = [piece for piece in made if piece is not None]
-    erased += _extra_pieces(photo, erased, growth)
+    erased += _extra_pieces(photo, extra_seen, erased, growth)
     plate = erased
     if options.full_plate:
         # The plate goes on behind everybody, so nobody's visible mask bounds its holes; only what the artist protects
         # does.
-        seen = [(person.box, person.mask > VISIBLE) for person in photo.people] + photo.extra
+        seen = people_seen + extra_seen
         made = (piece_of(box, own, None, photo.protect, growth, photo.size) for box, own in seen)
         plate = [piece for piece in made if piece is not None]
     kept = [(depth, person) for depth, person in enumerate(photo.people) if not person.erased]
@@ -144,10 +146,27 @@ def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
     return _background_layers(photo, plate, erased, options) + [layer for layer in people if layer is not None]
 
 
-def _extra_pieces(photo: _Photo, people: list[Piece], growth: Growth) -> list[Piece]:
+def _outlines(photo: _Photo, options: SplitOptions) -> tuple[list[tuple[Box, Tensor]], list[tuple[Box, Tensor]]]:
+    """Where each person and each further thing is seen, as holes take it: snapped to the photo's edges. Who stays is
+    snapped for the full plate only, and a box that stays is a box.
+    """
+    seen = [(person.box, person.mask > VISIBLE) for person in photo.people]
+    if not options.snap:
+        return seen, photo.extra
+    everyone = seen_of(photo.people, photo.size, photo.pixels.device)
+    for depth, person in enumerate(photo.people):
+        if person.erased:
+            seen[depth] = outlined(photo.pixels, *seen[depth], everyone, (photo.kept, photo.protect))
+        elif options.full_plate:
+            seen[depth] = outlined(photo.pixels, *seen[depth], everyone, (photo.protect,), unbox=False)
+    barred = (photo.kept, photo.protect)
+    return seen, [outlined(photo.pixels, *own, everyone, barred, unbox=False) for own in photo.extra]
+
+
+def _extra_pieces(photo: _Photo, extra: list[tuple[Box, Tensor]], people: list[Piece], growth: Growth) -> list[Piece]:
     """Holes of also_erase. A thing that touches an erased person is as near as she is: a bag is where its owner is."""
     result = []
-    for box, seen in photo.extra:
+    for box, seen in extra:
         own = nearness(box, photo.size)
         depth = sum(nearness(person.box, photo.size) < own for person in photo.people) - 0.5
         piece = piece_of(box, seen, photo.kept, photo.protect, growth, photo.size, depth)

@@ -8,10 +8,17 @@ import torch
 from torch import Tensor
 
 from . import boxes
+from .boxed import is_box, person_in_box, surroundings_of
 from .growth import VISIBLE, contact_band, feathered, grow, growth_pixels
 from .scene import Box, Person
+from .snapping import reach_of, room_of, snapped
 
 MAX_CONTACT = 2
+
+BOX_RIM = 0.015
+"""Share of a box's size by which the person found in it is made larger: parts of her that look like the ground hang on
+to others.
+"""
 
 
 class Growth(NamedTuple):
@@ -38,6 +45,44 @@ def seen_of(people: Iterable[Person], size: tuple[int, int], device: torch.devic
         mine = boxes.placed(person.mask > VISIBLE, person.box, outer)
         boxes.cut(seen, outer).logical_or_(grow(mine, rim))
     return seen
+
+
+def outlined(
+    pixels: Tensor,
+    box: Box,
+    seen: Tensor,
+    others: Tensor,
+    barred: Sequence[Tensor | None] = (),
+    unbox: bool = True,
+) -> tuple[Box, Tensor]:
+    """Where somebody is seen whose mask is `seen` (bool, at `box`) of the photo pixels [H, W, 3]: her rim is snapped to
+    the photo's edges, and a filled box becomes the person in it, with a generous rim (unless unbox is False).
+
+    others [H, W] (bool): where anybody is seen, herself included; barred: maps [H, W] (bool) that are never entered.
+    """
+    size = (int(pixels.shape[0]), int(pixels.shape[1]))
+    boxed = is_box(seen)
+    if boxed and not unbox:
+        return box, seen
+    reach = reach_of(box, size)
+    room = surroundings_of(box) if boxed else room_of(reach)
+    outer = boxes.grown(box, room, room, size)
+    inner = boxes.inside(box, outer)
+    around, crowd = boxes.cut(pixels, outer), boxes.cut(others, outer)
+    if boxed:
+        found = person_in_box(around, inner, crowd)
+        if found is not None:
+            seen = seen & grow(boxes.cut(found, inner), max(1.0, BOX_RIM * math.sqrt(boxes.area(box))))
+        return box, seen
+    closed = None
+    for area in barred:
+        if area is not None:
+            closed = boxes.cut(area, outer) if closed is None else closed | boxes.cut(area, outer)
+    mine = snapped(around, boxes.placed(seen, box, outer), reach, crowd, closed)
+    tight = boxes.tight_box(mine)
+    if tight is None:
+        return box, seen
+    return boxes.outside(tight, outer), boxes.cut(mine, tight).clone()
 
 
 def piece_of(

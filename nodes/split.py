@@ -114,6 +114,14 @@ class Decompose(io.ComfyNode):
                     tooltip="Where somebody who goes touches somebody who stays: pixels of the latter's rim that may "
                     "be repainted, because both colours mix there. 0: none.",
                 ),
+                io.Boolean.Input(
+                    "snap",
+                    default=defaults.snap,
+                    advanced=True,
+                    tooltip="Before they grow, masks of people who go are moved outward to where the photo shows their "
+                    "edge, and a mask that is just a box is narrowed to the person in it, as far as that is certain. "
+                    "Off: masks are taken exactly as they are.",
+                ),
             ],
             outputs=[
                 Layers.Output(display_name="layers", tooltip="For Sample Layers."),
@@ -136,13 +144,14 @@ class Decompose(io.ComfyNode):
         context: float,
         size_mode: str,
         contact: int,
+        snap: bool = True,
         also_erase: Tensor | None = None,
         protect: Tensor | None = None,
     ) -> io.NodeOutput:
         image = checked_image(image)
         also_erase = None if also_erase is None else checked_mask(also_erase, "also_erase")
         protect = None if protect is None else checked_mask(protect, "protect")
-        options = SplitOptions(grow, feather, contact, context, size_mode, background == FULL_PLATE)
+        options = SplitOptions(grow, feather, contact, context, size_mode, background == FULL_PLATE, snap)
         scenes = decompose(image, people, also_erase, protect, options)
         shield = None if protect is None else resize_mask(protect, (int(image.shape[1]), int(image.shape[2])))
         preview = preview_layers(scenes, people, shield)

@@ -14,6 +14,7 @@ SPLIT = {
     "context": 1.0,
     "size_mode": "balanced",
     "contact": 1,
+    "snap": False,
 }
 
 

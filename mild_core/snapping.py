@@ -75,7 +75,7 @@ def snapped(
 
 
 def _added(photo: Tensor, mask: Tensor, reach: float, others: Tensor | None, barred: Tensor | None) -> Tensor:
-    """What of the band [h, w] (bool) belongs to the person; photo [3, h, w]."""
+    """What of the band [h, w] (bool) belongs to the person, and the mask's rim beside that; photo [3, h, w]."""
     away = distance(mask, reach)
     band = (away > 0) & (away <= reach)
     ground = away > reach
@@ -92,7 +92,9 @@ def _added(photo: Tensor, mask: Tensor, reach: float, others: Tensor | None, bar
     grown = mask
     for number in range(math.ceil(1.5 * reach)):
         grown = grown | (_dilated(grown, diagonal=number % 2 == 0) & person)
-    return (grown | (band & (away <= _common_miss(away, grown, telling, rows, columns, reach)))) & ~mask
+    grown = grown | (band & (away <= _common_miss(away, grown, telling, rows, columns, reach)))
+    # With the mask's cells beside it: on a coarser grid they may be empty in part.
+    return _dilated(grown & ~mask, diagonal=True) & grown
 
 
 def _common_miss(away: Tensor, grown: Tensor, telling: Tensor, rows: Tensor, columns: Tensor, reach: float) -> int:

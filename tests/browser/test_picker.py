@@ -53,7 +53,8 @@ def workflow(mask: str, who: str = "", threshold: float = LOW, split: str = "sep
         node(2, "LoadImageMask", 0, [200, 120], [mask, "red"]),
         node(3, "ThresholdMask", 0, [200, 60], [threshold], [("mask", "MASK", 1)]),
         node(4, "MILD_PeopleFromMasks", 0, [220, 120], [split, 1], [("masks", "*", 2), ("image", "IMAGE", 3)]),
-        node(5, "MILD_ChoosePeople", 260, [480, 560], [who, picked], [("people", "MILD_PEOPLE", 4), ("image", "IMAGE", 5)]),
+        node(5, "MILD_ChoosePeople", 260, [480, 560], [who, picked],
+             [("people", "MILD_PEOPLE", 4), ("image", "IMAGE", 5)]),
         node(6, "MaskPreview", 800, [200, 200], links=[("mask", "MASK", 6)]),
     ]
     for index, one in enumerate(nodes[:4]):
@@ -277,6 +278,40 @@ def test_forty_people_each_with_a_target(page, server):
     assert order == list(range(2, 41, 2))
 
 
+def test_a_batch_has_pages(page, server, mask_file):
+    flow = workflow(mask_file)
+    ends = {"MASK": "mask", "IMAGE": "image"}
+    twice = ("RepeatImageBatch", "IMAGE", [2])
+    extra = [(7, "MaskToImage", "MASK", []), (8, *twice), (9, *twice)]
+    for number, kind, takes, settings in extra:
+        one = node(number, kind, -260, [200, 60], settings, [(ends[takes], takes, 10 + number)])
+        one["outputs"] = [{"name": "IMAGE", "type": "IMAGE", "links": []}]
+        flow["nodes"].append(one)
+    # threshold -> picture -> twice -> people; photo -> twice -> people and choose
+    flow["links"] = [[1, 2, 0, 3, 0, "MASK"], [17, 3, 0, 7, 0, "MASK"], [18, 7, 0, 8, 0, "IMAGE"],
+                     [2, 8, 0, 4, 0, "IMAGE"], [19, 1, 0, 9, 0, "IMAGE"], [3, 9, 0, 4, 1, "IMAGE"],
+                     [5, 9, 0, 5, 1, "IMAGE"], [4, 4, 0, 5, 0, "MILD_PEOPLE"], [6, 5, 1, 6, 0, "MASK"]]
+    for one in flow["nodes"]:
+        for slot, output in enumerate(one["outputs"]):
+            output["links"] = [link[0] for link in flow["links"] if link[1:3] == [one["id"], slot]]
+    opened(page, flow)
+    run(page, server)
+    page.mouse.click(*place(page, 1))
+    page.get_by_role("button", name="Next photo").click()
+    assert checked(page) == []
+    page.mouse.click(*place(page, 3))
+    page.keyboard.press("PageUp")
+    assert checked(page) == [1]
+    entry = run(page, server)
+    photos = entry["outputs"]["5"]["mild_people"]
+    assert [[one["number"] for one in photo["people"] if one["erased"]] for photo in photos] == [[1], [3]]
+    page.get_by_role("button", name="Who goes, stays").click(modifiers=["Shift"])
+    picks = json.loads(values(page)["picked"])["people"]
+    assert {(pick["photo"], pick["number"]) for pick in picks} == {(0, n) for n in (2, 3, 4, 5)} | {
+        (1, n) for n in (1, 2, 4, 5)}
+    assert page.problems == []
+
+
 def test_copy_and_paste(page, server, mask_file):
     opened(page, workflow(mask_file))
     run(page, server)
@@ -322,9 +357,9 @@ def test_inside_a_subgraph(page, server, mask_file):
     assert page.problems == []
 
 
-SPELLINGS = ("all", " Everyone ", "*", "none", "no one", "1", "1,3", "3 , 1", "1 3", "1;3\n5", "1 and 3", "2-4", "4 - 2",
-             "2\u20134, 1", "1\uff0c3\u30015", "all but 2", "all except 2-4", "everyone without 1 and 5", "person 2",
-             "Ada, 4", "all but ada", "7", "all but 9", "the tall one", "-3", "0", "1-99999999999")
+SPELLINGS = ("all", " Everyone ", "*", "none", "no one", "1", "1,3", "3 , 1", "1 3", "1;3\n5", "1 and 3", "2-4",
+             "4 - 2", "2\u20134, 1", "1\uff0c3\u30015", "all but 2", "all except 2-4", "everyone without 1 and 5",
+             "person 2", "Ada, 4", "all but ada", "7", "all but 9", "the tall one", "-3", "0", "1-99999999999")
 
 
 def test_the_picker_reads_words_as_the_node_does(page):
@@ -335,7 +370,8 @@ def test_the_picker_reads_words_as_the_node_does(page):
             const { named } = await import(path)
             return texts.map(text => { const keys = named(text, [{ people }]); return keys && [...keys] })
         }""", [f"/extensions/{PACK_FOLDER}/picker/choice.js", people, SPELLINGS])
-    here = [Person(one["name"], one["number"], 0, (4, 4), (0, 0, 1, 1), load_example().masks[0, :1, :1]) for one in people]
+    mask = load_example().masks[0, :1, :1]
+    here = [Person(one["name"], one["number"], 0, (4, 4), (0, 0, 1, 1), mask) for one in people]
     for text, keys in zip(SPELLINGS, read, strict=True):
         try:
             expected = {f"0/{person.number}" for person in choose(here, text) if person.erased}

@@ -102,8 +102,9 @@ def test_example_people_are_drawn_where_they_are():
 
 def test_a_hundred_people_stay_small():
     mask = torch.from_numpy(blob(2, 300, 200, 0.6)).float()
-    people = [Person("", number, 0, (3000, 4000), (number * 30, number * 20, number * 30 + 200, number * 20 + 300), mask)
-              for number in range(1, 101)]
+    corners = [(number * 30, number * 20) for number in range(1, 101)]
+    people = [Person("", number, 0, (3000, 4000), (x, y, x + 200, y + 300), mask)
+              for number, (x, y) in enumerate(corners, 1)]
     lines = outlines(people, (3000, 4000))
     points = [sum(map(len, line.rings)) for line in lines]
     assert len(lines) == 100 and max(points) <= MOST_POINTS and sum(points) <= ALL_POINTS

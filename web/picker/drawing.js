@@ -5,7 +5,7 @@
 import { pushedApart } from './plates.js'
 
 const SVG = 'http://www.w3.org/2000/svg'
-const HATCH = 9 // pixels from one stripe to the next
+const HATCH = 11 // pixels from one stripe to the next
 const PLATE = 18 // a plate's height
 const FACE = 64 // people who are smaller on the screen get their plate at their feet, so that it hides no face
 
@@ -25,8 +25,8 @@ export class Drawing {
       'pattern',
       { id, width: HATCH, height: HATCH, patternUnits: 'userSpaceOnUse' },
       svg('rect', { width: HATCH, height: HATCH, class: 'mild-hatch-tint' }),
-      svg('rect', { width: 3, height: HATCH, class: 'mild-hatch-line' }),
-      svg('rect', { x: 3, width: 1, height: HATCH, class: 'mild-hatch-edge' })
+      svg('rect', { width: 2.6, height: HATCH, class: 'mild-hatch-line' }),
+      svg('rect', { x: 2.6, width: 1, height: HATCH, class: 'mild-hatch-edge' })
     )
     this.fill = `url(#${id})`
     this.ground = svg('rect', { class: 'mild-ground' })

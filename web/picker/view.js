@@ -25,6 +25,7 @@ export class View {
     this.centre = [0.5, 0.5] // which point of the photo is in the middle
     this.view = { x: 0, y: 0, scale: 1 }
     this.hot = this.focused = undefined
+    this.byKeyboard = false // whether the focus is to be seen
     this.boxes = new Map() // key -> the checkbox that stands for a person
     this.drawing = new Drawing()
     this.#build()
@@ -131,7 +132,8 @@ export class View {
     box.addEventListener('change', () => this.picker.toggle(key))
     box.addEventListener('focus', () => {
       this.focused = key
-      if (box.matches(':focus-visible')) this.#reveal(person)
+      this.byKeyboard = box.matches(':focus-visible')
+      if (this.byKeyboard) this.#reveal(person)
       this.#mark()
     })
     box.addEventListener('blur', () => {
@@ -192,7 +194,7 @@ export class View {
   }
 
   #mark() {
-    this.drawing.mark(this.going ?? new Set(), this.hot, this.focused)
+    this.drawing.mark(this.going ?? new Set(), this.hot, this.byKeyboard ? this.focused : undefined)
   }
 
   turn(by) {
@@ -316,6 +318,8 @@ export class View {
     // Somebody has the focus from now on, so that Ctrl+Z is for the picker.
     const box = this.boxes.get(key) ?? this.boxes.get(this.focused) ?? this.boxes.values().next().value
     box?.focus({ preventScroll: true })
+    this.byKeyboard = false
+    this.#mark()
     if (key === undefined) return
     const { person } = this.drawing.people.get(key)
     this.picker.toggle(key, inside(person, ...point) ? point : undefined)

@@ -34,7 +34,7 @@ ENOUGH = 0.5
 class SplitOptions(NamedTuple):
     """How holes are made."""
 
-    grow: float = 0.012  # share of a person's size (see growth_pixels) by which her mask grows
+    grow: float = 0.006  # share of a person's size (see growth_pixels) by which her mask grows
     feather: float = 3  # pixels over which the hole's edge is blended, inwards
     contact: int = 1  # pixels of a kept person's rim, where an erased one touches it, that may be repainted (0..2)
     context: float = 1.0  # share of a hole's longer side that is shown around it on each side
@@ -270,7 +270,7 @@ def _person_layer(
         part = likely > POSSIBLE
         if person.hidden is not None and person.hidden_box is not None:
             part = _told_part(person, person.hidden, person.hidden_box, extent)
-        hole = _hidden_part(extent, part, in_front, erased, options)
+        hole = _hidden_part(extent, part, in_front)
     if hole is None and not options.full_plate:
         return None
     around = person.box
@@ -320,15 +320,10 @@ def _told_part(person: Person, hidden: Tensor, place: Box, extent: Box) -> Tenso
     return told | (grow(told, MAX_CONTACT) & seen)
 
 
-def _hidden_part(
-    extent: Box, part: Tensor, in_front: list[Piece], erased: list[Piece], options: SplitOptions
-) -> Tensor | None:
-    """Opacity of the hole [h, w] at `extent` in which the person may go on; None if there is none.
+def _hidden_part(extent: Box, part: Tensor, in_front: list[Piece]) -> Tensor | None:
+    """The hole [h, w], 0 or 1, at `extent` in which the person may go on; None if there is none.
 
-    part [h, w] (bool): what may be hers.
+    part [h, w] (bool): what may be hers. Not feathered: it ends at her own pixels, or where her alpha does.
     """
     hole = opened(in_front, extent, 0)[0] & part
-    if not hole.any():
-        return None
-    # Feathered together with all erased people: where two of their holes meet there is no edge to blend.
-    return opened(erased, extent, options.feather)[1] * hole
+    return hole.float() if hole.any() else None

@@ -105,7 +105,7 @@ def hidden_extent(
         return person.box, (person.mask > VISIBLE).to(person.mask)
     else:
         box, guess = _guess(photo_size, person, near, covered)
-        guess = _with_limbs(guess, box, person)
+        box, guess = _with_limbs(box, guess, person, photo_size)
     erased = torch.zeros(guess.shape, dtype=torch.bool, device=guess.device)
     for piece in in_front:
         erased |= boxes.placed(piece.hole.to(guess.device), piece.box, box)
@@ -377,25 +377,27 @@ def _smoothed(picture: Tensor, spread: float) -> Tensor:
     return F.conv2d(blurred, window.mT, padding=(reach, 0))[0, 0]
 
 
-def _with_limbs(guess: Tensor, box: Box, person: Person) -> Tensor:
-    """guess [h, w] at a box, at least a joint's confidence along the limbs of her skeleton."""
+def _with_limbs(box: Box, guess: Tensor, person: Person, photo_size: tuple[int, int]) -> tuple[Box, Tensor]:
+    """Box and guess [h, w], which is at least as sure along the limbs of her skeleton as its joints are."""
     if person.joints is None:
-        return guess
-    joints = person.joints.to(guess)
-    sure = joints[:, 2] > 0
-    if int(sure.sum()) < 2:
-        return guess
-    spread = joints[sure, 1]
-    width = max(1.0, LIMB * max(float(spread.max() - spread.min()), boxes.height(person.box)))
-    ys = torch.arange(box[1], box[3], device=guess.device)[:, None] + 0.5
-    xs = torch.arange(box[0], box[2], device=guess.device)[None] + 0.5
+        return box, guess
+    joints = person.joints.float().cpu()
+    sure = joints[joints[:, 2] > 0]
+    if len(sure) < 2:
+        return box, guess
+    x0, y0, x1, y1 = (*sure[:, :2].amin(0).tolist(), *sure[:, :2].amax(0).tolist())
+    width = max(1.0, LIMB * max(y1 - y0, boxes.height(person.box)))
+    reach = boxes.grown((math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)), width, width, photo_size)
+    wider = boxes.union(box, reach) if boxes.area(reach) else box
+    guess = boxes.placed(guess, box, wider)
+    ys = torch.arange(wider[1], wider[3], device=guess.device)[:, None] + 0.5
+    xs = torch.arange(wider[0], wider[2], device=guess.device)[None] + 0.5
     for one, other in LIMBS:
-        a, b = joints[one], joints[other]
-        trust = float(torch.minimum(a[2], b[2]))
-        if trust <= 0:
+        (ax, ay, a), (bx, by, b) = joints[one].tolist(), joints[other].tolist()
+        if min(a, b) <= 0:
             continue
-        run, rise = float(b[0] - a[0]), float(b[1] - a[1])
-        along = (((xs - a[0]) * run + (ys - a[1]) * rise) / max(run * run + rise * rise, 1e-6)).clamp(0, 1)
-        square = (xs - a[0] - along * run).square() + (ys - a[1] - along * rise).square()
-        guess = torch.where(square <= width**2, guess.clamp_min(0.9 * min(trust, 1.0)), guess)
-    return guess
+        run, rise = bx - ax, by - ay
+        along = (((xs - ax) * run + (ys - ay) * rise) / max(run * run + rise * rise, 1e-6)).clamp(0, 1)
+        square = (xs - ax - along * run).square() + (ys - ay - along * rise).square()
+        guess = torch.where(square <= width**2, guess.clamp_min(0.9 * min(a, b, 1.0)), guess)
+    return wider, guess

@@ -3,7 +3,7 @@
 import comfy.samplers
 from comfy_api.latest import io
 
-from ..mild_core.comfy.sample_layers import Settings, sample_layers
+from ..mild_core.comfy.sample_layers import GROUNDS, PLATE, Settings, sample_layers
 from ..mild_core.scene import Scene
 from .show import shown
 from .sockets import Layers
@@ -98,6 +98,14 @@ class SampleLayers(io.ComfyNode):
                     tooltip="Layers to paint: all, background, people, or person numbers such as 2 or 1,3. The others "
                     "pass through, so a second Sample Layers can paint them with another model or seed.",
                 ),
+                io.Combo.Input(
+                    "ground",
+                    options=list(GROUNDS),
+                    default=PLATE,
+                    advanced=True,
+                    tooltip="What somebody who goes on behind an erased person stands on while she is painted. plate: "
+                    "the background, painted first. neutral: a plain colour, so that the model sees nothing but her.",
+                ),
             ],
             outputs=[Layers.Output(display_name="layers", tooltip="The painted layers, for Recompose Photo.")],
             hidden=[io.Hidden.unique_id],
@@ -115,11 +123,12 @@ class SampleLayers(io.ComfyNode):
         sampler_name: str,
         scheduler: str,
         which: str,
+        ground: str,
         vae=None,
         positive=None,
         negative=None,
     ) -> io.NodeOutput:
-        settings = Settings(seed, steps, cfg, sampler_name, scheduler, denoise)
+        settings = Settings(seed, steps, cfg, sampler_name, scheduler, denoise, ground)
         painted = sample_layers(model, layers, settings, vae, positive, negative, which)
         return io.NodeOutput(painted, ui=shown(cls, _sentence(layers, painted)))
 

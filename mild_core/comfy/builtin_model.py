@@ -2,12 +2,14 @@
 
 Its "latent" is the picture itself, [B, 3, H, W] in -1..1 (ComfyUI's `pixel_space` VAE). Nothing of a picture is kept
 in the MODEL: what it may know comes with each sampling, from the latent (the clean pixels), from its noise mask (the
-hole), and from two optional values in the CONDITIONING:
+hole), and from optional values in the CONDITIONING:
 
     mild_allowed     mask, [H, W] or [B, H, W] of any size: the pixels that may be looked at (default: all outside the
                      hole)
     mild_references  further pictures of the same place, an IMAGE batch or a list of [H, W, C] in 0..1. A tuple instead
                      of a list holds one such list for each row of the batch.
+    mild_ground      a picture [H, W, 3] in 0..1 in the latent's frame: what is seen wherever nothing of the photo fits
+                     better. With it, what the latent shows inside the hole is a first guess to begin from.
 """
 
 import comfy.conds
@@ -95,6 +97,7 @@ class ExemplarDenoiser(torch.nn.Module):
         hole: Tensor,
         allowed: Tensor,
         references: list[list[exemplar.Reference]],
+        guided: bool = False,
         **kwargs: object,
     ) -> Tensor:
         """x, clean [B, 3, H, W]; hole, allowed [B, 1, H, W]; references: one list per row; sigma [B]."""
@@ -116,6 +119,7 @@ class ExemplarDenoiser(torch.nn.Module):
                 allowed[own].float(),
                 references[row],
                 tick,
+                guided,
             ).to(x0)
         return x0
 
@@ -170,11 +174,17 @@ class ExemplarModel(comfy.model_base.BaseModel):
             [exemplar.register(p, clean[row : row + 1].float(), allowed[row : row + 1].float()) for p in own]
             for row, own in enumerate(pictures * (len(noise) // len(pictures)))
         ]
+        ground = kwargs.get("mild_ground")
+        if ground is not None:
+            ground = area_resize(ground.float().movedim(-1, 0)[None], clean.shape[2:]).to(clean) * 2 - 1
+            everywhere = torch.ones_like(ground[:, :1])
+            references = [[exemplar.Reference(ground, everywhere, True), *own] for own in references]
         return {
             "clean": comfy.conds.CONDNoiseShape(clean),
             "hole": comfy.conds.CONDNoiseShape(hole),
             "allowed": comfy.conds.CONDNoiseShape(allowed),
             "references": RowReferences(references),
+            "guided": comfy.conds.CONDConstant(ground is not None),
         }
 
 

@@ -43,13 +43,26 @@ def zeroed(model: comfy.model_patcher.ModelPatcher) -> list:
     return [[torch.zeros(1, TOKENS, _text_width(model)), values]]
 
 
-def for_layer(conditioning: list, layer: Layer, photo_size: tuple[int, int], allowed: Tensor, inpaint: dict) -> list:
+def for_layer(
+    conditioning: list,
+    layer: Layer,
+    photo_size: tuple[int, int],
+    allowed: Tensor,
+    inpaint: dict,
+    plate: Tensor | None = None,
+) -> list:
     """The same CONDITIONING with this layer's inpaint channels, allowed pixels and cropped references in every entry.
 
-    allowed [1, h, w] at the size of the layer's latent; inpaint: concat_latent_image and concat_mask, or empty.
+    allowed [1, h, w] at the size of the layer's latent; inpaint: concat_latent_image and concat_mask, or empty; plate
+    [h, w, 3]: what a person is painted on (None: the neutral ground). She gets no references: they show the place
+    without her.
     """
     result = []
-    for entry in node_helpers.conditioning_set_values(conditioning, {**inpaint, "mild_allowed": allowed}):
+    values = {**inpaint, "mild_allowed": allowed}
+    if layer.likely is not None and layer.ground is not None:
+        ground = layer.pixels.new_tensor(layer.ground).expand_as(layer.pixels) if plate is None else plate
+        values |= {"mild_ground": ground, "mild_references": None}
+    for entry in node_helpers.conditioning_set_values(conditioning, values):
         references = entry[1].get("mild_references")
         if references is not None:
             entry[1]["mild_references"] = [_cropped(picture, layer, photo_size) for picture in references]

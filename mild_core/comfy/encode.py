@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .. import boxes
 from ..fill import area_resize, push_pull
+from ..ground import on_ground, start_of_person
 from ..scene import Layer
 from ..work_size import work_size
 from .builtin_model import ExemplarModel, is_pixel_space, pixel_vae
@@ -31,6 +32,7 @@ class Encoded(NamedTuple):
     latent: Tensor  # [1, c, h, w] (video-like models: [1, c, 1, h, w]): what it starts from, never the erased pixels
     hole: Tensor  # [1, 1, h, w], 0 or 1: latent cells to invent
     inpaint: dict[str, Tensor]  # concat_latent_image and concat_mask for models with inpaint channels, else empty
+    plate: Tensor | None = None  # [h, w, 3]: what a person is painted on; None: the neutral ground, or a background
 
 
 class LatentSpace(NamedTuple):
@@ -75,12 +77,20 @@ def _has_inpaint_channels(model: comfy.model_base.BaseModel) -> bool:
     return isinstance(model, comfy.model_base.Flux) and config["in_channels"] > config.get("out_channels", 16)
 
 
-def start_picture(layer: Layer) -> Tensor:
+def start_picture(layer: Layer, plate: Tensor | None = None) -> Tensor:
     """[h, w, 3], float32: the crop to start from. Its hole shows a smooth fill from allowed pixels, never the erased.
 
-    A layer that was sampled already starts from its own result.
+    A person's hole shows her colours where she probably goes on, and ground elsewhere: plate [h, w, 3], or neutral. A
+    layer that was sampled already starts from its own result.
     """
     picture = layer.pixels.float()
+    if layer.likely is not None and layer.ground is not None:
+        ground = picture.new_tensor(layer.ground) if plate is None else plate.to(picture)
+        around = picture if plate is None else plate.to(picture)
+        if layer.sampled:
+            inside = (layer.hole > 0)[..., None]
+            return torch.where(inside, on_ground(picture, layer.alpha, ground), around)
+        return start_of_person(picture, around, layer.hole, layer.alpha, layer.likely, ground)
     if layer.sampled:
         return picture
     inside = layer.hole > 0
@@ -95,11 +105,13 @@ def start_picture(layer: Layer) -> Tensor:
     return torch.where(inside[..., None], filled, picture)
 
 
-def encode(layer: Layer, photo_size: tuple[int, int], space: LatentSpace) -> Encoded:
-    """Crop, resize to work size, encode. photo_size: height and width of the layer's photo."""
+def encode(layer: Layer, photo_size: tuple[int, int], space: LatentSpace, plate: Tensor | None = None) -> Encoded:
+    """Crop, resize to work size, encode. photo_size: height and width of the layer's photo; plate [h, w, 3]: what a
+    person is painted on (None: the neutral ground).
+    """
     inside = (layer.hole > 0).float()[None, None]
     size = _size(layer, photo_size, space)
-    picture = _resized(start_picture(layer)[None], size)
+    picture = _resized(start_picture(layer, plate)[None], size)
     latent = _encode(picture, space)
     cells = (latent.shape[-2], latent.shape[-1])
     # A cell is part of the hole as soon as one pixel of the hole lies in it.
@@ -109,7 +121,7 @@ def encode(layer: Layer, photo_size: tuple[int, int], space: LatentSpace) -> Enc
         mask = F.interpolate(hole, size=size, mode="nearest-exact")
         grey = torch.where(mask[0, 0, :, :, None].to(picture.device) > 0, 0.5, picture)
         inpaint = {"concat_latent_image": _encode(grey, space), "concat_mask": mask}
-    return Encoded(layer, size, latent, hole, inpaint)
+    return Encoded(layer, size, latent, hole, inpaint, plate)
 
 
 def decode(samples: Tensor, encoded: Encoded, space: LatentSpace) -> Tensor:

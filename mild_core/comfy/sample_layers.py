@@ -13,7 +13,8 @@ import comfy.utils
 from torch import Tensor
 
 from ..fill import area_resize
-from ..ground import completed_alpha
+from ..ground import completed, surely_hers
+from ..plate import plate_under
 from ..scene import Layer, Scene
 from ..selection import layers_named
 from .conditioning import complete, for_layer
@@ -21,9 +22,15 @@ from .encode import Encoded, LatentSpace, decode, encode, latent_space
 from .progress import Progress
 from .rows import name_rows
 
+NEUTRAL, PLATE = "neutral", "plate"
+GROUNDS = (NEUTRAL, PLATE)
+"""What people who are completed stand on while they are painted: a plain colour, or the finished background (where it
+is not painted, the plain colour all the same).
+"""
+
 
 class Settings(NamedTuple):
-    """KSampler's widgets."""
+    """KSampler's widgets, and the ground."""
 
     seed: int
     steps: int
@@ -31,6 +38,7 @@ class Settings(NamedTuple):
     sampler_name: str
     scheduler: str
     denoise: float
+    ground: str = PLATE
 
 
 class Run(NamedTuple):
@@ -74,12 +82,21 @@ def sample_layers(
         Progress(model, scenes, len(to_paint), len(sigmas) - 1),
     )
     painted: dict[str, Layer] = {}
-    for layer in to_paint:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        for result in sample_group([encode(layer, run.photo_sizes[layer.photo], run.space)], run):
-            painted[result.id] = result
-            run.progress.finished(result)
-    return [scene._replace(layers=tuple(painted.get(layer.id, layer) for layer in scene.layers)) for scene in scenes]
+
+    def so_far(scene: Scene) -> Scene:
+        return scene._replace(layers=tuple(painted.get(layer.id, layer) for layer in scene.layers))
+
+    # Backgrounds come first in every scene: people are painted on them if asked for.
+    for scene in scenes:
+        for layer in (layer for layer in scene.layers if layer.id in {one.id for one in to_paint}):
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            plate = None
+            if settings.ground == PLATE and layer.likely is not None:
+                plate = plate_under(so_far(scene), layer.box)
+            for result in sample_group([encode(layer, run.photo_sizes[layer.photo], run.space, plate)], run):
+                painted[result.id] = result
+                run.progress.finished(result)
+    return [so_far(scene) for scene in scenes]
 
 
 def sample_group(group: Sequence[Encoded], run: Run) -> list[Layer]:
@@ -90,8 +107,14 @@ def sample_group(group: Sequence[Encoded], run: Run) -> list[Layer]:
     (row,) = group
     guider = comfy.samplers.CFGGuider(run.space.model)
     photo_size = run.photo_sizes[row.layer.photo]
-    allowed = area_resize(row.layer.allowed[None, None].float(), (row.hole.shape[-2], row.hole.shape[-1]))[0]
-    conds = [for_layer(conds, row.layer, photo_size, allowed, row.inpaint) for conds in (run.positive, run.negative)]
+    allowed = row.layer.allowed
+    if row.layer.likely is not None:
+        allowed = surely_hers(row.layer.alpha, row.layer.hole)
+    allowed = area_resize(allowed[None, None].float(), (row.hole.shape[-2], row.hole.shape[-1]))[0]
+    conds = [
+        for_layer(conds, row.layer, photo_size, allowed, row.inpaint, row.plate)
+        for conds in (run.positive, run.negative)
+    ]
     guider.set_conds(*conds)
     guider.set_cfg(run.settings.cfg)
     name_rows(guider, [row.layer.id])
@@ -109,14 +132,16 @@ def sample_group(group: Sequence[Encoded], run: Run) -> list[Layer]:
     samples = samples.to(
         device=comfy.model_management.intermediate_device(), dtype=comfy.model_management.intermediate_dtype()
     )
-    return [finished(row.layer, decode(samples, row, run.space))]
+    return [finished(row.layer, decode(samples, row, run.space), row.plate)]
 
 
-def finished(layer: Layer, pixels: Tensor) -> Layer:
-    """The layer with its new pixels [h, w, 3]; a person's alpha now takes in what was painted of her."""
-    alpha = layer.alpha
-    if layer.ground is not None:
-        alpha = completed_alpha(pixels, layer.hole, layer.alpha, layer.ground)
+def finished(layer: Layer, pixels: Tensor, plate: Tensor | None = None) -> Layer:
+    """The layer with its new pixels [h, w, 3]; a person's alpha now takes in what was painted of her, which is what
+    differs from the plate [h, w, 3], or from the neutral ground.
+    """
+    if layer.ground is None:
+        return layer._replace(pixels=pixels, sampled=True)
+    pixels, alpha = completed(pixels, layer.hole, layer.alpha, layer.ground if plate is None else plate, layer.likely)
     return layer._replace(pixels=pixels, alpha=alpha, sampled=True)
 
 

@@ -48,14 +48,15 @@ def denoise(
     allowed: Tensor | None = None,
     references: list[Reference] | None = None,
     tick: Callable[[], None] | None = None,
+    guided: bool = False,
 ) -> Tensor:
     """Predict the clean picture x0 [B, 3, H, W] from x [B, 3, H, W] = x0 + sigma * noise.
 
     sigma [B]; clean [B, 3, H, W] in -1..1 with the true pixels outside the hole; hole [B, 1, H, W] in 0..1, > 0 where
     pixels must be invented; allowed [B, 1, H, W]: the pixels that may be looked at (default: all outside the hole);
     references: further photos of the same place, each brought into this row's frame by `register`; tick is called
-    often, so that a caller can raise to stop. A hole that covers the picture resamples it from its own allowed patches
-    (all, by default).
+    often, so that a caller can raise to stop; guided: inside the hole, `clean` is a first guess to begin from.
+    A hole that covers the picture resamples it from its own allowed patches (all, by default).
 
     Every row is computed for itself. Nothing is kept between calls, and chance (only the random part of PatchMatch) is
     seeded alike in every call: the result depends on the arguments alone. Raises ValueError where nothing is allowed.
@@ -73,7 +74,14 @@ def denoise(
         if not bool(looked_at.any()) and not references:
             raise ValueError("nothing is left to learn from: no pixel outside the hole may be looked at")
         picture = _denoise_row(
-            x[row].float(), float(sigma[i]), clean[row].float(), unknown, looked_at, references or [], tick or _nothing
+            x[row].float(),
+            float(sigma[i]),
+            clean[row].float(),
+            unknown,
+            looked_at,
+            references or [],
+            tick or _nothing,
+            guided,
         )
         rows.append(torch.where(unknown > 0, picture, clean[row].float()))
     return torch.cat(rows)
@@ -111,6 +119,7 @@ def _denoise_row(
     allowed: Tensor,
     references: list[Reference],
     tick: Callable[[], None],
+    guided: bool,
 ) -> Tensor:
     """One picture [1, 3, H, W] -> [1, 3, H, W]. hole and allowed [1, 1, H, W] are 0 or 1."""
     generator = torch.Generator().manual_seed(0)
@@ -120,21 +129,21 @@ def _denoise_row(
     placed = next((number for number, reference in enumerate(references) if reference.in_place), None)
     in_place = None if placed is None else references[placed]
     own = None if placed is None else placed + 1  # among the sources
-    smooth = _smooth_fill(clean, known, allowed, in_place, level_size(size, factors[0]))
+    smooth = clean if guided else _smooth_fill(clean, known, allowed, in_place, level_size(size, factors[0]))
     spread = SMOOTH_SPREAD if in_place is None else REFERENCE_SPREAD
     sources = [(clean, allowed), *((reference.picture, reference.covered) for reference in references)]
 
-    level = build_level(level_size(size, factors[0]), clean, known, hole, smooth, sources, own)
+    level = build_level(level_size(size, factors[0]), clean, known, hole, smooth, sources, own, guided)
     noise = sigma / factors[0]
     expected = level.smooth
-    if in_place is None and noise > spread and bool((~level.unknown).any()):
+    if in_place is None and not guided and noise > spread and bool((~level.unknown).any()):
         tick()
         expected = grow_inwards(level)
     guess = _estimate(level, expected, x, hole, noise, spread)
     picture, source = _match_everywhere(level, guess, len(factors) == 1, tick)
     for factor in factors[1:]:
         tick()
-        finer = build_level(level_size(size, factor), clean, known, hole, smooth, sources, own)
+        finer = build_level(level_size(size, factor), clean, known, hole, smooth, sources, own, guided)
         source = carry_over(level, source, finer, generator)
         picture, source = _match_nearby(finer, picture, source, factor == factors[-1], level.size, generator, tick)
         level = finer
@@ -171,9 +180,7 @@ def _estimate(level: Level, expected: Tensor, x: Tensor, hole: Tensor, noise: fl
     return torch.where(level.unknown, expected + trust * (seen - expected), level.picture)
 
 
-def _match_everywhere(
-    level: Level, picture: Tensor, final: bool, tick: Callable[[], None]
-) -> tuple[Tensor, Tensor]:
+def _match_everywhere(level: Level, picture: Tensor, final: bool, tick: Callable[[], None]) -> tuple[Tensor, Tensor]:
     """Alternate exhaustive search and voting on the first level -> (picture [3, h, w], sources [N, 3])."""
     for number in range(ROUNDS):
         tick()

@@ -16,6 +16,9 @@ CONFIDENCE_DECAY = 2.5
 CONFIDENCE_FLOOR = 0.02
 """A pixel k steps inside the hole counts DECAY^-k of a known one: the known speaks first, the fill grows inwards."""
 
+GUIDED_FLOOR = 0.4
+"""Where a first guess was given, it counts so much of a known pixel at least: it is more than a smooth fill."""
+
 LOCALITY = 0.3
 """Squared colour distance (range -1..1) that a source one short side away is charged: road comes from road, not sky."""
 
@@ -164,13 +167,15 @@ def build_level(
     smooth: Tensor,
     sources: list[tuple[Tensor, Tensor]],
     in_place: int | None = None,
+    guided: bool = False,
 ) -> Level:
     """Bring everything to one level.
 
     clean [1, 3, H, W]; known, hole [1, 1, H, W] in 0..1; smooth [1, 3, h, w] of any size; sources: pictures
     [1, 3, H, W] with what may be looked at of them [1, 1, H, W]; the first is the photo itself. in_place: which of
-    them is a reference found in its place.
+    them is a reference found in its place; guided: `smooth` is more than that, a first guess.
     """
+    floor = GUIDED_FLOOR if guided else CONFIDENCE_FLOOR
     height, width = size
     touched = area_resize(hole, size)[0, 0] > 0
     share, unknown = unknown_at(known, touched, size)
@@ -185,7 +190,9 @@ def build_level(
     candidates = torch.stack(allowed)
     enough = min(50, math.ceil(0.02 * height * width))
     radius = PATCH_RADIUS
-    while radius > 0 and int(eroded(candidates, radius).sum()) < enough:
+    # A guess decides between the photo's own patches and the reference's, so there must be enough of its own.
+    counted = candidates[:1] if guided and bool(candidates[0].any()) else candidates
+    while radius > 0 and int(eroded(counted, radius).sum()) < enough:
         radius -= 1
     valid = eroded(candidates, radius)
     if not bool(valid.any()):  # every cell mixes allowed and forbidden pixels: the purest ones must do
@@ -195,9 +202,9 @@ def build_level(
     inner = (unknown & touched).float()[None, None]
     is_target = F.max_pool2d(inner, 2 * radius + 1, 1, padding=radius)[0, 0] > 0
     targets = is_target.nonzero()
-    deepest = 1 + math.ceil(-math.log(CONFIDENCE_FLOOR) / math.log(CONFIDENCE_DECAY))
+    deepest = 1 + math.ceil(-math.log(floor) / math.log(CONFIDENCE_DECAY))
     confidence = torch.where(unknown, CONFIDENCE_DECAY ** -depth_inside(unknown, deepest), 1.0)
-    confidence = confidence.clamp_min(CONFIDENCE_FLOOR)
+    confidence = confidence.clamp_min(floor)
 
     row = width + 2 * radius
     span = torch.arange(2 * radius + 1, device=clean.device)

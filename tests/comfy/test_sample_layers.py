@@ -20,6 +20,7 @@ WIDGETS = {
     "sampler_name": "euler",
     "scheduler": "normal",
     "which": "all",
+    "ground": "plate",
 }
 
 

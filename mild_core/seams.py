@@ -21,7 +21,6 @@ from torch import Tensor
 from . import boxes
 from .blobs import blobs
 from .fill import push_pull
-from .growth import grow
 from .scene import Box, Layer
 
 NONE, MEAN, GRADIENT = "none", "mean", "gradient"
@@ -71,8 +70,8 @@ SMOOTHER = 0.85
 LEAST_GRAIN, MOST_GRAIN = 0.4 / 255, 6 / 255
 """Standard deviation of what is added: less is not seen, more would be texture."""
 
-BORDER_TILES = 64
-"""Tiles at the border of a hole that are enough to measure grain."""
+BORDER_TILES = 40
+"""Tiles, evenly over the layer, that are enough to measure grain."""
 
 WEIGHTS = (0.299, 0.587, 0.114)
 """Luma (ITU-R BT.601)."""
@@ -104,11 +103,20 @@ def matched(colour: Tensor, tile: Box, layer: Layer, to: Match) -> Tensor:
     return colour
 
 
-def tiles(size: tuple[int, int], part: Box) -> Iterator[Box]:
-    """The squares of a crop of this height and width that meet `part`, cut off at the crop's border."""
+def tiles(marked: Tensor, part: Box, around: int = 0) -> Iterator[Box]:
+    """The squares of a crop in which something is marked in marked [h, w] (not 0), or within `around` pixels of them.
+
+    They lie on a grid of TILE pixels from the crop's corner and are cut off at its border; only those that meet `part`
+    are looked at.
+    """
+    height, width = int(marked.shape[0]), int(marked.shape[1])
     for top in range(part[1] // TILE * TILE, part[3], TILE):
-        for left in range(part[0] // TILE * TILE, part[2], TILE):
-            yield left, top, min(left + TILE, size[1]), min(top + TILE, size[0])
+        columns = marked[max(0, top - around) : top + TILE + around].any(0).nonzero()[:, 0]
+        reached = torch.cat([(columns - around).clamp_min(0), (columns + around).clamp_max(width - 1)]) // TILE
+        for number in reached.unique().tolist():
+            left = number * TILE
+            if left < part[2] and left + TILE > part[0]:
+                yield left, top, min(left + TILE, width), min(top + TILE, height)
 
 
 def cells(values: Tensor) -> Tensor:
@@ -162,11 +170,9 @@ def _steps(layer: Layer, part: Box) -> tuple[Tensor, Tensor, Tensor]:
     size = (int(layer.hole.shape[0]), int(layer.hole.shape[1]))
     sums = torch.zeros(-(-size[0] // CELL), -(-size[1] // CELL), 10, device=layer.pixels.device)
     inside = torch.zeros(sums.shape[:2], dtype=torch.bool, device=sums.device)
-    for tile in tiles(size, boxes.grown(part, CELL, CELL, size)):
+    for tile in tiles(layer.hole, boxes.grown(part, CELL, CELL, size), CELL):
         around = boxes.grown(tile, CELL, CELL, size)
         hole = boxes.cut(layer.hole, around) > 0
-        if not hole.any():
-            continue
         if hole.all():
             inside[_cells_of(tile)] = True
             continue
@@ -179,8 +185,8 @@ def _steps(layer: Layer, part: Box) -> tuple[Tensor, Tensor, Tensor]:
             continue
         pixels = boxes.cut(layer.pixels, tile).float()
         usable = pixels.isfinite().all(-1, keepdim=True)
-        inner = boxes.cut(painted & grow(known, RING), own)[..., None] & usable
-        outer = boxes.cut(known & grow(painted, RING), own)[..., None] & usable
+        inner = boxes.cut(painted & _near(known), own)[..., None] & usable
+        outer = boxes.cut(known & _near(painted), own)[..., None] & usable
         values = torch.cat([pixels, pixels[..., 1:2] ** 2, torch.ones_like(pixels[..., :1])], -1)
         sums[_cells_of(tile)] = cells(torch.cat([values.where(inner, 0.0), values.where(outer, 0.0)], -1))
     here = sums[..., 4] > 0
@@ -191,13 +197,32 @@ def _steps(layer: Layer, part: Box) -> tuple[Tensor, Tensor, Tensor]:
     return inner[..., :3] - outer[..., :3], enough / (1 + variance / LIVELY**2), inside
 
 
+def _near(mask: Tensor) -> Tensor:
+    """mask [h, w] (bool) and the square of RING pixels around each marked pixel."""
+    near = mask.clone()
+    for axis in (0, 1):
+        reach = 0
+        while reach < RING:  # each round carries twice as far
+            step = min(max(reach, 1), RING - reach, near.shape[axis] - 1)
+            if step < 1:
+                break
+            before, rest = near.clone(), near.shape[axis] - step
+            near.narrow(axis, step, rest).logical_or_(before.narrow(axis, 0, rest))
+            near.narrow(axis, 0, rest).logical_or_(before.narrow(axis, step, rest))
+            reach += step
+    return near
+
+
 def _spread(offset: Tensor, tile: Box) -> Tensor:
-    """The offsets of cells [gh, gw, 3] for every pixel of a tile, smoothly: [h, w, 3]."""
+    """The offsets of cells [gh, gw, 3] for every pixel of a tile, smoothly: [h, w, 3], or [1, 1, 3] if equal."""
     rows, columns = _cells_of(tile)
     height, width = offset.shape[:2]
     index_y = torch.arange(rows.start - 1, rows.stop + 1, device=offset.device).clamp(0, height - 1)
     index_x = torch.arange(columns.start - 1, columns.stop + 1, device=offset.device).clamp(0, width - 1)
-    near = offset[index_y[:, None], index_x].movedim(-1, 0)[None]
+    near = offset[index_y[:, None], index_x]
+    if bool((near == near[:1, :1]).all()):
+        return near[:1, :1]
+    near = near.movedim(-1, 0)[None]
     fine = F.interpolate(near, scale_factor=CELL, mode="bilinear", align_corners=False)[0].movedim(0, -1)
     return fine[CELL : CELL + boxes.height(tile), CELL : CELL + boxes.width(tile)]
 
@@ -207,13 +232,12 @@ def _spread(offset: Tensor, tile: Box) -> Tensor:
 
 def _grain(layer: Layer, part: Box) -> tuple[float, float, float] | None:
     """Standard deviations of the noise that the painted pixels lack; None where they lack none."""
-    size = (int(layer.hole.shape[0]), int(layer.hole.shape[1]))
-    every = list(tiles(size, part))
+    every = list(tiles(layer.hole, part))
     ring: list[Tensor] = []
     painted: list[Tensor] = []
-    for tile in every[:: max(1, len(every) // BORDER_TILES)]:
+    for tile in every[:: max(1, -(-len(every) // BORDER_TILES))]:
         hole = boxes.cut(layer.hole, tile) > 0
-        if min(hole.shape) < CELL or not hole.any():
+        if min(hole.shape) < CELL:
             continue
         known = ~hole & (boxes.cut(layer.allowed, tile) > 0.5)
         noise, light = _noise_of_cells(boxes.cut(layer.pixels, tile))

@@ -225,10 +225,15 @@ def test_any_size(size, seam):
 
 
 def test_tiles_cover_a_part_once():
-    covered = torch.zeros(300, 500)
-    for tile in seams.tiles((300, 500), (130, 5, 430, 299)):
+    marked = torch.zeros(300, 500)
+    marked[5:299, 130:430] = 0.5
+    covered = torch.zeros_like(marked)
+    for tile in seams.tiles(marked, (130, 5, 430, 299)):
         boxes.cut(covered, tile).add_(1)
-    assert covered.max() == 1 and (covered[5:299, 130:430] == 1).all()
+    assert covered.max() == 1 and (covered[marked > 0] == 1).all() and not covered[:, :128].any()
+    near = {tile[:2] for tile in seams.tiles(marked, (122, 0, 438, 300), around=8)}
+    assert near == {(left, top) for left in (0, 128, 256, 384) for top in (0, 128, 256)}
+    assert list(seams.tiles(torch.zeros(40, 30), (0, 0, 30, 40))) == []
 
 
 def test_a_seam_that_is_none_is_named():

@@ -195,7 +195,7 @@ def arguments() -> argparse.Namespace:
     unknown = set(given.masks.split(",")) - set(scenes.VARIANTS)
     if unknown:
         parser.error(f"--masks: {', '.join(sorted(unknown))} is none of {', '.join(scenes.VARIANTS)}")
-    if given.plates is None and given.cutouts is None and not scenes.CORPUS.is_dir():
+    if not (given.occlusion or given.plates or given.cutouts or scenes.CORPUS.is_dir()):
         parser.error("the corpus is not beside this repository: give --plates DIR and --cutouts DIR")
     return given
 

@@ -34,7 +34,7 @@ COARSE_COMPONENTS = 16
 WORK_TALL = 144
 """Rows of the working map that the likeliest height of a person takes, at most."""
 
-CORRELATED = 8.0
+CORRELATED = 12.0
 """Cells of a silhouette err together: so many count as one observation."""
 
 STRETCHES = (0.8, 1.0, 1.25)
@@ -47,7 +47,7 @@ this: no standing person.
 EXTENT = 0.25
 """Whoever is no standing person goes on by this share of the box's sides at most, on each side."""
 
-OUTLINE = 0.03
+OUTLINE = 0.04
 """Share of her height over which the seen outline overrules the model's: it goes on from where it meets the hole."""
 
 LIMB = 0.035

@@ -202,6 +202,24 @@ def test_words_clicks_and_the_graphs_own_undo(page, server, mask_file):
     assert page.problems == []
 
 
+def test_a_connected_text_cannot_be_clicked_away(page, server, mask_file):
+    flow = workflow(mask_file)
+    text = node(7, "PrimitiveString", -260, [200, 60], ["2"])
+    text["outputs"] = [{"name": "STRING", "type": "STRING", "links": [7]}]
+    flow["nodes"].append(text)
+    flow["links"].append([7, 7, 0, 5, 2, "STRING"])
+    who = {"name": "who", "type": "STRING", "widget": {"name": "who"}, "link": 7}
+    next(one for one in flow["nodes"] if one["id"] == 5)["inputs"].append(who)
+    opened(page, flow)
+    assert gone(run(page, server)) == [2]
+    page.mouse.click(*place(page, 4))
+    assert checked(page) == [2] and values(page)["picked"] == "" and "connected" in status(page)
+    set_widget(page, 7, 0, "")
+    assert gone(run(page, server)) == []
+    page.mouse.click(*place(page, 4))
+    assert gone(run(page, server)) == [4]
+
+
 def test_nothing_leaks_to_the_graph(page, server, mask_file):
     opened(page, workflow(mask_file))
     run(page, server)

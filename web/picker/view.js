@@ -54,13 +54,11 @@ export class View {
     this.pageLabel = html('span', { 'aria-live': 'polite' })
     this.pager = html('span', { class: 'mild-group' }, this.previous, this.pageLabel, this.next)
     this.fit = button('\u2922', t.fit, () => this.zoomTo(1))
-    const zoom = html(
-      'span',
-      { class: 'mild-group' },
+    this.zoomButtons = [
       button('\u2212', t.smaller, () => this.zoomTo(this.zoom / STEP)),
-      button('+', t.larger, () => this.zoomTo(this.zoom * STEP)),
-      this.fit
-    )
+      button('+', t.larger, () => this.zoomTo(this.zoom * STEP))
+    ]
+    const zoom = html('span', { class: 'mild-group' }, ...this.zoomButtons, this.fit)
     this.bar = html(
       'div',
       { class: 'mild-bar', role: 'toolbar', 'aria-label': t.title },
@@ -71,7 +69,7 @@ export class View {
     )
     this.checkboxes = html('div', { class: 'mild-checkboxes', role: 'group', 'aria-label': t.picture })
     this.tip = html('div', { class: 'mild-tip', 'aria-hidden': 'true', hidden: '' })
-    this.hint = html('div', { class: 'mild-hint', 'aria-hidden': 'true' })
+    this.hint = html('div', { class: 'mild-hint' })
     const inside = [this.drawing.root, this.checkboxes, this.tip, this.hint]
     this.stage = html('div', { class: 'mild-stage', 'data-capture-wheel': 'true' }, ...inside)
     this.status = html('div', { class: 'mild-status', role: 'status', 'aria-live': 'polite' })
@@ -154,6 +152,8 @@ export class View {
       box.disabled = locked
     }
     for (const button of this.buttons) button.disabled = locked || !this.picker.photos.length
+    for (const button of this.zoomButtons) button.disabled = !this.photo
+    this.fit.disabled = !this.photo || this.zoom === 1
     this.undoButton.disabled = locked || !this.picker.past.length
     this.redoButton.disabled = locked || !this.picker.future.length
     this.element.classList.toggle('locked', locked)
@@ -327,6 +327,7 @@ export class View {
   }
 
   #wheel(event) {
+    if (!this.photo) return
     event.preventDefault()
     event.stopPropagation()
     const { x, y } = this.#place(event)

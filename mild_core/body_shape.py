@@ -43,14 +43,14 @@ LARGEST_HEAD = 1.7
 
 # from joint, to joint, its length and the radii at its two ends, all as shares of the body's height
 LIMBS = (
-    (R_SHOULDER, R_ELBOW, 0.186, 0.042, 0.034),
-    (L_SHOULDER, L_ELBOW, 0.186, 0.042, 0.034),
-    (R_ELBOW, R_WRIST, 0.146, 0.034, 0.026),
-    (L_ELBOW, L_WRIST, 0.146, 0.034, 0.026),
-    (R_HIP, R_KNEE, 0.245, 0.066, 0.046),
-    (L_HIP, L_KNEE, 0.245, 0.066, 0.046),
-    (R_KNEE, R_ANKLE, 0.246, 0.046, 0.032),
-    (L_KNEE, L_ANKLE, 0.246, 0.046, 0.032),
+    (R_SHOULDER, R_ELBOW, 0.186, 0.048, 0.039),
+    (L_SHOULDER, L_ELBOW, 0.186, 0.048, 0.039),
+    (R_ELBOW, R_WRIST, 0.146, 0.039, 0.030),
+    (L_ELBOW, L_WRIST, 0.146, 0.039, 0.030),
+    (R_HIP, R_KNEE, 0.245, 0.076, 0.053),
+    (L_HIP, L_KNEE, 0.245, 0.076, 0.053),
+    (R_KNEE, R_ANKLE, 0.246, 0.053, 0.037),
+    (L_KNEE, L_ANKLE, 0.246, 0.053, 0.037),
 )
 
 # what else tells the height: distances of joints that are no limb
@@ -62,12 +62,12 @@ SHORT_SPANS = ((R_EYE, L_EYE, 0.036), (R_EAR, L_EAR, EARS), (NOSE, NECK, NOSE_TO
 THINNEST = 0.5
 """Pixels: nothing is drawn thinner than this to each side, or people far away would vanish between two pixels."""
 
-HAND, HAND_RADIUS = 0.075, 0.028
-FOOT, FOOT_RADIUS = 0.05, 0.036
-TRUNK_RADIUS = 0.055
-NECK_RADIUS = 0.045
-HEAD_WIDTH, HEAD_HEIGHT = 0.058, 0.078
-"""Half axes of the head, hair included."""
+HAND, HAND_RADIUS = 0.075, 0.032
+FOOT, FOOT_RADIUS = 0.05, 0.041
+TRUNK_RADIUS = 0.063
+NECK_RADIUS = 0.052
+HEAD_WIDTH, HEAD_HEIGHT = 0.067, 0.090
+"""Half axes of the head, hair included. (All widths hold clothes too: what is missed stays in the photo as a ghost.)"""
 
 HEAD_SPANS = ((R_EAR, L_EAR, EARS), (NOSE, NECK, NOSE_TO_NECK))
 HEAD_JOINTS = (NOSE, R_EYE, L_EYE, R_EAR, L_EAR)

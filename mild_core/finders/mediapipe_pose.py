@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from .. import boxes
 from ..found import Found
+from ..people import fitted, person_from_mask
 from ..poses import from_blazepose, pose_score
 from ..scene import rgb
 from .missing import optional_module
@@ -18,6 +20,11 @@ MOST = 12
 
 FAINT = 0.1
 """What is less opaque than this belongs to the background."""
+
+LONGEST = 1024
+"""Longer side at which a photo is shown to the model, in pixels. It looks at 256, but its masks come at the size of the
+photo, and a dozen of those of a large photo fill the memory.
+"""
 
 
 @contextmanager
@@ -47,11 +54,12 @@ def finder(weights: Path, threshold: float) -> Iterator[Callable[[Tensor], list[
         ) from None
 
     def look(photo: Tensor) -> list[Found]:
-        picture = (rgb(photo).float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().contiguous().numpy()
+        size = (int(photo.shape[0]), int(photo.shape[1]))
+        picture = _picture(photo)
         result = model.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=picture))
         masks = result.segmentation_masks or []
         found = [
-            _person(landmarks, torch.from_numpy(mask.numpy_view().copy()))
+            _person(landmarks, torch.from_numpy(mask.numpy_view().copy()), size)
             for landmarks, mask in zip(result.pose_landmarks, masks, strict=True)
         ]
         return [one for one in found if one is not None]
@@ -61,15 +69,27 @@ def finder(weights: Path, threshold: float) -> Iterator[Callable[[Tensor], list[
         yield look
 
 
-def _person(landmarks: list, mask: Tensor) -> Found | None:
-    """Somebody from her 33 landmarks (shares of the photo) and her mask [H, W] or [H, W, 1]; None without a mask."""
+def _picture(photo: Tensor) -> np.ndarray:
+    """The photo, uint8 [h, w, 3], made smaller if it is large."""
+    height, width = int(photo.shape[0]), int(photo.shape[1])
+    picture = rgb(photo).permute(2, 0, 1)[None].float()
+    scale = LONGEST / max(height, width)
+    if scale < 1:
+        small = max(1, round(height * scale)), max(1, round(width * scale))
+        picture = F.interpolate(picture, size=small, mode="bilinear", antialias=True, align_corners=False)
+    return (picture[0].permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8).cpu().contiguous().numpy()
+
+
+def _person(landmarks: list, mask: Tensor, size: tuple[int, int]) -> Found | None:
+    """Somebody in a photo of this height and width, from her 33 landmarks (shares of the photo) and her mask [h, w] or
+    [h, w, 1]; None without a mask.
+    """
     mask = mask.reshape(mask.shape[:2]).float()
-    mask = mask * (mask >= FAINT)
-    box = boxes.tight_box(mask)
-    if box is None:
+    shown = person_from_mask(mask * (mask >= FAINT))
+    if shown is None:
         return None
-    height, width = mask.shape
-    points = torch.tensor([[mark.x * width, mark.y * height, mark.visibility or 0.0] for mark in landmarks])
+    here = fitted(shown, size)
+    points = torch.tensor([[mark.x * size[1], mark.y * size[0], mark.visibility or 0.0] for mark in landmarks])
     joints = from_blazepose(points)
-    own = boxes.cut(mask, box).clone()
-    return Found(tuple(float(edge) for edge in box), pose_score(joints), joints, own, box)  # type: ignore[arg-type]
+    x0, y0, x1, y1 = here.box
+    return Found((float(x0), float(y0), float(x1), float(y1)), pose_score(joints), joints, here.mask, here.box)

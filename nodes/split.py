@@ -64,10 +64,10 @@ class Decompose(io.ComfyNode):
                     default=defaults.grow,
                     min=0.0,
                     max=0.5,
-                    step=0.005,
+                    step=0.002,
                     round=0.001,
-                    tooltip="How far holes reach beyond the masks, as a share of the person's size (and some pixels "
-                    "for small people). More if an outline of somebody is left, less if too much around them changes.",
+                    tooltip="How far holes reach beyond the masks, once those are snapped to the photo's edges, as a "
+                    "share of the person's size (and some pixels for small people). More if an outline of somebody is left, less if too much around them changes.",
                 ),
                 io.Combo.Input(
                     "background",
@@ -117,6 +117,7 @@ class Decompose(io.ComfyNode):
                 io.Boolean.Input(
                     "snap",
                     default=defaults.snap,
+                    optional=True,  # API workflows saved before it was there still run
                     advanced=True,
                     tooltip="Before they grow, masks of people who go are moved outward to where the photo shows their "
                     "edge, and a mask that is just a box is narrowed to the person in it, as far as that is certain. "

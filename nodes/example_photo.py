@@ -29,7 +29,7 @@ class ExamplePhoto(io.ComfyNode):
                 ),
                 io.Mask.Output(
                     display_name="hidden",
-                    tooltip="Where person 3 may go on behind person 2, for Hidden Part. Drawn by hand: a guess.",
+                    tooltip="Where person 3 may go on behind person 2, for Paint Hidden Part. Drawn by hand: a guess.",
                 ),
             ],
         )

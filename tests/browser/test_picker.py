@@ -8,6 +8,9 @@ import pytest
 from PIL import Image
 
 from mild.mild_core.example_photo import load_example
+from mild.mild_core.outlines import outlines
+from mild.mild_core.people import numbered, person_from_mask
+from mild.mild_core.picked import Pick, people_picked
 from mild.mild_core.scene import Person
 from mild.mild_core.selection import choose
 from mild.tests.helpers.browser import load_workflow, open_front_end, press_run
@@ -396,3 +399,33 @@ def test_the_picker_reads_words_as_the_node_does(page):
         except ValueError:
             expected = None
         assert (None if keys is None else set(keys)) == expected, text
+
+
+def test_the_picker_places_clicks_as_the_node_does(page):
+    """Wherever a click does not lie within a few pixels of an edge, where outlines and masks may differ."""
+    masks = load_example().masks
+    height, width = masks.shape[1:]
+    people = numbered([person_from_mask(mask) for mask in masks])
+    drawn = [{"number": person.number, "name": person.name, "box": line.box, "point": line.point,
+              "rings": [ring.ravel().tolist() for ring in line.rings]}
+             for person, line in zip(people, outlines(people, (height, width)), strict=True)]
+    random = np.random.default_rng(4)
+    picks, expected = [], []
+    for _ in range(400):
+        someone = people[random.integers(len(people))]
+        x, y = random.uniform(someone.box[:2], someone.box[2:])
+        number = int(random.integers(1, 9))
+        around = {tuple(one.number for one in people_picked(people, [Pick(0, number, point)])[0] if one.erased)
+                  for point in ((np.clip((x + dx) / width, 0, 1), np.clip((y + dy) / height, 0, 1))
+                                for dx in (-3, 0, 3) for dy in (-3, 0, 3))}
+        if len(around) == 1:
+            picks.append({"photo": 0, "number": number, "x": x / width, "y": y / height})
+            expected.append([f"0/{one}" for one in around.pop()])
+    assert len(picks) > 100 and [] in expected
+    found = page.evaluate(
+        """async ([path, photo, picks]) => {
+            const { placed } = await import(path)
+            return picks.map(pick => [...placed([pick], [photo]).keys.keys()])
+        }""",
+        [f"/extensions/{PACK_FOLDER}/picker/choice.js", {"width": width, "height": height, "people": drawn}, picks])
+    assert found == expected

@@ -58,7 +58,6 @@ def _paint(image: Tensor, touched: Tensor, layer: Layer, part: Box, to: Match) -
     """Paint the layer, whose opacity lies in `part` of its crop, over image [H, W, C]; what lies in its hole becomes 1
     in touched [H, W].
     """
-    total = torch.zeros((), device=image.device)
     shown = layer.hole if layer.reveal is None else layer.reveal
     for tile in tiles(shown, part):
         opacity = boxes.cut(shown, tile).to(image.device, torch.float32)
@@ -67,18 +66,19 @@ def _paint(image: Tensor, touched: Tensor, layer: Layer, part: Box, to: Match) -
             continue
         place = boxes.outside(tile, layer.box)
         boxes.cut(touched, place).masked_fill_(opacity > 0, 1)
-        colour = boxes.cut(layer.pixels, tile).to(image.device, torch.float32).where(share > 0, 0.0)
-        total += colour.sum()
+        colour = boxes.cut(layer.pixels, tile).to(image.device, torch.float32)
+        if not colour.sum().isfinite():
+            colour = colour.where(share > 0, 0.0)  # what does not show may be anything
+            if colour.isnan().any():
+                raise ValueError(
+                    f"layers: {layer.name} came back from sampling with NaN pixels. "
+                    "Try another VAE (or start ComfyUI with --fp32-vae), or another sampler."
+                )
         colour = matched(colour, tile, layer, to).clamp(0, 1)
         if image.shape[-1] == 1:
             colour = (colour * colour.new_tensor(LUMA)).sum(-1, keepdim=True)
         target = boxes.cut(image, place)[..., : colour.shape[-1]]
         target.copy_(torch.lerp(target.float(), colour, share))  # exact where the share is 0 or 1
-    if total.isnan():
-        raise ValueError(
-            f"layers: {layer.name} came back from sampling with NaN pixels. "
-            "Try another VAE (or start ComfyUI with --fp32-vae), or another sampler."
-        )
 
 
 def _compare(image: Tensor, source: Tensor, touched: Tensor) -> int:

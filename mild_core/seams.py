@@ -123,7 +123,9 @@ def cells(values: Tensor) -> Tensor:
     """Sums of values [h, w, c] over cells: [ceil(h / CELL), ceil(w / CELL), c]. What lies outside counts as 0."""
     height, width, channels = values.shape
     padded = F.pad(values, (0, 0, 0, -width % CELL, 0, -height % CELL))
-    return padded.view(padded.shape[0] // CELL, CELL, padded.shape[1] // CELL, CELL, channels).sum((1, 3))
+    columns = padded.shape[1] // CELL
+    rows = padded.reshape(-1, CELL, columns * CELL * channels).sum(1)
+    return rows.view(-1, columns, CELL, channels).sum(2)
 
 
 def _cells_of(tile: Box) -> tuple[slice, slice]:
@@ -184,11 +186,16 @@ def _steps(layer: Layer, part: Box) -> tuple[Tensor, Tensor, Tensor]:
         if not known.any() or not painted.any():
             continue
         pixels = boxes.cut(layer.pixels, tile).float()
-        usable = pixels.isfinite().all(-1, keepdim=True)
-        inner = boxes.cut(painted & _near(known), own)[..., None] & usable
-        outer = boxes.cut(known & _near(painted), own)[..., None] & usable
-        values = torch.cat([pixels, pixels[..., 1:2] ** 2, torch.ones_like(pixels[..., :1])], -1)
-        sums[_cells_of(tile)] = cells(torch.cat([values.where(inner, 0.0), values.where(outer, 0.0)], -1))
+        inner, outer = (boxes.cut(side, own) for side in (painted & _near(known), known & _near(painted)))
+        if not pixels.sum().isfinite():
+            usable = pixels.isfinite().all(-1)
+            inner, outer, pixels = inner & usable, outer & usable, pixels.nan_to_num(0.0, 0.0, 0.0)
+        for side, found in ((inner, sums[..., :5]), (outer, sums[..., 5:])):
+            weight = side[..., None].float()
+            here = found[_cells_of(tile)]
+            here[..., :3] = cells(pixels * weight)
+            here[..., 3:4] = cells(pixels[..., 1:2] ** 2 * weight)
+            here[..., 4:] = cells(weight)
     here = sums[..., 4] > 0
     sums = F.avg_pool2d(sums.movedim(-1, 0)[None], 3, 1, 1, divisor_override=1)[0].movedim(0, -1)
     inner, outer = sums[..., :5] / sums[..., 4:5].clamp_min(1), sums[..., 5:] / sums[..., 9:].clamp_min(1)
@@ -276,6 +283,6 @@ def _noise(tile: Box, layer: Layer, grain: tuple[float, float, float], device: t
     digest = hashlib.sha256(f"{layer.id}:{tile[0]}:{tile[1]}".encode()).digest()
     generator = torch.Generator(device=device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
     drawn = torch.randn(boxes.height(tile), boxes.width(tile), 3, generator=generator, device=device)
-    luma, red, blue = (drawn * drawn.new_tensor(grain)).unbind(-1)
-    green = -(WEIGHTS[0] * red + WEIGHTS[2] * blue) / WEIGHTS[1]
-    return torch.stack([luma + red, luma + green, luma + blue], -1)
+    luma, red, blue = grain
+    green = (-WEIGHTS[0] / WEIGHTS[1] * red, -WEIGHTS[2] / WEIGHTS[1] * blue)  # so that luma is not changed by them
+    return drawn @ drawn.new_tensor([[luma, luma, luma], [red, green[0], 0.0], [0.0, green[1], blue]])

@@ -67,7 +67,8 @@ class Decompose(io.ComfyNode):
                     step=0.002,
                     round=0.001,
                     tooltip="How far holes reach beyond the masks, once those are snapped to the photo's edges, as a "
-                    "share of the person's size (and some pixels for small people). More if an outline of somebody is left, less if too much around them changes.",
+                    "share of the person's size (and some pixels for small people). More if an outline of somebody is "
+                    "left, less if too much around them changes.",
                 ),
                 io.Combo.Input(
                     "background",

@@ -125,7 +125,15 @@ def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
     growth = Growth(options.grow, options.contact)
     people_seen, extra_seen = _outlines(photo, options)
     made = (
-        piece_of(*people_seen[depth], photo.kept, photo.protect, growth, photo.size, depth)
+        piece_of(
+            *people_seen[depth],
+            photo.kept,
+            photo.protect,
+            growth,
+            photo.size,
+            depth,
+            given=(person.box, person.mask > VISIBLE),
+        )
         for depth, person in enumerate(photo.people)
         if person.erased
     )
@@ -166,10 +174,10 @@ def _outlines(photo: _Photo, options: SplitOptions) -> tuple[list[tuple[Box, Ten
 def _extra_pieces(photo: _Photo, extra: list[tuple[Box, Tensor]], people: list[Piece], growth: Growth) -> list[Piece]:
     """Holes of also_erase. A thing that touches an erased person is as near as she is: a bag is where its owner is."""
     result = []
-    for box, seen in extra:
+    for (box, seen), given in zip(extra, photo.extra, strict=True):
         own = nearness(box, photo.size)
         depth = sum(nearness(person.box, photo.size) < own for person in photo.people) - 0.5
-        piece = piece_of(box, seen, photo.kept, photo.protect, growth, photo.size, depth)
+        piece = piece_of(box, seen, photo.kept, photo.protect, growth, photo.size, depth, given)
         if piece is not None:
             owners = [other.depth for other in people if boxes.overlap(other.box, piece.box)]
             result.append(piece._replace(depth=max([depth, *owners])))

@@ -93,11 +93,13 @@ def piece_of(
     growth: Growth,
     size: tuple[int, int],
     depth: float = 0.0,
+    given: tuple[Box, Tensor] | None = None,
 ) -> Piece | None:
     """The hole that somebody leaves who is seen in `seen` (bool, at `box`) of a photo of this size.
 
-    kept and protect are bool [H, W]. The hole never enters protect; it enters kept by the contact band only. None if
-    they leave nothing of her to erase.
+    kept and protect are bool [H, W]. The hole never enters protect; it enters kept by the contact band only. given: her
+    mask as it came, where `seen` was moved since: only what both show has a contact band, so that a moved rim takes
+    nothing from anybody. None if they leave nothing of her to erase.
     """
     reach = growth_pixels(box, size, growth.grow)
     contact = min(max(growth.contact, 0), MAX_CONTACT)
@@ -109,7 +111,8 @@ def piece_of(
     else:
         kept_here = boxes.cut(kept, outer)
         mine &= ~kept_here
-        hole = (grow(mine, reach) & ~kept_here) | contact_band(mine, kept_here, contact)
+        touching = mine if given is None else mine & boxes.placed(given[1], given[0], outer)
+        hole = (grow(mine, reach) & ~kept_here) | contact_band(touching, kept_here, contact)
     if protect is not None:
         hole &= ~boxes.cut(protect, outer)
     core = mine & hole

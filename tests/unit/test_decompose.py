@@ -5,8 +5,9 @@ import torch
 
 from mild.mild_core import boxes
 from mild.mild_core.decompose import SplitOptions, decompose
-from mild.mild_core.growth import VISIBLE
+from mild.mild_core.growth import VISIBLE, contact_band
 from mild.mild_core.hidden import with_hidden
+from mild.mild_core.holes import Growth, piece_of
 from mild.mild_core.people import numbered, person_from_mask, union_mask
 from mild.mild_core.scene import BACKGROUND, PERSON
 from mild.mild_core.selection import choose
@@ -412,3 +413,18 @@ def test_random_crowds(seed):
     for full in (False, True):
         (scene,) = decompose(photo_of(seed=seed), people, options=SplitOptions(full_plate=full))
         check_layers(scene, people)
+
+
+@pytest.mark.parametrize("gap, band", [(0, 2), (1, 1), (4, 0)])
+def test_a_moved_rim_takes_nothing_from_whom_it_reaches(gap, band):
+    """Her mask ends `gap` pixels short of her friend, and was moved up to her: contact counts from where it ended."""
+    size = (60, 90)
+    kept = figure((50, 5, 80, 55), size) > 0
+    given = (20, 10, 50 - gap, 50)
+    moved = (20, 10, 50, 50)
+    whole = [(box, torch.ones(box[3] - box[1], box[2] - box[0], dtype=torch.bool)) for box in (given, moved)]
+    piece = piece_of(*whole[1], kept, None, Growth(0.02, 2), size, given=whole[0])
+    hole = boxes.placed(piece.hole, piece.box, (0, 0, 90, 60))
+    assert hole[10:50, 20:50].all()
+    assert (hole & kept)[15:45].sum(1).eq(band).all() and (hole & kept).sum() >= 30 * band
+    assert torch.equal(hole & kept, contact_band(figure(given, size) > 0, kept, 2))

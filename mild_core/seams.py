@@ -97,7 +97,7 @@ def match(layer: Layer, part: Box, seam: str, grain: bool) -> Match:
 def matched(colour: Tensor, tile: Box, layer: Layer, to: Match) -> Tensor:
     """Painted pixels [h, w, 3] of a tile of the layer's crop with the match made; not clamped to 0..1."""
     if to.offset is not None:
-        colour = colour - _spread(to.offset, tile)
+        colour = colour - _spread(to.offset, tile).to(colour)
     if to.grain is not None:
         colour = colour + _noise(tile, layer, to.grain, colour.device)
     return colour

@@ -5,6 +5,7 @@ import torch
 
 from mild.mild_core import boxes
 from mild.mild_core.decompose import SplitOptions, decompose
+from mild.mild_core.growth import contact_band
 from mild.mild_core.people import numbered, person_from_mask
 from mild.mild_core.recompose import LUMA, recompose, report
 from mild.mild_core.scene import BACKGROUND, PERSON
@@ -95,6 +96,20 @@ def test_back_to_front_with_opacity():
     assert person.domain == PERSON
     inner = boxes.cut(result.image[0], person.box)[person.hole == 1]
     assert (inner == torch.tensor([0.0, 1.0, 0.0])).all()
+
+
+@pytest.mark.parametrize("contact", [0, 1, 2])
+def test_the_contact_band_is_blended(contact):
+    """Where an erased person touches a kept one, the wall fades into the kept one's own pixels; contact 0: no change."""
+    photos, scenes = scenes_of("2", contact=contact, snap=False)
+    kept, erased = figure((40, 20, 70, 110)) > 0, figure((70, 30, 100, 130)) > 0
+    result = recompose([painted(scenes[0], COLOURS)], "none", False)
+    touched = contact_band(erased, kept, contact)
+    assert torch.equal(result.changed[0].bool() & kept, touched)
+    assert int(touched.sum()) >= 80 * contact
+    background = scenes[0].layers[0]
+    opacity = boxes.placed(background.hole, background.box, (0, 0, SIZE[1], SIZE[0]))[touched]
+    assert ((opacity > 0) & (opacity < 1)).all()
 
 
 def test_the_order_of_the_list_does_not_matter():

@@ -236,6 +236,15 @@ def test_tiles_cover_a_part_once():
     assert list(seams.tiles(torch.zeros(40, 30), (0, 0, 30, 40))) == []
 
 
+@pytest.mark.parametrize("seam", seams.SEAMS)
+def test_tiles_leave_no_trace(seam, monkeypatch):
+    clean, photo = wall(2 * LEVEL)
+    layers = painted(split(photo, TWO), clean, from_side_to_side)
+    as_is = recompose(layers, seam, False).image
+    monkeypatch.setattr(seams, "TILE", 512)
+    assert torch.allclose(recompose(layers, seam, False).image, as_is, atol=1e-5)
+
+
 def test_a_seam_that_is_none_is_named():
     _, photo = wall()
     with pytest.raises(ValueError, match="seam: 'poisson' is none of none, mean, gradient"):

@@ -100,7 +100,7 @@ def test_back_to_front_with_opacity():
 
 @pytest.mark.parametrize("contact", [0, 1, 2])
 def test_the_contact_band_is_blended(contact):
-    """Where an erased person touches a kept one, the wall fades into the kept one's own pixels; contact 0: no change."""
+    """Where an erased person touches a kept one, the wall fades into the kept one's own pixels; 0: nowhere."""
     photos, scenes = scenes_of("2", contact=contact, snap=False)
     kept, erased = figure((40, 20, 70, 110)) > 0, figure((70, 30, 100, 130)) > 0
     result = recompose([painted(scenes[0], COLOURS)], "none", False)

@@ -475,3 +475,33 @@ def test_the_sam2_package_with_random_weights(run_node, weights):
     with pytest.raises(ValueError, match="does not fit SAM 2"):
         wrong = sam2 | {"masks.model": "sam2.1_hiera_small.pt"}
         run_node("MILD_FindPeople", image=photos(), poses=[frame(one)], **(FIND | wrong))
+
+
+# ---- what ComfyUI's own nodes make and take
+
+
+def test_frames_made_by_sdpose_itself(find):
+    """133 joints (COCO-WholeBody) through the function that SDPose's node calls; the second photo shows nobody."""
+    from comfy_extras.nodes_sdpose import _to_openpose_frames
+
+    true = standing(60, 5, 85).joints
+    points, scores = np.zeros((133, 2), np.float32), np.zeros(133, np.float32)
+    coco = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)
+    points[:17], scores[:17] = true[list(coco), :2].numpy(), 0.9
+    scores[9] = 0.0  # the left wrist was not found
+    frames = _to_openpose_frames([[points], []], [[scores], []], *SIZE)
+    people, _, _ = find(photos(2), poses=frames)
+    assert [person.photo for person in people] == [0]
+    known = [joint for joint in range(18) if joint != 7]
+    assert torch.allclose(people[0].joints[known, :2], true[known, :2], atol=1e-3)
+    assert seen(people[0].joints).tolist() == [joint != 7 for joint in range(18)]
+
+
+def test_core_draws_our_boxes(find):
+    from comfy_extras.nodes_rtdetr import DrawBBoxes
+
+    image = torch.zeros(2, *SIZE, 3)
+    _, _, boxes = find(image, boxes=[[box(70, 10, 30, 60, label="person", score=0.9)], []])
+    drawn = DrawBBoxes.execute(boxes, image)[0]
+    y, x = drawn[0].amax(-1).nonzero(as_tuple=True)
+    assert abs(int(x.min()) - 70) <= 3 and abs(int(y.max()) - 70) <= 3 and drawn[1].sum() == 0

@@ -140,7 +140,8 @@ def last_line(results: list[Result], variants: list[str]) -> str:
         f"ours_lpips={mean(OURS, 'perceptual'):.4f} migan_lpips={mean('MI-GAN', 'perceptual'):.4f} "
         f"telea_lpips={mean('Telea', 'perceptual'):.4f} ours_psnr={mean(OURS, 'psnr'):.2f} "
         f"migan_psnr={mean('MI-GAN', 'psnr'):.2f} sharpness={mean(OURS, 'sharpness'):.3f} "
-        f"eroded_lpips={mean(OURS, 'perceptual', 'eroded'):.4f} outside_changed={outside}"
+        f"eroded_lpips={mean(OURS, 'perceptual', 'eroded'):.4f} boxes_lpips={mean(OURS, 'perceptual', 'boxes'):.4f} "
+        f"outside_changed={outside}"
     )
 
 

@@ -17,7 +17,7 @@ from . import boxes
 from .blobs import blobs
 from .growth import grow
 from .scene import Box
-from .snapping import snapped
+from .snapping import shrunk_mask, shrunk_photo, snapped
 
 FILLED = 0.97
 """Share of its box from which on a mask counts as a rectangle."""
@@ -49,6 +49,11 @@ PEEL = 0.06
 TOLD_APART = 0.5
 """Mean log odds by colour alone that the person's pixels must have for, and the ground's against her."""
 
+RIM = 0.015
+"""Share of a box's size by which the person found in it is made larger: parts of her that look like the ground hang on
+to others.
+"""
+
 HEART = (0.3, -0.7, 0.3)
 """The part of a box that is person whoever stands in it: half its width, top and bottom, from -1 to 1."""
 
@@ -67,13 +72,14 @@ def surroundings_of(box: Box) -> int:
 
 
 def person_in_box(pixels: Tensor, inner: Box, others: Tensor) -> Tensor | None:
-    """The person [h, w] (bool) in the box `inner` of a crop pixels [h, w, 3], 0..1; None where that is uncertain.
+    """The person [h, w] (bool), with a generous rim, in the box `inner` of a crop pixels [h, w, 3], 0..1; None where
+    that is uncertain.
 
     others [h, w] (bool): where further people are seen, whose colours are nobody's surroundings. Nothing outside the
     box is marked.
     """
     step = max(1, math.ceil(math.sqrt(pixels.shape[0] * pixels.shape[1] / WORK_PIXELS)))
-    photo = F.avg_pool2d(pixels.float().permute(2, 0, 1)[None], step, ceil_mode=True)[0]
+    photo = shrunk_photo(pixels, step)
     height, width = photo.shape[1:]
     rows = (torch.arange(height, device=photo.device) + 0.5) * step
     columns = (torch.arange(width, device=photo.device) + 0.5) * step
@@ -81,7 +87,7 @@ def person_in_box(pixels: Tensor, inner: Box, others: Tensor) -> Tensor | None:
     down = ((rows - y0) / (y1 - y0) * 2 - 1)[:, None].expand(height, width)
     across = ((columns - x0) / (x1 - x0) * 2 - 1)[None].expand(height, width)
     inside = (down.abs() <= 1) & (across.abs() <= 1)
-    taken = others if step == 1 else F.max_pool2d(others[None, None].float(), step, ceil_mode=True)[0, 0] > 0
+    taken = shrunk_mask(others, step)
     ground = ~inside & ~taken
     if int(ground.sum()) < 0.1 * int(inside.sum()):
         return None
@@ -98,6 +104,7 @@ def person_in_box(pixels: Tensor, inner: Box, others: Tensor) -> Tensor | None:
     core = person & (~grow(~person, peel) | (odds > SURE))
     if core.any():
         person &= snapped(photo.permute(1, 2, 0), core, peel, taken)
+    person = grow(person, max(1.0, RIM * math.sqrt(float(inside.sum()))))
     large = F.interpolate(person[None, None].float(), scale_factor=step, mode="bilinear", align_corners=False)
     result = torch.zeros(pixels.shape[:2], dtype=torch.bool, device=pixels.device)
     boxes.cut(result, inner).copy_(boxes.cut(large[0, 0], inner) > 0.25)

@@ -15,11 +15,6 @@ from .snapping import reach_of, room_of, snapped
 
 MAX_CONTACT = 2
 
-BOX_RIM = 0.015
-"""Share of a box's size by which the person found in it is made larger: parts of her that look like the ground hang on
-to others.
-"""
-
 
 class Growth(NamedTuple):
     """How a visible mask becomes a hole."""
@@ -71,9 +66,7 @@ def outlined(
     around, crowd = boxes.cut(pixels, outer), boxes.cut(others, outer)
     if boxed:
         found = person_in_box(around, inner, crowd)
-        if found is not None:
-            seen = seen & grow(boxes.cut(found, inner), max(1.0, BOX_RIM * math.sqrt(boxes.area(box))))
-        return box, seen
+        return box, seen if found is None else seen & boxes.cut(found, inner)
     closed = None
     for area in barred:
         if area is not None:

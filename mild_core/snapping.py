@@ -56,11 +56,11 @@ def snapped(
         return mask
     step = max(1, math.ceil(math.sqrt(hard.numel() / WORK_PIXELS)))
     added = _added(
-        _shrunk(pixels.float().permute(2, 0, 1), step),
-        _shrunk_mask(hard, step),
+        shrunk_photo(pixels, step),
+        shrunk_mask(hard, step),
         max(1.0, reach / step),
-        None if others is None else _shrunk_mask(others & ~hard, step, 0),
-        None if barred is None else _shrunk_mask(barred & ~hard, step, 0),
+        None if others is None else shrunk_mask(others, step),
+        None if barred is None else shrunk_mask(barred, step),
     )
     added = _enlarged(added, step, hard.shape)
     if barred is not None:
@@ -82,7 +82,7 @@ def _added(photo: Tensor, mask: Tensor, reach: float, others: Tensor | None, bar
     if others is not None:
         ground &= ~others
     if barred is not None:
-        ground |= barred
+        ground |= barred & ~mask
         band &= ~barred
     rows, columns = band.nonzero(as_tuple=True)
     score, telling = _discriminant(photo, mask, ground, math.ceil(2 * reach) + 1, rows, columns)
@@ -92,6 +92,9 @@ def _added(photo: Tensor, mask: Tensor, reach: float, others: Tensor | None, bar
     grown = mask
     for number in range(math.ceil(1.5 * reach)):
         grown = grown | (_dilated(grown, diagonal=number % 2 == 0) & person)
+    # A line of the ground that begins at her rim has her colours now and then: what is that thin stays out.
+    core = ~_dilated(~grown, diagonal=False)
+    grown = mask | (_dilated(core, diagonal=True) & grown)
     grown = grown | (band & (away <= _common_miss(away, grown, telling, rows, columns, reach)))
     # With the mask's cells beside it: on a coarser grid they may be empty in part.
     return _dilated(grown & ~mask, diagonal=True) & grown
@@ -167,12 +170,27 @@ def _dilated(mask: Tensor, diagonal: bool) -> Tensor:
     return wide
 
 
-def _shrunk(maps: Tensor, step: int) -> Tensor:
-    return maps if step == 1 else F.avg_pool2d(maps[None], step, ceil_mode=True)[0]
+def shrunk_photo(pixels: Tensor, step: int) -> Tensor:
+    """pixels [h, w, 3] with one value for each cell of `step` pixels: [3, ceil(h / step), ceil(w / step)], float32."""
+    if step == 1:
+        return pixels.float().permute(2, 0, 1)
+    # The mean of four points of each cell: smooth enough for colour models, and most of a large crop is never read.
+    near, far = step // 4, step - 1 - step // 4
+    points = (_points(pixels, step, down, right) for down in (near, far) for right in (near, far))
+    return torch.stack([point.float() for point in points]).mean(0).permute(2, 0, 1)
 
 
-def _shrunk_mask(mask: Tensor, step: int, least: float = 0.5) -> Tensor:
-    return mask if step == 1 else _shrunk(mask[None].float(), step)[0] > least
+def shrunk_mask(mask: Tensor, step: int) -> Tensor:
+    """mask [h, w] (bool) with the value in the middle of each cell of `step` pixels."""
+    return mask if step == 1 else _points(mask, step, step // 2, step // 2)
+
+
+def _points(picture: Tensor, step: int, down: int, right: int) -> Tensor:
+    rows, columns = (
+        (torch.arange(0, length, step, device=picture.device) + offset).clamp(max=length - 1)
+        for length, offset in ((picture.shape[0], down), (picture.shape[1], right))
+    )
+    return picture[rows[:, None], columns]
 
 
 def _enlarged(mask: Tensor, step: int, shape: torch.Size) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from . import boxes
 from .body_shape import body_shape
 from .found import Found, clipped, same_person, with_joints, without_duplicates
+from .growth import VISIBLE
 from .poses import pose_box, pose_score, seen
 from .scene import Box, Person
 
@@ -67,12 +68,13 @@ def person(
 
     mask [h, w], 0..1, and its box: her mask, where one was made; otherwise the best that is known (`best_shape`).
     """
-    if mask is None or box is None:
-        shape = best_shape(one, size)
-        if shape is None:
-            return None
-        mask, box = shape
-    return Person("", 0, photo, (int(size[0]), int(size[1])), box, mask.float(), joints=one.joints)
+    shape = best_shape(one, size) if mask is None or box is None else (mask, box)
+    tight = None if shape is None else boxes.tight_box(shape[0] > VISIBLE)
+    if shape is None or tight is None:
+        return None
+    own = boxes.cut(shape[0], tight).to(torch.float32, copy=True)
+    whole = (int(size[0]), int(size[1]))
+    return Person("", 0, photo, whole, boxes.outside(tight, shape[1]), own, joints=one.joints)
 
 
 def best_shape(one: Found, size: tuple[int, int]) -> tuple[Tensor, Box] | None:

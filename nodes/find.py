@@ -160,6 +160,8 @@ class FindPeople(io.ComfyNode):
         count = max([person.photo + 1 for person in everybody] + [len(photos)])
         preview = preview_people(everybody, photos, count)
         text = _sentence(result, len(existing), other, labels)
+        if masks["masks"] == find_people.AS_FOUND and any(bool((one.mask == 1).all()) for one in result.people):
+            text += "\nWhere nothing but a box is known, the mask is the whole box: SAM 2 as masks finds the outline."
         frames = [boxes_of(frame) for frame in result.found]
         return io.NodeOutput(everybody, preview, frames, ui=shown(cls, text, preview))
 
@@ -304,7 +306,7 @@ def _sentence(result: find_people.Result, before: int, other: int, labels: str) 
     if result.left_out:
         lines.append(f"{result.left_out} too small, outside the photo or more than max_people: left out.")
     if other:
-        lines.append(f"{other} boxes that are not labelled {labels} left out.")
+        lines.append(f"{other} box{'es' if other > 1 else ''} not labelled {labels} left out.")
     return "\n".join(lines)
 
 

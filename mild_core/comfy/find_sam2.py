@@ -28,7 +28,7 @@ class Sam2Package:
         build = optional_module("sam2.build_sam", "sam2", FINDER)
         predictor = optional_module("sam2.sam2_image_predictor", "sam2", FINDER)
         with torch.inference_mode(False):
-            model = build.build_sam2(config_of(weights), None, device="cpu")
+            model = _model(build, weights)
             # The package's own loader reads pickles only; ComfyUI's reads safetensors too, and both safely.
             values = comfy.utils.load_torch_file(str(weights), safe_load=True)
             try:
@@ -70,6 +70,19 @@ class Sam2Package:
             step()
         self.predictor.reset_predictor()
         return result
+
+
+def _model(build: Any, weights: Path) -> Any:
+    """SAM 2 of this checkpoint's size, without its weights."""
+    config = config_of(weights)
+    try:
+        return build.build_sam2(config, None, device="cpu")
+    except Exception as error:
+        # Hydra, which reads the configurations, may have been set up for something else by another node pack.
+        raise ValueError(
+            f"{FINDER}: the package sam2 could not set up {config} ({type(error).__name__}: {error}). Update it, or "
+            "choose SAM 2 (ONNX)."
+        ) from error
 
 
 def config_of(weights: Path) -> str:

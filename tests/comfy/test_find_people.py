@@ -135,7 +135,9 @@ def test_what_is_left_out_is_said(comfy):
     graph = give | {"find": {"class_type": "MILD_FindPeople", "inputs": {**FIND, "min_size": 0.1, **links}}}
     ran = comfy.run_graph(graph, wanted=["find"])
     text = ran.ui["find"]["text"][0]
-    assert "1 person" in text and "2 too small" in text and "1 boxes that are not labelled person" in text
+    assert (
+        "1 person" in text and "2 too small" in text and "1 box not labelled person" in text and "the whole box" in text
+    )
     assert len(ran.outputs["find"][0]) == 1 and len(ran.ui["find"]["images"]) == 1
     assert comfy.run_graph(graph, wanted=["find"]).executed == []  # queued again, nothing is done twice
 

@@ -134,3 +134,15 @@ def test_small_people_are_found_in_parts_and_nobody_twice():
     everybody = find_in_parts(photo, 2, look, 0.8, lambda: looks.append(1))
     assert {int(one.score): one.box for one in everybody} == truth and len(everybody) == 4
     assert len(looks) == 1 + 5
+
+
+def test_a_persons_box_is_tight_around_what_is_visible():
+    soft = torch.zeros(20, 30)
+    soft[5:15, 10:20], soft[4, 10] = 0.8, 0.05
+    one = person(Found((100, 100, 130, 120), 0.5), SIZE, 2, soft, (100, 100, 130, 120))
+    assert one.box == (110, 105, 120, 115) and one.photo == 2 and torch.equal(one.mask, soft[5:15, 10:20])
+    assert person(Found((100, 100, 130, 120), 0.5), SIZE, 0, torch.zeros(20, 30), (100, 100, 130, 120)) is None
+    for pose in (standing(20, 20, 2), standing(200, 50, 300), standing(599, 300, 300)):
+        one = person(pose, SIZE, 0)
+        assert boxes.tight_box(one.mask > 0.1) == (0, 0, boxes.width(one.box), boxes.height(one.box))
+        assert boxes.intersection(one.box, boxes.whole(SIZE)) == one.box

@@ -294,7 +294,12 @@ def test_seam_and_grain_are_the_artists_choice(people_of, split, run_node):
     by_name, _ = run_node("MILD_Recompose", layers=layers, seam="mean", grain=True)
     assert torch.equal(as_new, by_name), "a graph that says nothing gets what a new node has"
     flat = [
-        scene._replace(layers=tuple(layer._replace(pixels=layer.pixels * 0 + 0.45) for layer in scene.layers))
+        scene._replace(
+            layers=tuple(
+                layer._replace(pixels=layer.pixels.masked_fill((layer.hole > 0)[..., None], 0.45))
+                for layer in scene.layers
+            )
+        )
         for scene in layers
     ]
     smooth, changed = run_node("MILD_Recompose", layers=flat, grain=False)

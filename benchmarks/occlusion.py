@@ -60,7 +60,7 @@ class Scores(NamedTuple):
     completed_iou: float  # of the completed alpha and the hidden part, within the erased area
     plate_lpips: float
     plate_psnr: float
-    kept_changed: float  # px of visible masks, more than CONTACT px inside, that differ in the saved PNG
+    kept_changed: float  # px more than CONTACT px inside visible masks that differ in the saved PNG
 
 
 CONTACT = 2
@@ -239,9 +239,8 @@ def score(scene: Occlusion, painted: Painted) -> Scores:
 
 def _kept_changed(scene: Occlusion, picture: Picture) -> int:
     saved, original = (metrics.read_png(metrics.save_png(one)) for one in (picture, scene.photo))
-    front = scene.masks[scene.front]
-    near = cv2.dilate(front.astype(np.uint8), np.ones((2 * CONTACT + 1,) * 2, np.uint8)) > 0
-    kept = np.any([mask for i, mask in enumerate(scene.masks) if i != scene.front], axis=0) & ~near
+    kept = np.any([mask for i, mask in enumerate(scene.masks) if i != scene.front], axis=0)
+    kept = cv2.erode(kept.astype(np.uint8), np.ones((2 * CONTACT + 1,) * 2, np.uint8), borderValue=1) > 0
     return int(((saved != original).any(-1) & kept).sum())
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .blobs import blobs
-from .fill import area_resize
+from .fill import area_resize, push_pull
 from .growth import VISIBLE, distance
 
 GROUNDS = ((0.5, 0.5, 0.5), (0.1, 0.6, 0.2), (0.7, 0.1, 0.7), (0.1, 0.3, 0.8), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
@@ -28,6 +28,9 @@ SURE = (0.04, NEAR)
 
 EVIDENCE = 3.0
 """Log odds that a sure difference from the ground speaks for her, and none against her."""
+
+DECISION = 0.5
+"""Log odds from which a pixel counts as hers: a little wall too much is seen less than a little of her."""
 
 LEAST = 0.02
 """No guess of where she goes on is surer than this: painting can overrule it."""
@@ -57,8 +60,14 @@ MOST_RIM = 6
 many pixels, is trusted the less for her colours the farther out.
 """
 
+UNSURE = 0.02
+"""What is left of the trust in a pixel of her that looks just like what is behind her."""
+
+CORE = 0.4
+"""Patches are copied from where she is trusted more than this share of the most."""
+
 SMOOTH = 1.6
-EDGE = 0.7
+EDGE = 0.5
 """Pixels over which the outline of a completed part is smoothed (a standard deviation), and how wide its edge then is:
 like an edge in a photograph. A soft one looks worse than one that is a little off.
 """
@@ -92,21 +101,32 @@ def on_ground(pixels: Tensor, mask: Tensor, ground: tuple[float, float, float] |
     return torch.lerp(under.expand_as(pixels), pixels, mask[..., None].to(pixels))
 
 
-def trust(visible: Tensor, hole: Tensor) -> Tensor:
-    """How surely pixels show nothing but her, 0..1 [h, w]: less towards the rim of her mask, 0 inside the hole."""
+def trust(pixels: Tensor, visible: Tensor, hole: Tensor, plate: Tensor | None = None) -> Tensor:
+    """How surely pixels [h, w, 3] show nothing but her, 0..1 [h, w]: less towards the rim of her mask, 0 in the hole.
+
+    plate [h, w, 3]: what is seen around her. Where she looks like it, her mask may have taken in a gap between her arm
+    and her side.
+    """
     seen = visible > 0.5
     inside = hole > 0
     hers = seen & ~inside
     rim = max(1.0, min(MOST_RIM, RIM * float(hers.sum()) ** 0.5))
     depth = distance(~(seen | inside), rim + 1)
-    return ((depth - 1) / rim).clamp(0, 1).square() * hers
+    share = ((depth - 1) / rim).clamp(0, 1).square() * hers
+    if plate is None or bool(seen.all()):
+        return share
+    known = ~seen[None, None]
+    around = torch.where(seen[..., None], 0.0, plate.float()).movedim(-1, 0)[None]
+    behind = push_pull(around, known)[0].movedim(0, -1)
+    unlike = ((pixels.float() - behind).abs().amax(-1) / NEAR).clamp(0, 1)
+    return share * (UNSURE + (1 - UNSURE) * unlike.square())
 
 
-def surely_hers(visible: Tensor, hole: Tensor) -> Tensor:
+def surely_hers(pixels: Tensor, visible: Tensor, hole: Tensor, plate: Tensor | None = None) -> Tensor:
     """Pixels that show nothing but her, bool [h, w]; if she is all rim, its middle; if she is a line, all of it."""
-    sure = trust(visible, hole)
+    sure = trust(pixels, visible, hole, plate)
     most = float(sure.max())
-    return sure > 0.2 * most if most > 0 else (visible > 0.5) & (hole <= 0)
+    return sure > CORE * most if most > 0 else (visible > 0.5) & (hole <= 0)
 
 
 def own_colours(pixels: Tensor, share: Tensor) -> Tensor:
@@ -170,7 +190,7 @@ def start_of_person(
     pixels, around [h, w, 3], float32; hole, visible, likely [h, w]; ground [h, w, 3] or [3].
     """
     inside = (hole > 0)[..., None]
-    share = trust(visible, hole)
+    share = trust(pixels, visible, hole, ground if ground.ndim == 3 else None)
     decided = ((likely - 0.5) * DECIDED + 0.5).clamp(0, 1) * (share > 0).any()
     guess = torch.lerp(ground.expand_as(pixels), own_colours(pixels, share), decided[..., None].to(pixels))
     return torch.where(inside, guess, around)
@@ -195,14 +215,17 @@ def completed(
     if likely is None:
         alpha = torch.where(open_, differs * _hanging_on(differs, open_, own), visible.to(differs))
         return Completed(sampled, alpha)
-    colours = own_colours(sampled, trust(visible, hole))
-    # Where her colours are the ground's, seeing no difference says little.
+    plate = ground if isinstance(ground, Tensor) else None
+    colours = own_colours(sampled, trust(sampled, visible, hole, plate))
+    away = (sampled.float() - colours).abs().amax(-1)
     expected = (colours - under.to(sampled).float()).abs().amax(-1)
+    # Where her colours are the ground's, seeing no difference says little.
     telling = ((expected - SURE[0]) / (SURE[1] - SURE[0])).clamp(0, 1)
-    odds = torch.logit(likely.float(), LEAST) + EVIDENCE * (2 * differs - 1) * telling
-    soft = _outlined(torch.where(open_, odds > 0, own)) * (likely > LEAST / 2)
+    evidence = ((difference - away) / expected.clamp_min(SURE[0])).clamp(-1, 1) * telling
+    odds = torch.logit(likely.float(), LEAST) + EVIDENCE * evidence
+    soft = _outlined(torch.where(open_, odds > DECISION, own)) * (likely > LEAST / 2)
     alpha = torch.where(open_, soft * _hanging_on(soft, open_, own), visible.to(soft))
-    ground_shows = open_ & (differs < 1) & (telling > 0.5)
+    ground_shows = open_ & (difference < away) & (telling > 0.5)
     pixels = torch.where(ground_shows[..., None], colours.to(sampled), sampled)
     return Completed(pixels, alpha)
 

@@ -109,7 +109,7 @@ def sample_group(group: Sequence[Encoded], run: Run) -> list[Layer]:
     photo_size = run.photo_sizes[row.layer.photo]
     allowed = row.layer.allowed
     if row.layer.likely is not None:
-        allowed = surely_hers(row.layer.alpha, row.layer.hole)
+        allowed = surely_hers(row.layer.pixels, row.layer.alpha, row.layer.hole, row.plate)
     allowed = area_resize(allowed[None, None].float(), (row.hole.shape[-2], row.hole.shape[-1]))[0]
     conds = [
         for_layer(conds, row.layer, photo_size, allowed, row.inpaint, row.plate)

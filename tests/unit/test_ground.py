@@ -121,7 +121,7 @@ def test_colours_go_on_from_side_to_side():
     pixels[5:30, 5:20] = torch.tensor([0.8, 0.1, 0.1])
     pixels[30:55, 5:20] = torch.tensor([0.1, 0.1, 0.8])
     pixels[5:55:7, 12] = 1.0
-    colours = own_colours(pixels, trust(visible, hole))
+    colours = own_colours(pixels, trust(pixels, visible, hole))
     assert (colours[10:25, 22:33] - torch.tensor([0.8, 0.1, 0.1])).abs().max() < 0.12
     assert (colours[36:52, 22:33] - torch.tensor([0.1, 0.1, 0.8])).abs().max() < 0.12
 
@@ -133,11 +133,26 @@ def test_her_rim_says_nothing_of_her_colours():
     hole[5:55, 20:35] = 1
     pixels = torch.full((60, 40, 3), 0.1)
     pixels[5:55, 5:7], pixels[5:7, 5:20] = 1.0, 1.0  # a mask that reaches two pixels too far
-    assert own_colours(pixels, trust(visible, hole))[5:55, 20:35].max() < 0.2
+    assert own_colours(pixels, trust(pixels, visible, hole))[5:55, 20:35].max() < 0.2
     thin = torch.zeros(60, 40)
     thin[5:55, 10] = 1
-    assert trust(thin, hole).shape == thin.shape
-    assert torch.isfinite(own_colours(pixels, trust(thin, hole))).all()
+    assert trust(pixels, thin, hole).shape == thin.shape
+    assert torch.isfinite(own_colours(pixels, trust(pixels, thin, hole))).all()
+
+
+def test_what_looks_like_the_wall_may_be_a_gap():
+    """A gap between arm and side that her mask took in gives no colour, unless there is nothing else of her."""
+    visible = torch.zeros(60, 40)
+    visible[5:55, 3:20] = 1
+    hole = torch.zeros(60, 40)
+    hole[5:55, 20:35] = 1
+    wall = torch.full((60, 40, 3), 0.8)
+    pixels = wall.clone()
+    pixels[5:55, 3:10] = 0.1
+    without = own_colours(pixels, trust(pixels, visible, hole))[10:50, 22:33]
+    assert own_colours(pixels, trust(pixels, visible, hole, wall))[10:50, 22:33].max() < 0.2 < without.max()
+    alike = own_colours(wall, trust(wall, visible, hole, wall))
+    assert (alike[5:55, 5:35] - 0.8).abs().max() < 1e-3
 
 
 def test_the_start_shows_her_where_she_probably_is():

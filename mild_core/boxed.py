@@ -3,7 +3,7 @@
 Mixtures of Gaussians of colour and place, one for the surroundings of the box and one for the person, take turns with
 the labels of the pixels between them, as in GrabCut (Rother, Kolmogorov and Blake 2004), but without a graph cut: only
 what hangs together with the outside of the box is cut away, and only where it is far likelier surroundings than person.
-What is left is peeled once more and snapped back to the photo's edges.
+What is left is peeled and snapped back to the photo's edges.
 A part of a person left in the photo is worse than ground painted anew, so whatever is in doubt stays in the hole.
 """
 
@@ -45,6 +45,8 @@ SURE = 1.0
 
 PEEL = 0.06
 """How deep the outline is peeled before it is snapped back, as a share of the box's size."""
+
+PEELINGS = 2
 
 TOLD_APART = 0.5
 """Mean log odds by colour alone that the person's pixels must have for, and the ground's against her."""
@@ -101,9 +103,11 @@ def person_in_box(pixels: Tensor, inner: Box, others: Tensor) -> Tensor | None:
     if not _told_apart(photo, person, ground):
         return None
     peel = max(2.0, PEEL * math.sqrt(float(inside.sum())))
-    core = person & (~grow(~person, peel) | (odds > SURE))
-    if core.any():
-        person &= snapped(photo.permute(1, 2, 0), core, peel, taken)
+    for _ in range(PEELINGS):
+        core = person & (~grow(~person, peel) | (odds > SURE))
+        if not core.any():
+            break
+        person = person & snapped(photo.permute(1, 2, 0), core, peel, taken)
     person = grow(person, max(1.0, RIM * math.sqrt(float(inside.sum()))))
     large = F.interpolate(person[None, None].float(), scale_factor=step, mode="bilinear", align_corners=False)
     result = torch.zeros(pixels.shape[:2], dtype=torch.bool, device=pixels.device)

@@ -124,6 +124,7 @@ def _pick(masks: Tensor, index: int, device: torch.device) -> Tensor:
 def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
     growth = Growth(options.grow, options.contact)
     people_seen, extra_seen = _outlines(photo, options)
+    photo = photo._replace(people=[_narrowed(*pair) for pair in zip(photo.people, people_seen, strict=True)])
     made = (
         piece_of(
             *people_seen[depth],
@@ -152,6 +153,14 @@ def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
         for rank, (depth, _) in enumerate(kept)
     )
     return _background_layers(photo, plate, erased, options) + [layer for layer in people if layer is not None]
+
+
+def _narrowed(person: Person, outline: tuple[Box, Tensor]) -> Person:
+    """Somebody who goes, as she was found in the box that was given for her: the rest of it may be looked at."""
+    box, seen = outline
+    if not person.erased or box != person.box or seen.all():
+        return person
+    return person._replace(mask=person.mask * seen)
 
 
 def _outlines(photo: _Photo, options: SplitOptions) -> tuple[list[tuple[Box, Tensor]], list[tuple[Box, Tensor]]]:

@@ -9,27 +9,17 @@ a car, somebody seated) is continued from its own outline alone. The artist's ow
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor
 
 from . import boxes
 from .growth import VISIBLE
 from .holes import Piece
 from .scene import Box, Person
-
-MODEL_FILE = Path(__file__).parent / "silhouettes" / "standing.safetensors"
-ROWS, COLUMNS, TALL = 64, 40, 56
-"""The model's grid, and how many of its rows a whole person takes, in the middle."""
-
-COARSE = 2
-COARSE_COMPONENTS = 16
-"""Places are first compared on a grid of half the size with the leading components."""
+from .silhouettes import COLUMNS, ROWS, TALL, Silhouettes, silhouettes
 
 WORK_TALL = 144
 """Rows of the working map that the likeliest height of a person takes, at most."""
@@ -57,16 +47,6 @@ LIMBS = (
     *((1, 11), (11, 12), (12, 13), (1, 0), (8, 11), (2, 8), (5, 11)),
 )
 """Pairs of OpenPose's COCO-18 joints that are joined by a body part."""
-
-
-class Silhouettes(NamedTuple):
-    """Statistics of aligned silhouettes on a grid of D cells."""
-
-    mean: Tensor  # [D]
-    components: Tensor  # [K, D], each times its standard deviation
-    noise: Tensor  # [D], variance that they leave
-    rows: int
-    columns: int
 
 
 class _Known(NamedTuple):
@@ -219,33 +199,10 @@ def _enlarged(work: Tensor, known: _Known, box: Box) -> Tensor:
 # ------------------------------------------------------------------------------------------------------- the model
 
 
-@lru_cache(maxsize=4)
-def silhouettes(device: torch.device) -> Silhouettes:
-    """The trained statistics, in float32."""
-    loaded = {name: value.float().to(device) for name, value in load_file(MODEL_FILE).items()}
-    return Silhouettes(loaded["mean"], loaded["components"], loaded["noise"], ROWS, COLUMNS)
-
-
-def _coarser(model: Silhouettes) -> Silhouettes:
-    def pooled(value: Tensor) -> Tensor:
-        return F.avg_pool2d(value.view(-1, 1, model.rows, model.columns), COARSE).flatten(1)
-
-    components = pooled(model.components)
-    left = pooled(model.noise[None]) / COARSE
-    left = left + components[COARSE_COMPONENTS:].square().sum(0)
-    return Silhouettes(
-        pooled(model.mean[None])[0],
-        components[:COARSE_COMPONENTS],
-        left[0],
-        model.rows // COARSE,
-        model.columns // COARSE,
-    )
-
-
 def _completed(known: _Known, places: _Places) -> Tensor | None:
     """Posterior probability [h, w] on the working map; None if what is seen looks like no standing person."""
     fine = silhouettes(known.visible.device)
-    energy = _fitted(known, places, _coarser(fine))[0]
+    energy = _fitted(known, places, fine.coarser())[0]
     best = energy.topk(min(FINALISTS, len(energy)), largest=False).indices
     chosen = _Places(*(part[best] for part in places))
     chosen = _between(chosen)

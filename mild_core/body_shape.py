@@ -66,7 +66,7 @@ HAND, HAND_RADIUS = 0.075, 0.032
 FOOT, FOOT_RADIUS = 0.05, 0.041
 TRUNK_RADIUS = 0.063
 NECK_RADIUS = 0.052
-HEAD_WIDTH, HEAD_HEIGHT = 0.067, 0.090
+HEAD_WIDTH, HEAD_HEIGHT = 0.058, 0.078
 """Half axes of the head, hair included. (All widths hold clothes too: what is missed stays in the photo as a ghost.)"""
 
 HEAD_SPANS = ((R_EAR, L_EAR, EARS), (NOSE, NECK, NOSE_TO_NECK))

@@ -201,6 +201,7 @@ def test_from_photo_to_photo_with_the_built_in_model(run_node, people_of, split,
             sampler_name="euler",
             scheduler="normal",
             which="all",
+            ground="plate",
         )
     result, changed = run_node("MILD_Recompose", layers=layers)
     assert result.shape == image.shape and changed.shape == image.shape[:3]

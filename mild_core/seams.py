@@ -21,7 +21,7 @@ from torch import Tensor
 from . import boxes
 from .blobs import blobs
 from .fill import push_pull
-from .scene import Box, Layer
+from .scene import PERSON, Box, Layer
 
 NONE, MEAN, GRADIENT = "none", "mean", "gradient"
 SEAMS = (NONE, MEAN, GRADIENT)
@@ -67,6 +67,11 @@ CALM_CELLS = 16
 SMOOTHER = 0.85
 """What has less noise than this share of the ring's is smoother than it."""
 
+MOST_OF_HER = 12 / 255
+"""A completed person is shifted by so much at most: a larger step at her border is her clothes, or a mask's wide rim,
+and no fault of level.
+"""
+
 LEAST_GRAIN, MOST_GRAIN = 0.4 / 255, 6 / 255
 """Standard deviation of what is added: less is not seen, more would be texture."""
 
@@ -91,7 +96,10 @@ def match(layer: Layer, part: Box, seam: str, grain: bool) -> Match:
     """
     if seam not in SEAMS:
         raise ValueError(f"seam: {seam!r} is none of {', '.join(SEAMS)}.")
-    return Match(_offset(layer, part, seam) if seam != NONE else None, _grain(layer, part) if grain else None)
+    offset = _offset(layer, part, seam) if seam != NONE else None
+    if offset is not None and layer.domain == PERSON:
+        offset = torch.where(offset.abs().amax(-1, keepdim=True) > MOST_OF_HER, 0.0, offset)
+    return Match(offset, _grain(layer, part) if grain else None)
 
 
 def matched(colour: Tensor, tile: Box, layer: Layer, to: Match) -> Tensor:

@@ -8,12 +8,16 @@ import torch
 from torch import Tensor
 
 from . import boxes
+from .blobs import blobs
 from .boxed import is_box, person_in_box, surroundings_of
 from .growth import VISIBLE, contact_band, feathered, grow, growth_pixels
 from .scene import Box, Person
 from .snapping import reach_of, room_of, snapped
 
 MAX_CONTACT = 2
+
+GAP = 4
+"""Gaps enclosed by a hole are filled up to the area of a square with this side, wider by the growth on either side."""
 
 
 class Growth(NamedTuple):
@@ -106,14 +110,34 @@ def piece_of(
         mine &= ~kept_here
         touching = mine if given is None else mine & boxes.placed(given[1], given[0], outer)
         hole = (grow(mine, reach) & ~kept_here) | contact_band(touching, kept_here, contact)
+    spared = None if kept is None else boxes.cut(kept, outer)
     if protect is not None:
-        hole &= ~boxes.cut(protect, outer)
+        protected = boxes.cut(protect, outer)
+        hole &= ~protected
+        spared = protected if spared is None else spared | protected
+    if reach >= 1:  # whoever asks for less wants the mask as it is
+        _close_gaps(hole, spared, reach)
     core = mine & hole
     tight = boxes.tight_box(hole)
     if tight is None or not core.any():
         return None
     place = boxes.outside(tight, outer)
     return Piece(place, boxes.cut(hole, tight).clone(), boxes.cut(core, tight).clone(), depth)
+
+
+def _close_gaps(hole: Tensor, spared: Tensor | None, reach: float) -> None:
+    """Fill, in place, the small gaps that hole [h, w] (bool) encloses, but for those in which something is spared.
+
+    Between an arm and a body a few pixels of ground are seen, mixed with her colours: left as they are, they would tell
+    the model how to go on.
+    """
+    largest = (GAP + 2 * reach) ** 2
+    height, width = hole.shape
+    for box, shape in blobs(~hole)[0]:
+        x0, y0, x1, y1 = box
+        enclosed = x0 > 0 and y0 > 0 and x1 < width and y1 < height
+        if enclosed and int(shape.sum()) <= largest and (spared is None or not (boxes.cut(spared, box) & shape).any()):
+            boxes.cut(hole, box).logical_or_(shape)
 
 
 def opened(pieces: Sequence[Piece], crop: Box, feather: float) -> tuple[Tensor, Tensor]:

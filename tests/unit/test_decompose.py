@@ -428,3 +428,19 @@ def test_a_moved_rim_takes_nothing_from_whom_it_reaches(gap, band):
     assert hole[10:50, 20:50].all()
     assert (hole & kept)[15:45].sum(1).eq(band).all() and (hole & kept).sum() >= 30 * band
     assert torch.equal(hole & kept, contact_band(figure(given, size) > 0, kept, 2))
+
+
+@pytest.mark.parametrize(
+    ("side", "spared", "closed"), [(7, None, True), (40, None, False), (7, "protect", False), (7, "kept", False)]
+)
+def test_slits_between_limbs_close_but_windows_and_what_is_spared_stay_open(side, spared, closed):
+    mask = figure((100, 80, 220, 260))
+    mask[150 : 150 + side, 150 : 150 + side] = 0
+    spot = figure((152, 152, 154, 154))
+    people = people_of(mask, spot, who="2") if spared == "kept" else people_of(mask)
+    protect = spot[None] if spared == "protect" else None
+    options = SplitOptions(grow=0.004, feather=0, contact=0, snap=False)
+    scene = decompose(photo_of(), people, protect=protect, options=options)[0]
+    middle = whole(scene, "hole", BACKGROUND)[150 + side // 2, 150 + side // 2]
+    assert (middle > 0) == closed
+    assert not whole(scene, "hole")[152:154, 152:154].any() or spared is None

@@ -8,8 +8,9 @@ hole), and from optional values in the CONDITIONING:
                      hole)
     mild_references  further pictures of the same place, an IMAGE batch or a list of [H, W, C] in 0..1. A tuple instead
                      of a list holds one such list for each row of the batch.
-    mild_ground      a picture [H, W, 3] in 0..1 in the latent's frame: what is seen wherever nothing of the photo fits
-                     better. With it, what the latent shows inside the hole is a first guess to begin from.
+    mild_ground      a picture [H, W, 4] in 0..1 in the latent's frame: what is seen wherever nothing of the photo fits
+                     better; its last channel is 1 where it may be seen at all. With it, what the latent shows inside
+                     the hole is a first guess to begin from.
 """
 
 import comfy.conds
@@ -176,9 +177,9 @@ class ExemplarModel(comfy.model_base.BaseModel):
         ]
         ground = kwargs.get("mild_ground")
         if ground is not None:
-            ground = area_resize(ground.float().movedim(-1, 0)[None], clean.shape[2:]).to(clean) * 2 - 1
-            everywhere = torch.ones_like(ground[:, :1])
-            references = [[exemplar.Reference(ground, everywhere, True), *own] for own in references]
+            ground = area_resize(ground.float().movedim(-1, 0)[None], clean.shape[2:]).to(clean)
+            seen = (ground[:, 3:] > 0.99).to(ground)
+            references = [[exemplar.Reference(ground[:, :3] * 2 - 1, seen, True), *own] for own in references]
         return {
             "clean": comfy.conds.CONDNoiseShape(clean),
             "hole": comfy.conds.CONDNoiseShape(hole),

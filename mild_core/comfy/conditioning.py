@@ -8,11 +8,18 @@ from torch import Tensor
 
 from .. import boxes
 from ..fill import area_resize
+from ..growth import grow
 from ..scene import Layer
 from .builtin_model import ExemplarModel, empty_conditioning
 
 TOKENS = 77
 """Length of a zeroed text: CLIP's. Zeroed tokens are all alike, so their number says nothing."""
+
+SURELY = 0.9
+"""From this probability on a pixel of a hidden person is hers: what is behind her cannot be seen there."""
+
+DEEP = 12
+"""Pixels inside where she surely is: nearer to her outline patches still hold some of the ground."""
 
 SAME_ASPECT = 0.01
 """A reference whose aspect is as near as this to the photo's is taken for a frame of the same camera."""
@@ -61,7 +68,9 @@ def for_layer(
     values = {**inpaint, "mild_allowed": allowed}
     if layer.likely is not None and layer.ground is not None:
         ground = layer.pixels.new_tensor(layer.ground).expand_as(layer.pixels) if plate is None else plate
-        values |= {"mild_ground": ground, "mild_references": None}
+        # Where she surely goes on no ground is seen, however much it looks like her.
+        seen = grow(layer.likely < SURELY, DEEP)[..., None].to(ground)
+        values |= {"mild_ground": torch.cat([ground, seen], -1), "mild_references": None}
     for entry in node_helpers.conditioning_set_values(conditioning, values):
         references = entry[1].get("mild_references")
         if references is not None:

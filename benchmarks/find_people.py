@@ -207,8 +207,8 @@ def report(name: str, scores: list[Score]) -> None:
 
 def sheet(photos: list[Photo], found: list[Masks]) -> Image.Image:
     """All photos with their findings outlined, as the node's preview shows them."""
-    from mild.mild_core.overlay import preview_people
     from mild.mild_core.people import numbered, person_from_mask
+    from mild.mild_core.preview.overlay import preview_people
 
     tiles = []
     for photo, masks in zip(photos, found, strict=True):

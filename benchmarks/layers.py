@@ -25,10 +25,10 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
 import pack  # noqa: E402, F401  (makes `mild` importable)
 
 from mild.mild_core import boxes  # noqa: E402
-from mild.mild_core.decompose import SplitOptions, decompose  # noqa: E402
-from mild.mild_core.overlay import preview_layers  # noqa: E402
-from mild.mild_core.recompose import recompose  # noqa: E402
+from mild.mild_core.preview.overlay import preview_layers  # noqa: E402
+from mild.mild_core.recompose.recompose import recompose  # noqa: E402
 from mild.mild_core.scene import PERSON, Person, Scene  # noqa: E402
+from mild.mild_core.split.decompose import SplitOptions, decompose  # noqa: E402
 
 HEIGHT, WIDTH = 4000, 6000
 MEGABYTE = 2**20

@@ -199,7 +199,7 @@ def ours(scene: Occlusion, ground: str | None = None) -> dict[str, Painted]:
     from ours import load_nodes, run_erasing
 
     load_nodes()
-    from mild.mild_core.recompose import recompose
+    from mild.mild_core.recompose.recompose import recompose
     from mild.mild_core.scene import PERSON
 
     who = str(scene.front + 1)

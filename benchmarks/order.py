@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
 import pack  # noqa: E402, F401  (makes `mild` importable)
 
-from mild.mild_core.order import in_order, nearness  # noqa: E402
+from mild.mild_core.order.order import in_order, nearness  # noqa: E402
 from mild.mild_core.people import person_from_mask  # noqa: E402
 from mild.mild_core.scene import Person  # noqa: E402
 

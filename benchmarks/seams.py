@@ -27,9 +27,9 @@ import torch
 from torch import Tensor
 
 from mild.mild_core import boxes
-from mild.mild_core.recompose import recompose
+from mild.mild_core.recompose.recompose import recompose
+from mild.mild_core.recompose.seams import SEAMS
 from mild.mild_core.scene import PERSON, Layer, Scene
-from mild.mild_core.seams import SEAMS
 from mild.tools.erase_graph import erasing_graph
 
 VAE = scenes.ROOT.parent / "shared" / "models"

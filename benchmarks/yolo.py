@@ -11,7 +11,7 @@ import weights
 from numpy.typing import NDArray
 from rivals import Unavailable
 
-from mild.mild_core.found import Found, clipped, without_duplicates
+from mild.mild_core.find.found import Found, clipped, without_duplicates
 
 SIDE = 640
 SURE = 0.25

@@ -5,10 +5,10 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
+from ..mild_core.choose.picked import people_picked, read_picks
+from ..mild_core.choose.selection import choose
 from ..mild_core.people import union_mask
-from ..mild_core.picked import people_picked, read_picks
 from ..mild_core.scene import Person
-from ..mild_core.selection import choose
 from .checks import checked_image
 from .show import shown_picker
 from .sockets import People

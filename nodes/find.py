@@ -3,13 +3,13 @@
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core.bounding_boxes import boxes_of, found_in_frames
 from ..mild_core.comfy import find_files, find_people
-from ..mild_core.find_people import Limits, found_by_pose
-from ..mild_core.overlay import preview_people
+from ..mild_core.find.bounding_boxes import boxes_of, found_in_frames
+from ..mild_core.find.find_people import Limits, found_by_pose
+from ..mild_core.find.poses import joints_in_frames
+from ..mild_core.find.prompts import BOX, BOX_AND_JOINTS, JOINTS
 from ..mild_core.people import numbered
-from ..mild_core.poses import joints_in_frames
-from ..mild_core.prompts import BOX, BOX_AND_JOINTS, JOINTS
+from ..mild_core.preview.overlay import preview_people
 from ..mild_core.scene import Person
 from .checks import checked_image
 from .show import shown

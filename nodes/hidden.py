@@ -3,8 +3,8 @@
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core.hidden import is_empty, with_hidden
-from ..mild_core.overlay import preview_people
+from ..mild_core.complete.hidden import is_empty, with_hidden
+from ..mild_core.preview.overlay import preview_people
 from ..mild_core.scene import Person
 from .checks import checked_image, checked_mask
 from .show import shown

@@ -3,8 +3,8 @@
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core.order import Order, with_ranks
-from ..mild_core.overlay import preview_order
+from ..mild_core.order.order import Order, with_ranks
+from ..mild_core.preview.overlay import preview_order
 from ..mild_core.scene import Person
 from .checks import checked_image
 from .show import shown

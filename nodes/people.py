@@ -4,8 +4,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core.bounding_boxes import frames_of
-from ..mild_core.overlay import preview_people
+from ..mild_core.find.bounding_boxes import frames_of
 from ..mild_core.people import (
     numbered,
     people_from_blobs,
@@ -15,6 +14,7 @@ from ..mild_core.people import (
     resize_mask,
     without_repeats,
 )
+from ..mild_core.preview.overlay import preview_people
 from ..mild_core.scene import Person
 from .checks import checked_image, checked_mask
 from .show import shown

@@ -2,9 +2,9 @@
 
 from comfy_api.latest import io
 
-from ..mild_core.recompose import recompose, report
+from ..mild_core.recompose.recompose import recompose, report
+from ..mild_core.recompose.seams import MEAN, SEAMS
 from ..mild_core.scene import Scene
-from ..mild_core.seams import MEAN, SEAMS
 from .show import shown
 from .sockets import Layers
 

@@ -6,8 +6,8 @@ from comfy_api.latest import io, ui
 from server import PromptServer
 from torch import Tensor
 
+from ..mild_core.choose.outlines import outlines
 from ..mild_core.fill import area_resize
-from ..mild_core.outlines import outlines
 from ..mild_core.people import photo_size
 from ..mild_core.scene import Person, rgb
 

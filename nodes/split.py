@@ -3,11 +3,11 @@
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core.decompose import SplitOptions, decompose
-from ..mild_core.hidden import is_empty
-from ..mild_core.overlay import preview_layers
+from ..mild_core.complete.hidden import is_empty
 from ..mild_core.people import resize_mask
+from ..mild_core.preview.overlay import preview_layers
 from ..mild_core.scene import BACKGROUND, Person, Scene
+from ..mild_core.split.decompose import SplitOptions, decompose
 from ..mild_core.work_size import BALANCED, SIZE_MODES
 from .checks import checked_image, checked_mask
 from .show import shown

@@ -23,7 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 sys.path.append(str(Path(__file__).resolve().parent))
 import pack  # noqa: E402, F401  (makes `mild` importable)
 
-from mild.mild_core.decompose import SplitOptions, decompose  # noqa: E402
+from mild.mild_core.choose.selection import choose  # noqa: E402
 from mild.mild_core.example_photo import load_example  # noqa: E402
 from mild.mild_core.people import (  # noqa: E402
     numbered,
@@ -33,7 +33,7 @@ from mild.mild_core.people import (  # noqa: E402
     resize_mask,
 )
 from mild.mild_core.scene import Person  # noqa: E402
-from mild.mild_core.selection import choose  # noqa: E402
+from mild.mild_core.split.decompose import SplitOptions, decompose  # noqa: E402
 from mild.tools.comfyui import ComfyUIError, Progress, Server  # noqa: E402
 from mild.tools.erase_graph import erasing_graph  # noqa: E402
 

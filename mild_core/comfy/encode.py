@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import boxes
+from ..complete.ground import on_ground, start_of_person
 from ..fill import area_resize, push_pull
-from ..ground import on_ground, start_of_person
 from ..scene import Layer
 from ..work_size import work_size
 from .builtin_model import ExemplarModel, is_pixel_space, pixel_vae

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..finders.missing import optional_module
-from ..found import Found
-from ..poses import JOINTS, pose_box, pose_score
+from ..find.finders.missing import optional_module
+from ..find.found import Found
+from ..find.poses import JOINTS, pose_box, pose_score
 from ..scene import rgb
 
 PACKAGE = "controlnet-aux"

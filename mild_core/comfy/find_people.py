@@ -8,13 +8,13 @@ import comfy.model_management
 import comfy.utils
 from torch import Tensor
 
-from ..find_people import Limits, everyone, inside, person
-from ..finders import mediapipe_pose, movenet
-from ..finders.parts import find_in_parts, parts
-from ..finders.sam2_onnx import Sam2Onnx
-from ..found import Found, same_person
+from ..find.find_people import Limits, everyone, inside, person
+from ..find.finders import mediapipe_pose, movenet
+from ..find.finders.parts import find_in_parts, parts
+from ..find.finders.sam2_onnx import Sam2Onnx
+from ..find.found import Found, same_person
+from ..find.prompts import prompts
 from ..people import fitted
-from ..prompts import prompts
 from ..scene import Person
 from . import find_files
 from .find_openpose import dwpose, openpose

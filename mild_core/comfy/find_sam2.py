@@ -10,8 +10,8 @@ import comfy.utils
 import torch
 from torch import Tensor
 
-from ..finders.missing import optional_module
-from ..prompts import Prompt, best_mask
+from ..find.finders.missing import optional_module
+from ..find.prompts import Prompt, best_mask
 from ..scene import Box, rgb
 
 FINDER = "SAM 2 (sam2 package)"

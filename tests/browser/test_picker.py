@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mild.mild_core.choose.outlines import outlines
+from mild.mild_core.choose.picked import Pick, people_picked
+from mild.mild_core.choose.selection import choose
 from mild.mild_core.example_photo import load_example
-from mild.mild_core.outlines import outlines
 from mild.mild_core.people import numbered, person_from_mask
-from mild.mild_core.picked import Pick, people_picked
 from mild.mild_core.scene import Person
-from mild.mild_core.selection import choose
 from mild.tests.helpers.browser import load_workflow, open_front_end, press_run
 from mild.tools.find_comfyui import PACK_FOLDER
 

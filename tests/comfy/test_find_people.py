@@ -16,7 +16,7 @@ import comfy.model_management
 import folder_paths
 
 from mild.mild_core.comfy import find_files, find_openpose, find_people, find_sam2
-from mild.mild_core.poses import seen
+from mild.mild_core.find.poses import seen
 from mild.tests.unit.test_found import standing
 
 SIZE = (97, 131)

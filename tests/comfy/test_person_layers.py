@@ -6,10 +6,10 @@ import torch
 from mild.mild_core import boxes
 from mild.mild_core.comfy import builtin_model, encode
 from mild.mild_core.comfy.sample_layers import GROUNDS
-from mild.mild_core.decompose import decompose
 from mild.mild_core.people import numbered, person_from_mask
-from mild.mild_core.recompose import recompose
+from mild.mild_core.recompose.recompose import recompose
 from mild.mild_core.scene import PERSON
+from mild.mild_core.split.decompose import decompose
 from mild.tests.helpers.tiny_models import make
 
 WIDGETS = {

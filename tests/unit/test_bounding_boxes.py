@@ -2,7 +2,7 @@
 
 import pytest
 
-from mild.mild_core.bounding_boxes import boxes_of, found_in_frames
+from mild.mild_core.find.bounding_boxes import boxes_of, found_in_frames
 
 
 def box(x=1, y=2, width=30, height=40, **more):

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from mild.mild_core import boxes
-from mild.mild_core.crops import LEAST_CONTEXT, context_box, grouped
+from mild.mild_core.split.crops import LEAST_CONTEXT, context_box, grouped
 
 SIZE = (2000, 3000)
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from mild.mild_core import boxes
-from mild.mild_core.decompose import SplitOptions, decompose
+from mild.mild_core.choose.selection import choose
+from mild.mild_core.complete.hidden import with_hidden
 from mild.mild_core.growth import VISIBLE, contact_band
-from mild.mild_core.hidden import with_hidden
-from mild.mild_core.holes import Growth, piece_of
 from mild.mild_core.people import numbered, person_from_mask, union_mask
 from mild.mild_core.scene import BACKGROUND, PERSON
-from mild.mild_core.selection import choose
+from mild.mild_core.split.decompose import SplitOptions, decompose
+from mild.mild_core.split.holes import Growth, piece_of
 
 SIZE = (301, 407)
 

@@ -9,10 +9,10 @@ import torch
 
 import mild
 from mild.mild_core import boxes
-from mild.mild_core.decompose import decompose
+from mild.mild_core.choose.selection import choose
 from mild.mild_core.people import numbered, person_from_mask
 from mild.mild_core.scene import PERSON
-from mild.mild_core.selection import choose
+from mild.mild_core.split.decompose import decompose
 
 sys.path.append(str(Path(mild.__file__).parent / "benchmarks"))
 

@@ -5,12 +5,12 @@ import torch
 from PIL import Image, ImageDraw
 
 from mild.mild_core import boxes
-from mild.mild_core.decompose import decompose
-from mild.mild_core.marks import Plates
-from mild.mild_core.order import with_ranks
-from mild.mild_core.overlay import LONGEST, preview_layers, preview_order, preview_people
+from mild.mild_core.choose.selection import choose
+from mild.mild_core.order.order import with_ranks
 from mild.mild_core.people import numbered, person_from_mask
-from mild.mild_core.selection import choose
+from mild.mild_core.preview.marks import Plates
+from mild.mild_core.preview.overlay import LONGEST, preview_layers, preview_order, preview_people
+from mild.mild_core.split.decompose import decompose
 
 
 def people_in(size, count=2, who="1"):

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mild.mild_core import boxes
-from mild.mild_core.found import Found
-from mild.mild_core.prompts import BOX, BOX_AND_JOINTS, JOINTS, Prompt, best_mask, prompts
+from mild.mild_core.find.found import Found
+from mild.mild_core.find.prompts import BOX, BOX_AND_JOINTS, JOINTS, Prompt, best_mask, prompts
 from mild.tests.unit.test_found import standing
 
 SIZE = (120, 200)

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from mild.mild_core import boxes
-from mild.mild_core.decompose import SplitOptions, decompose
+from mild.mild_core.choose.selection import choose
 from mild.mild_core.growth import contact_band
 from mild.mild_core.people import numbered, person_from_mask
-from mild.mild_core.recompose import LUMA, recompose, report
+from mild.mild_core.recompose.recompose import LUMA, recompose, report
 from mild.mild_core.scene import BACKGROUND, PERSON
-from mild.mild_core.selection import choose
+from mild.mild_core.split.decompose import SplitOptions, decompose
 
 SIZE = (151, 203)
 

@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from mild.mild_core import boxes, seams
-from mild.mild_core.decompose import SplitOptions, decompose
+from mild.mild_core import boxes
+from mild.mild_core.choose.selection import choose
 from mild.mild_core.people import numbered, person_from_mask
-from mild.mild_core.recompose import recompose
+from mild.mild_core.recompose import seams
+from mild.mild_core.recompose.recompose import recompose
 from mild.mild_core.scene import PERSON
-from mild.mild_core.selection import choose
+from mild.mild_core.split.decompose import SplitOptions, decompose
 
 SIZE = (230, 310)
 LEVEL = 1 / 255

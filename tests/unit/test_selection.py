@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from mild.mild_core.choose.selection import choose, layers_named
 from mild.mild_core.scene import BACKGROUND, PERSON, Layer, Person, Scene
-from mild.mild_core.selection import choose, layers_named
 
 
 def person(number, photo=0, name=None):

@@ -1,4 +1,4 @@
-// Who is chosen: text and clicks become people. Plain functions, the same rules as mild_core/selection.py and picked.py.
+// Who is chosen: text and clicks become people. Plain functions, the same rules as mild_core/choose.
 //
 // A photo is {width, height, people}; a person {number, name, box, point, rings, erased}, positions as shares (0..1) of
 // the photo's width and height. People are told apart by keys, "photo/number".

@@ -1,0 +1,1 @@
+"""Who goes: words and clicks become people."""

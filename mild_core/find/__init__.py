@@ -1,0 +1,1 @@
+"""Finding people: boxes, poses and detectors become people with masks."""

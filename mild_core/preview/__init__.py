@@ -1,0 +1,1 @@
+"""Drawings that show an artist what was found and what is going to happen."""

@@ -1,0 +1,1 @@
+"""A photo and its people become layers."""

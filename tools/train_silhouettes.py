@@ -1,9 +1,10 @@
 """Train the statistics of standing people's silhouettes: `python tools/train_silhouettes.py CORPUS_DIR`
 
 CORPUS_DIR holds NAME_parsing.png label maps in which everything but 0 is one whole person (Clothing Co-Parsing, Yang,
-Luo and Lin, CVPR 2014, Apache-2.0). Written is `standing.safetensors` in `mild_core/complete/silhouettes`: mean, principal components
-and the variance that they leave, of aligned silhouettes, in half precision; no single silhouette can be read from it.
-Each is used several times: as its mirror image, in stride, leaning, a little larger or beside its place.
+Luo and Lin, CVPR 2014, Apache-2.0). Written is `standing.safetensors` in `mild_core/complete/silhouettes`: mean,
+principal components and the variance that they leave, of aligned silhouettes, in half precision; no single silhouette
+can be read from it. Each is used several times: as its mirror image, in stride, leaning, a little larger or beside its
+place.
 """
 
 import argparse

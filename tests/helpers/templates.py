@@ -22,3 +22,8 @@ def without_detector(graph: dict) -> dict:
                 else:  # the boxes that belong to SAM's masks
                     del node["inputs"][name]
     return left
+
+
+def wanting_models(workflow: dict) -> set[str]:
+    """Nodes, as 'id: type', that name model files which ComfyUI offers to download: red until the artist has them."""
+    return {f"{node['id']}: {node['type']}" for node in workflow["nodes"] if node.get("properties", {}).get("models")}

@@ -1,4 +1,4 @@
-"""Find People, and masks that came with boxes, through ComfyUI's own executor."""
+"""Find People through ComfyUI's own executor."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import mild
-from mild.tests.helpers.in_process import GraphInvalid, Many
+from mild.tests.helpers.in_process import GraphInvalid
 
 # isort: split
 import comfy.model_management
@@ -34,7 +34,6 @@ MOVENET = {
     "detector.threshold": 0.1,
     "detector.closer": 2,
 }
-FROM_MASKS = {"split": "one person per mask", "photo": 1}
 
 
 def photos(count=1, channels=3, size=SIZE):
@@ -347,82 +346,6 @@ def test_the_name_of_a_checkpoint_tells_its_configuration(tmp_path, name, config
     assert find_sam2.config_of(tmp_path / name) == config
     with pytest.raises(ValueError, match="tiny, small, base or large"):
         find_sam2.config_of(tmp_path / "sam2.pt")
-
-
-# ---- masks that came with boxes (SAM3 Detect with individual_masks)
-
-
-def sam3(*counts, size=SIZE):
-    """Masks and boxes of photos with so many people each, exactly as SAM3_Detect gives them."""
-    masks, frames, left = [], [], 0
-    for count in counts:
-        here = torch.zeros(count, *size)
-        frames.append([])
-        for number in range(count):
-            here[number, 5 + number : 60 + number, left : left + 20] = 1
-            frames[-1].append(box(left, 5 + number, 20, 55, score=0.9))
-            left = (left + 25) % 110
-        masks.append(here)
-    return torch.cat(masks), frames
-
-
-@pytest.mark.parametrize("counts", [(2,), (2, 0, 3), (0, 0, 1), (1, 1)])
-def test_masks_go_to_the_photo_of_their_boxes(run_node, counts):
-    masks, boxes = sam3(*counts)
-    people, preview = run_node(
-        "MILD_PeopleFromMasks", masks=masks, boxes=boxes, image=photos(len(counts)), **FROM_MASKS
-    )
-    assert [sum(person.photo == index for person in people) for index in range(len(counts))] == list(counts)
-    assert all(person.number >= 1 for person in people) and preview.shape[0] == len(counts)
-
-
-def test_photos_one_by_one_in_a_list(run_node):
-    masks, boxes = zip(*(sam3(count) for count in (2, 0, 1)), strict=True)
-    image = Many([photos(), photos(), photos()])
-    people, _ = run_node("MILD_PeopleFromMasks", masks=Many(masks), boxes=Many(boxes), image=image, **FROM_MASKS)
-    assert [person.photo for person in people] == [0, 0, 2]
-
-
-@pytest.mark.parametrize("boxes", [None, [[]]])
-def test_no_masks_at_all_are_nobody(run_node, boxes):
-    masks, _ = sam3(0)
-    people, preview = run_node("MILD_PeopleFromMasks", masks=masks, boxes=boxes, image=photos(), **FROM_MASKS)
-    assert people == [] and preview.shape == (1, *SIZE, 3)
-
-
-def test_masks_and_boxes_that_do_not_fit(run_node):
-    masks, boxes = sam3(2, 1)
-    with pytest.raises(ValueError, match="^boxes: .*individual_masks"):
-        run_node("MILD_PeopleFromMasks", masks=masks[:2], boxes=boxes, image=photos(2), **FROM_MASKS)
-    with pytest.raises(ValueError, match="^boxes: "):
-        run_node("MILD_PeopleFromMasks", masks=masks, boxes=[["text"]], **FROM_MASKS)
-
-
-def test_one_mask_given_twice_is_one_person(comfy):
-    masks, _ = sam3(2)
-    nearly = masks[0].clone()
-    nearly[5, :10] = 0
-    overlapping = masks[0].roll(8, 1)
-    image = torch.stack([masks[0], masks[1], nearly, overlapping])
-    graph = {
-        "masks": {"class_type": "TEST_Give", "inputs": {"key": comfy.give(image)}},
-        "people": {"class_type": "MILD_PeopleFromMasks", "inputs": {"masks": ["masks", 0], **FROM_MASKS}},
-    }
-    ran = comfy.run_graph(graph, wanted=["people"])
-    people = ran.outputs["people"][0]
-    assert len(people) == 3 and "1 mask of somebody who is there already" in ran.ui["people"]["text"][0]
-    assert len({person.box for person in people}) == 3  # the two that only overlap are both there
-    again = comfy.run_node("MILD_PeopleFromMasks", masks=image[:1], people=people, **FROM_MASKS)[0]
-    assert again == people
-
-
-def test_boxes_of_find_people_prompt_sam3(find, run_node):
-    """What comes out is what SAM3_Detect's bboxes input reads, and its masks find their photos by it."""
-    _, _, boxes = find(photos(2), boxes=[[box(70, 10, 30, 60)], [box(5, 5, 50, 60), box(60, 5, 50, 60)]])
-    assert all(set(one) >= {"x", "y", "width", "height"} for photo in boxes for one in photo)
-    masks, _ = sam3(1, 2)
-    people, _ = run_node("MILD_PeopleFromMasks", masks=masks, boxes=boxes, **FROM_MASKS)
-    assert [person.photo for person in people] == [0, 1, 1]
 
 
 # ---- the real packages, where somebody has them (the benchmark fetches their weights into out/cache)

@@ -1,6 +1,5 @@
 """Every layer is sampled by a pathway of its own, on its own crop, by ComfyUI's own samplers."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from ..complete.ground import completed, surely_hers
 from ..complete.plate import plate_under
 from ..fill import area_resize
 from ..scene import Layer, Scene
+from ..seeds import seed_of
 from .conditioning import complete, for_layer
 from .encode import Encoded, LatentSpace, decode, encode, latent_space
 from .progress import Progress
@@ -82,13 +82,14 @@ def sample_layers(
         Progress(model, scenes, len(to_paint), len(sigmas) - 1),
     )
     painted: dict[str, Layer] = {}
+    waiting = {layer.id for layer in to_paint}
 
     def so_far(scene: Scene) -> Scene:
         return scene._replace(layers=tuple(painted.get(layer.id, layer) for layer in scene.layers))
 
     # Backgrounds come first in every scene: people are painted on them if asked for.
     for scene in scenes:
-        for layer in (layer for layer in scene.layers if layer.id in {one.id for one in to_paint}):
+        for layer in (layer for layer in scene.layers if layer.id in waiting):
             comfy.model_management.throw_exception_if_processing_interrupted()
             plate = None
             if settings.ground == PLATE and layer.likely is not None:
@@ -146,9 +147,8 @@ def finished(layer: Layer, pixels: Tensor, plate: Tensor | None = None) -> Layer
 
 
 def layer_seed(seed: int, layer_id: str) -> int:
-    """Noise belongs to (seed, layer): one more erased person changes no other layer. 63 bits: samplers add to it."""
-    digest = hashlib.sha256(f"{seed}:{layer_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+    """Noise belongs to (seed, layer): one more erased person changes no other layer."""
+    return seed_of(seed, layer_id)
 
 
 def _sigmas(model: comfy.model_patcher.ModelPatcher, settings: Settings) -> Tensor:

@@ -8,10 +8,7 @@ from torch import Tensor
 
 from .. import boxes
 from ..scene import Box, Layer, Scene
-from .seams import MEAN, Match, match, matched, tiles
-
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of ITU-R BT.601, for photos of one channel."""
+from .seams import LUMA, MEAN, Match, match, matched, tiles
 
 ROWS = 256
 """Rows that are checked at a time: a large photo needs no further copies of it."""

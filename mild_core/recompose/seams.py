@@ -9,7 +9,6 @@ Grain. Noise is told from picture by the mask [1 -2 1] x [1 -2 1], which planes 
 (Immerkaer, "Fast Noise Variance Estimation", 1996), in the calmest parts of the ring and of what was painted.
 """
 
-import hashlib
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from .. import boxes
 from ..blobs import blobs
 from ..fill import push_pull
 from ..scene import PERSON, Box, Layer
+from ..seeds import seed_of
 
 NONE, MEAN, GRADIENT = "none", "mean", "gradient"
 SEAMS = (NONE, MEAN, GRADIENT)
@@ -78,8 +78,8 @@ LEAST_GRAIN, MOST_GRAIN = 0.4 / 255, 6 / 255
 BORDER_TILES = 40
 """Tiles, evenly over the layer, that are enough to measure grain."""
 
-WEIGHTS = (0.299, 0.587, 0.114)
-"""Luma (ITU-R BT.601)."""
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue (ITU-R BT.601)."""
 
 
 class Match(NamedTuple):
@@ -276,7 +276,7 @@ def _grain(layer: Layer, part: Box) -> tuple[float, float, float] | None:
 def _noise_of_cells(pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Noise [gh, gw, 3] (luma, red - luma, blue - luma) in every whole cell of pixels [h, w, 3], and its light."""
     colour = pixels.float().nan_to_num(0.0)
-    luma = (colour * colour.new_tensor(WEIGHTS)).sum(-1, keepdim=True)
+    luma = (colour * colour.new_tensor(LUMA)).sum(-1, keepdim=True)
     split = torch.cat([luma, colour[..., :1] - luma, colour[..., 2:] - luma], -1)
     split = F.pad(split.movedim(-1, 0)[None], (1, 1, 1, 1), mode="replicate")[0].movedim(0, -1)
     down = split[:-2] - 2 * split[1:-1] + split[2:]
@@ -288,9 +288,8 @@ def _noise_of_cells(pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 def _noise(tile: Box, layer: Layer, grain: tuple[float, float, float], device: torch.device) -> Tensor:
     """Grain [h, w, 3] for a tile, drawn from the layer's name and the tile's place: always the same."""
-    digest = hashlib.sha256(f"{layer.id}:{tile[0]}:{tile[1]}".encode()).digest()
-    generator = torch.Generator(device=device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    generator = torch.Generator(device=device).manual_seed(seed_of(layer.id, tile[0], tile[1]))
     drawn = torch.randn(boxes.height(tile), boxes.width(tile), 3, generator=generator, device=device)
     luma, red, blue = grain
-    green = (-WEIGHTS[0] / WEIGHTS[1] * red, -WEIGHTS[2] / WEIGHTS[1] * blue)  # so that luma is not changed by them
+    green = (-LUMA[0] / LUMA[1] * red, -LUMA[2] / LUMA[1] * blue)  # so that luma is not changed by them
     return drawn @ drawn.new_tensor([[luma, luma, luma], [red, green[0], 0.0], [0.0, green[1], blue]])

@@ -51,6 +51,8 @@ class Layer(NamedTuple):
     ground: tuple[float, float, float] | None = None  # the neutral colour around a person; None for the background
     reveal: Tensor | None = None  # [h, w], 0..1: opacity in the finished photo where that is not `hole` (full plate)
     likely: Tensor | None = None  # [h, w], 0..1: how likely a pixel is this person's; None for the background
+    positive: list | None = None  # CONDITIONING of her own, in place of what the sampler gives all layers
+    negative: list | None = None
 
 
 class Scene(NamedTuple):

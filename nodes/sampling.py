@@ -3,7 +3,7 @@
 import comfy.samplers
 from comfy_api.latest import io
 
-from ..mild_core.comfy.sample_layers import GROUNDS, PLATE, Settings, sample_layers
+from ..mild_core.comfy.sampling.sample_layers import GROUNDS, PLATE, Settings, sample_layers
 from ..mild_core.scene import Scene
 from .show import shown
 from .sockets import Layers

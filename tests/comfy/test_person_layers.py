@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from mild.mild_core import boxes
-from mild.mild_core.comfy import builtin_model, encode
-from mild.mild_core.comfy.sample_layers import GROUNDS
+from mild.mild_core.comfy import builtin_model
+from mild.mild_core.comfy.sampling import encode
+from mild.mild_core.comfy.sampling.sample_layers import GROUNDS
 from mild.mild_core.people import numbered, person_from_mask
 from mild.mild_core.recompose.recompose import recompose
 from mild.mild_core.scene import PERSON

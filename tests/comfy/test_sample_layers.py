@@ -5,7 +5,8 @@ import comfy.patcher_extension
 import pytest
 import torch
 
-from mild.mild_core.comfy import builtin_model, encode
+from mild.mild_core.comfy import builtin_model
+from mild.mild_core.comfy.sampling import encode
 from mild.mild_core.scene import BACKGROUND, PERSON, Layer, Scene
 from mild.tests.helpers.tiny_models import FAMILIES, make, make_vae
 

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import boxes
-from ..complete.ground import on_ground, start_of_person
-from ..fill import area_resize, push_pull
-from ..scene import Layer
-from ..work_size import work_size
-from .builtin_model import ExemplarModel, is_pixel_space, pixel_vae
+from ... import boxes
+from ...complete.ground import on_ground, start_of_person
+from ...fill import area_resize, push_pull
+from ...scene import Layer
+from ...work_size import work_size
+from ..builtin_model import ExemplarModel, is_pixel_space, pixel_vae
 
 NATIVE_PIXELS = ((comfy.supported_models.SD15, 512 * 512), (comfy.supported_models.SD20, 768 * 768))
 """How large pictures a model was trained on, by its configuration."""

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from ..fill import area_resize
-from ..scene import PERSON, Layer, Scene, rgb
+from ...fill import area_resize
+from ...scene import PERSON, Layer, Scene, rgb
 
 PREVIEW_SIDE = 512
 

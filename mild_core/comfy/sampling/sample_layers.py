@@ -11,12 +11,12 @@ import comfy.sd
 import comfy.utils
 from torch import Tensor
 
-from ..choose.selection import layers_named
-from ..complete.ground import completed, surely_hers
-from ..complete.plate import plate_under
-from ..fill import area_resize
-from ..scene import Layer, Scene
-from ..seeds import seed_of
+from ...choose.selection import layers_named
+from ...complete.ground import completed, surely_hers
+from ...complete.plate import plate_under
+from ...fill import area_resize
+from ...scene import Layer, Scene
+from ...seeds import seed_of
 from .conditioning import complete, for_layer
 from .encode import Encoded, LatentSpace, decode, encode, latent_space
 from .progress import Progress

@@ -6,11 +6,11 @@ import node_helpers
 import torch
 from torch import Tensor
 
-from .. import boxes
-from ..fill import area_resize
-from ..growth import grow
-from ..scene import Layer
-from .builtin_model import ExemplarModel, empty_conditioning
+from ... import boxes
+from ...fill import area_resize
+from ...growth import grow
+from ...scene import Layer
+from ..builtin_model import ExemplarModel, empty_conditioning
 
 TOKENS = 77
 """Length of a zeroed text: CLIP's. Zeroed tokens are all alike, so their number says nothing."""

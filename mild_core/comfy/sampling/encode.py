@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ... import boxes
-from ...complete.ground import on_ground, start_of_person
-from ...fill import area_resize, push_pull
+from ...fill import area_resize
 from ...scene import Layer
+from ...start import start_picture
 from ...work_size import work_size
 from ..builtin_model import ExemplarModel, is_pixel_space, pixel_vae
 
@@ -75,34 +75,6 @@ def _has_inpaint_channels(model: comfy.model_base.BaseModel) -> bool:
         return True
     config = model.model_config.unet_config
     return isinstance(model, comfy.model_base.Flux) and config["in_channels"] > config.get("out_channels", 16)
-
-
-def start_picture(layer: Layer, plate: Tensor | None = None) -> Tensor:
-    """[h, w, 3], float32: the crop to start from. Its hole shows a smooth fill from allowed pixels, never the erased.
-
-    A person's hole shows her colours where she probably goes on, and ground elsewhere: plate [h, w, 3], or neutral. A
-    layer that was sampled already starts from its own result.
-    """
-    picture = layer.pixels.float()
-    if layer.likely is not None and layer.ground is not None:
-        ground = picture.new_tensor(layer.ground) if plate is None else plate.to(picture)
-        around = picture if plate is None else plate.to(picture)
-        if layer.sampled:
-            inside = (layer.hole > 0)[..., None]
-            return torch.where(inside, on_ground(picture, layer.alpha, ground), around)
-        return start_of_person(picture, around, layer.hole, layer.alpha, layer.likely, ground)
-    if layer.sampled:
-        return picture
-    inside = layer.hole > 0
-    known = ~inside & (layer.allowed > 0.5)
-    if not known.any():
-        known = ~inside
-    if not known.any():
-        return torch.full_like(picture, 0.5)
-    # Zeroed before it is filled, so that not even rounding depends on what the hole hides.
-    visible = torch.where(known, picture.movedim(-1, 0), 0.0)
-    filled = push_pull(visible[None], known[None, None])[0].movedim(0, -1)
-    return torch.where(inside[..., None], filled, picture)
 
 
 def encode(layer: Layer, photo_size: tuple[int, int], space: LatentSpace, plate: Tensor | None = None) -> Encoded:

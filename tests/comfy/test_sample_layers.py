@@ -7,75 +7,11 @@ import torch
 
 from mild.mild_core.comfy import builtin_model
 from mild.mild_core.comfy.sampling import encode
-from mild.mild_core.scene import BACKGROUND, PERSON, Layer, Scene
-from mild.tests.helpers.tiny_models import FAMILIES, make, make_vae
+from mild.mild_core.scene import BACKGROUND, PERSON, Scene
+from mild.tests.helpers.layers import HEIGHT, WIDGETS, WIDTH, background, check, layers_of, picture
+from mild.tests.helpers.tiny_models import make, make_vae
 
-GREY = (0.5, 0.5, 0.5)
-HEIGHT, WIDTH = 61, 83
-
-WIDGETS = {
-    "seed": 3,
-    "steps": 2,
-    "denoise": 1.0,
-    "cfg": 1.0,
-    "sampler_name": "euler",
-    "scheduler": "normal",
-    "which": "all",
-    "ground": "plate",
-}
-
-
-def picture(height=HEIGHT, width=WIDTH, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(1, 3, 8, 10, generator=generator)
-    smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
-    return smooth[0].movedim(0, -1).contiguous()
-
-
-def background(photo, hole_box, box=None, index=0, tail="", **changes):
-    """A background layer on the crop `box` of the photo, with a rectangular hole; boxes in the photo's frame."""
-    box = box or (0, 0, photo.shape[1], photo.shape[0])
-    hole = torch.zeros(photo.shape[:2])
-    hole[hole_box[1] : hole_box[3], hole_box[0] : hole_box[2]] = 1
-    hole = hole[box[1] : box[3], box[0] : box[2]]
-    return Layer(
-        id=f"{index + 1}/background{tail}",
-        name="Background",
-        photo=index,
-        domain=BACKGROUND,
-        number=None,
-        box=box,
-        pixels=photo[box[1] : box[3], box[0] : box[2], :3],
-        hole=hole,
-        allowed=1 - hole,
-        alpha=torch.ones_like(hole),
-        rank=-1.0,
-        size_mode="balanced",
-    )._replace(**changes)
-
-
-def person(photo, number, body_box, hole_box, box, index=0, **changes):
-    """A person in the rectangle `body_box` on grey ground; her hole begins beside it."""
-    body, hole = torch.zeros(photo.shape[:2]), torch.zeros(photo.shape[:2])
-    body[body_box[1] : body_box[3], body_box[0] : body_box[2]] = 1
-    hole[hole_box[1] : hole_box[3], hole_box[0] : hole_box[2]] = 1
-    body, hole, pixels = (part[box[1] : box[3], box[0] : box[2]] for part in (body, hole, photo[..., :3]))
-    return Layer(
-        id=f"{index + 1}/person-{number}",
-        name=f"Person {number}",
-        photo=index,
-        domain=PERSON,
-        number=number,
-        box=box,
-        pixels=torch.where(body[..., None] > 0, pixels, torch.tensor(GREY)),
-        hole=hole,
-        allowed=1 - hole,
-        alpha=body,
-        rank=0.0,
-        size_mode="balanced",
-        ground=GREY,
-    )._replace(**changes)
-
+pytestmark = pytest.mark.usefixtures("small_native_size")
 
 PEOPLE = {"split": "one person per mask", "photo": 1}
 SPLIT = {
@@ -86,60 +22,7 @@ SPLIT = {
     "size_mode": "balanced",
     "contact": 0,
 }
-
-
-@pytest.fixture(autouse=True)
-def small_native_size(monkeypatch):
-    """Crops are sampled at about 96 px instead of 512 or 1,024: random models learn nothing from more."""
-    monkeypatch.setattr(encode, "NATIVE_PIXELS", ())
-    monkeypatch.setattr(encode, "NATIVE_PIXELS_OF_OTHERS", 96 * 96)
-
-
-@pytest.fixture(scope="module")
-def scenes():
-    """One photo, two background crops and one person, all of different sizes."""
-    photo = picture()
-    layers = (
-        background(photo, (20, 10, 40, 50)),
-        background(photo, (60, 20, 70, 41), box=(50, 9, 83, 52), tail="-2"),
-        person(photo, 2, (10, 15, 22, 45), (22, 20, 30, 40), (3, 8, 36, 53)),
-    )
-    return [Scene(photo, layers)]
-
-
-@pytest.fixture
-def sample(run_node):
-    """sample(scenes, tiny or None for the built-in model, ...): the scenes that the node returns."""
-
-    def run(scenes, tiny=None, **changes):
-        model = builtin_model.load_model() if tiny is None else tiny.model
-        inputs = {
-            "model": model,
-            "vae": tiny and tiny.vae,
-            **WIDGETS,
-            **changes,
-        }
-        return run_node("MILD_SampleLayers", layers=scenes, **inputs)[0]
-
-    return run
-
-
-def layers_of(scenes):
-    return {layer.id: layer for scene in scenes for layer in scene.layers}
-
-
-def check(before, after):
-    """What must hold for every sampled layer."""
-    for old, new in zip(layers_of(before).values(), layers_of(after).values(), strict=True):
-        assert new.sampled
-        outside = old.hole == 0
-        assert torch.equal(new.pixels[outside], old.pixels[outside])
-        assert torch.isfinite(new.pixels).all() and 0 <= new.pixels.min() and new.pixels.max() <= 1
-        assert new._replace(pixels=old.pixels, alpha=old.alpha, sampled=old.sampled) == old
-        assert torch.equal(new.alpha[outside], old.alpha[outside])
-
-
-MODELS = [None, *FAMILIES]
+MODELS = [None, "sd15", "sd15_inpaint", "sdxl", "flux", "flux_fill"]  # every other kind: test_model_kinds.py
 
 
 @pytest.fixture(params=MODELS, ids=lambda family: family or "built_in", scope="module")

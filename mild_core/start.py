@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor
 
+from . import boxes
 from .complete.ground import on_ground, start_of_person
 from .fill import push_pull
 from .scene import Layer
+from .work_size import work_size
 
 
 def start_picture(layer: Layer, plate: Tensor | None = None) -> Tensor:
@@ -34,3 +36,20 @@ def start_picture(layer: Layer, plate: Tensor | None = None) -> Tensor:
     visible = torch.where(known, picture.movedim(-1, 0), 0.0)
     filled = push_pull(visible[None], known[None, None])[0].movedim(0, -1)
     return torch.where(inside[..., None], filled, picture)
+
+
+def size_of(
+    layer: Layer, photo_size: tuple[int, int], native_pixels: int | None, multiple: int = 1, cell: int = 8
+) -> tuple[int, int]:
+    """Height and width to paint the layer's crop at: work_size by its mode and its hole."""
+    box = boxes.tight_box(layer.hole > 0)
+    short_side = min(boxes.width(box), boxes.height(box)) if box else 1
+    return work_size(
+        (layer.hole.shape[0], layer.hole.shape[1]),
+        short_side,
+        native_pixels,
+        multiple=multiple,
+        mode=layer.size_mode,
+        cell=cell,
+        photo_size=photo_size,
+    )

@@ -11,11 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ... import boxes
-from ...fill import area_resize
 from ...scene import Layer
-from ...start import start_picture
-from ...work_size import work_size
+from ...painted import in_hole, resized
+from ...start import size_of, start_picture
 from ..builtin_model import ExemplarModel, is_pixel_space, pixel_vae
 
 NATIVE_PIXELS = ((comfy.supported_models.SD15, 512 * 512), (comfy.supported_models.SD20, 768 * 768))
@@ -82,8 +80,15 @@ def encode(layer: Layer, photo_size: tuple[int, int], space: LatentSpace, plate:
     person is painted on (None: the neutral ground).
     """
     inside = (layer.hole > 0).float()[None, None]
-    size = _size(layer, photo_size, space)
-    picture = _resized(start_picture(layer, plate)[None], size)
+    size = size_of(
+        layer,
+        photo_size,
+        space.native_pixels,
+        # Two cells: transformers cut latents into patches of 2 x 2, UNets halve them. Pixel transformers take 16 px.
+        multiple=1 if space.native_pixels is None else max(2 * space.ratio, 16),
+        cell=max(space.ratio, 8),
+    )
+    picture = resized(start_picture(layer, plate)[None], size)
     latent = _encode(picture, space)
     cells = (latent.shape[-2], latent.shape[-1])
     # A cell is part of the hole as soon as one pixel of the hole lies in it.
@@ -101,29 +106,13 @@ def decode(samples: Tensor, encoded: Encoded, space: LatentSpace) -> Tensor:
     layer = encoded.layer
     picture = space.vae.decode(samples)
     picture = picture.reshape(-1, *picture.shape[-3:])[:1]  # video-like VAEs give [1, frames, h, w, 3]
-    picture = _resized(picture.float(), (layer.pixels.shape[0], layer.pixels.shape[1]))[0].to(layer.pixels)
-    inside = (layer.hole > 0)[..., None]
-    if not bool(torch.isfinite(torch.where(inside, picture, 0.0)).all()):
+    pixels = in_hole(layer, picture[0])
+    if not bool(torch.isfinite(pixels).all()):
         raise ValueError(
             f"The model returned pixels that are not numbers (NaN) for layer {layer.name} ({layer.id}): try another "
             "sampler or a lower cfg, run the model in float32, or use the VAE that belongs to it."
         )
-    return torch.where(inside, picture, layer.pixels)
-
-
-def _size(layer: Layer, photo_size: tuple[int, int], space: LatentSpace) -> tuple[int, int]:
-    box = boxes.tight_box(layer.hole > 0)
-    short_side = min(boxes.width(box), boxes.height(box)) if box else 1
-    return work_size(
-        (layer.hole.shape[0], layer.hole.shape[1]),
-        short_side,
-        space.native_pixels,
-        # Two cells: transformers cut latents into patches of 2 x 2, UNets halve them. Pixel transformers take 16 px.
-        multiple=1 if space.native_pixels is None else max(2 * space.ratio, 16),
-        mode=layer.size_mode,
-        cell=max(space.ratio, 8),
-        photo_size=photo_size,
-    )
+    return pixels
 
 
 def _encode(picture: Tensor, space: LatentSpace) -> Tensor:
@@ -138,17 +127,3 @@ def _encode(picture: Tensor, space: LatentSpace) -> Tensor:
             + (", or none: this model needs no VAE." if is_pixel_space(space.model) else ".")
         )
     return latent
-
-
-def _resized(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    """[1, h, w, 3] to size (height, width): averaged downwards, bicubic upwards."""
-    if tuple(picture.shape[1:3]) == tuple(size):
-        return picture
-    channels_first = picture.movedim(-1, 1)
-    if size[0] > picture.shape[1] or size[1] > picture.shape[2]:
-        result = F.interpolate(channels_first, size=size, mode="bicubic", align_corners=False, antialias=True).clamp(
-            0, 1
-        )
-    else:
-        result = area_resize(channels_first, size)
-    return result.movedim(1, -1)

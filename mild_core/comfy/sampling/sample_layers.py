@@ -12,9 +12,10 @@ import comfy.utils
 from torch import Tensor
 
 from ...choose.selection import layers_named
-from ...complete.ground import completed, surely_hers
+from ...complete.ground import surely_hers
 from ...complete.plate import plate_under
 from ...fill import area_resize
+from ...painted import finished
 from ...scene import Layer, Scene
 from ...seeds import seed_of
 from .conditioning import complete, for_layer
@@ -134,16 +135,6 @@ def sample_group(group: Sequence[Encoded], run: Run) -> list[Layer]:
         device=comfy.model_management.intermediate_device(), dtype=comfy.model_management.intermediate_dtype()
     )
     return [finished(row.layer, decode(samples, row, run.space), row.plate)]
-
-
-def finished(layer: Layer, pixels: Tensor, plate: Tensor | None = None) -> Layer:
-    """The layer with its new pixels [h, w, 3]; a person's alpha now takes in what was painted of her, which is what
-    differs from the plate [h, w, 3], or from the neutral ground.
-    """
-    if layer.ground is None:
-        return layer._replace(pixels=pixels, sampled=True)
-    pixels, alpha = completed(pixels, layer.hole, layer.alpha, layer.ground if plate is None else plate, layer.likely)
-    return layer._replace(pixels=pixels, alpha=alpha, sampled=True)
 
 
 def layer_seed(seed: int, layer_id: str) -> int:

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...scene import Layer
 from ...painted import in_hole, resized
+from ...scene import Layer
 from ...start import size_of, start_picture
 from ..builtin_model import ExemplarModel, is_pixel_space, pixel_vae
 

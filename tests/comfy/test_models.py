@@ -1,5 +1,6 @@
 """The small random models are real models: they sample, and their autoencoders have the right shapes."""
 
+import comfy.model_base
 import comfy.sample
 import pytest
 import torch
@@ -36,19 +37,27 @@ def test_conditioning_matters(tiny):
 
 
 def test_vae_has_the_shape_of_the_latent(tiny):
-    pixels = torch.rand(2, 40, 64, 3)
+    photos = 1 if tiny.frames else 2  # what has frames takes a batch of photos for one film
+    pixels = torch.rand(photos, 48, 64, 3)
     latent = tiny.vae.encode(pixels)
-    assert latent.shape == (2, tiny.channels, 5, 8)
+    side = 16 if tiny.cell == 1 else tiny.cell
+    assert latent.shape == tiny.shape(48 // side, 64 // side, photos)
     decoded = tiny.vae.decode(latent)
-    assert decoded.shape == pixels.shape
+    assert decoded.shape == (photos, *([1] if tiny.frames else []), 48, 64, 3)
     assert torch.isfinite(decoded).all() and 0 <= decoded.min() <= decoded.max() <= 1
 
 
-def test_inpaint_channels_reach_the_model():
-    tiny = make("sd15_inpaint")
+def test_stable_diffusion_2_predicts_v():
+    kinds = [make(family).model.model.model_type for family in ("sd2", "sd2_inpaint")]
+    assert kinds == [comfy.model_base.ModelType.V_PREDICTION, comfy.model_base.ModelType.EPS]
+
+
+@pytest.mark.parametrize("family", ["sd15_inpaint", "sd2_inpaint", "sdxl_inpaint", "flux_fill"])
+def test_inpaint_channels_reach_the_model(family):
+    tiny = make(family)
     latent = tiny.empty_latent()["samples"]
     extra = {"concat_latent_image": torch.randn_like(latent), "concat_mask": torch.ones(1, 1, 64, 64)}
-    with_picture = tiny._replace(positive=[[tiny.positive[0][0], extra]])
+    with_picture = tiny._replace(positive=[[tiny.positive[0][0], {**tiny.positive[0][1], **extra}]])
     assert not torch.equal(sample(tiny, latent), sample(with_picture, latent))
 
 

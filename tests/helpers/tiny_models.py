@@ -12,6 +12,7 @@ from typing import NamedTuple
 import mild.tests.helpers.in_process  # noqa: F401 (puts ComfyUI in place, so it stands first)
 
 # isort: split
+import comfy.ldm.wan.vae
 import comfy.model_management
 import comfy.model_patcher
 import comfy.sd
@@ -19,41 +20,65 @@ import comfy.supported_models
 import comfy.taesd.taesd
 import torch
 
-FAMILIES = ("sd15", "sd15_inpaint", "sdxl", "flux", "flux_fill")
+FAMILIES = (
+    "sd15", "sd15_inpaint", "sd2", "sd2_inpaint", "sdxl", "sdxl_inpaint", "sd3", "flux", "flux_fill", "flux2",
+    "lumina2", "qwen_image", "chroma_radiance",
+)
 
 
 class TinyModel(NamedTuple):
     family: str
     model: comfy.model_patcher.ModelPatcher
-    vae: comfy.sd.VAE  # 1/8 size
+    vae: comfy.sd.VAE
     positive: list  # CONDITIONING
     negative: list
     channels: int  # of the latent
+    cell: int  # pixels a latent cell is wide: 8, 16 (Flux 2) or 1 (models that work on pixels)
+    frames: bool  # whether latents have a dimension for them, as those of Qwen-Image
+
+    def shape(self, height: int = 8, width: int = 8, batch: int = 1) -> tuple[int, ...]:
+        """Of a latent; height and width in latent cells (in patches of 16 where cells are pixels)."""
+        patch = 16 if self.cell == 1 else 1
+        return (batch, self.channels, *([1] if self.frames else []), height * patch, width * patch)
 
     def empty_latent(self, height: int = 8, width: int = 8, batch: int = 1) -> dict:
-        """A LATENT of zeros; height and width in latent cells (8 px each)."""
-        return {"samples": torch.zeros(batch, self.channels, height, width)}
+        """A LATENT of zeros."""
+        return {"samples": torch.zeros(self.shape(height, width, batch))}
 
 
 def make(family: str, seed: int = 0) -> TinyModel:
     """Build a model of FAMILIES; equal seeds give equal weights."""
     config = _CONFIGS[family]()
     config.set_inference_dtype(torch.float32, None)
-    model = config.get_model({}, device=torch.device("cpu"))
+    model = config.get_model(_SIGNS.get(family, {}), device=torch.device("cpu"))
     randomize(model.diffusion_model, seed)
     device = comfy.model_management.get_torch_device()
     patcher = comfy.model_patcher.CoreModelPatcher(model.eval(), load_device=device, offload_device=torch.device("cpu"))
-    channels = config.latent_format.latent_channels
-    return TinyModel(family, patcher, make_vae(channels, seed), _conditioning(config, seed + 1),
-                     _conditioning(config, seed + 2), channels)
+    latents = config.latent_format
+    return TinyModel(
+        family, patcher, make_vae(latents.latent_channels, seed, latents.latent_dimensions == 3),
+        _conditioning(family, config, seed + 1), _conditioning(family, config, seed + 2, tokens=70),
+        latents.latent_channels, latents.spacial_downscale_ratio, latents.latent_dimensions == 3,
+    )
 
 
-def make_vae(channels: int, seed: int = 0) -> comfy.sd.VAE:
-    """A random autoencoder (TAESD's architecture): [B,H,W,3] in 0..1 -> [B,channels,H/8,W/8] and back."""
+def make_vae(channels: int, seed: int = 0, frames: bool = False) -> comfy.sd.VAE:
+    """A random autoencoder for latents of so many channels: TAESD's architecture (1/8 size, 1/16 for Flux 2's 128
+    channels), Wan's where there are frames, ComfyUI's pixel_space for 3.
+    """
+    if channels == 3:
+        return comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)}, dtype=torch.float32)
+    if frames:
+        module = comfy.ldm.wan.vae.WanVAE(
+            dim=8, z_dim=channels, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[],
+            temperal_downsample=[False, True, True],
+        )
+        return comfy.sd.VAE(sd=randomize(module, seed).state_dict(), dtype=torch.float32)
     module = randomize(comfy.taesd.taesd.TAESD(latent_channels=channels), seed)
     module.vae_scale.data.fill_(1.0)
     module.vae_shift.data.fill_(0.0)
-    return comfy.sd.VAE(sd=module.state_dict())
+    # A state dict does not tell that its 32 channels are Flux 2's 128, folded.
+    return comfy.sd.VAE(sd=module.state_dict(), metadata={"tae_latent_channels": channels})
 
 
 def randomize(module: torch.nn.Module, seed: int) -> torch.nn.Module:
@@ -72,12 +97,15 @@ def randomize(module: torch.nn.Module, seed: int) -> torch.nn.Module:
     return module
 
 
-def _conditioning(config, seed: int, tokens: int = 77) -> list:
+def _conditioning(family: str, config, seed: int, tokens: int = 77) -> list:
     generator = torch.Generator().manual_seed(seed)
-    unet = config.unet_config
-    width = unet.get("context_dim") or unet["context_in_dim"]
-    pooled = 1280 if unet.get("adm_in_channels") else unet.get("vec_in_dim")  # SDXL; Flux; none for SD1.5
-    extra = {"pooled_output": torch.randn(1, pooled, generator=generator)} if pooled else {}
+    width, pooled = _TEXT[family]
+    extra = {}
+    if pooled:
+        extra["pooled_output"] = torch.randn(1, pooled, generator=generator)
+    if family in _PADDED:
+        extra["attention_mask"] = torch.ones(1, tokens, dtype=torch.int)
+        extra["attention_mask"][:, -9:] = 0
     return [[torch.randn(1, tokens, width, generator=generator), extra]]
 
 
@@ -100,22 +128,45 @@ def _sd15_inpaint():
     return comfy.supported_models.SD15(_unet(channels=9))
 
 
-def _sdxl():
+def _sd2(channels: int = 4):
+    """Half of its heads' 64 channels."""
+    return comfy.supported_models.SD20(_unet(channels, use_linear_in_transformer=True, context_dim=1024, num_heads=-1,
+                                             model_channels=64, num_head_channels=64, channel_mult=[1, 1, 2, 2]))
+
+
+def _sd2_inpaint():
+    return _sd2(channels=9)
+
+
+def _sdxl(channels: int = 4):
     """SDXL's settings; 64 channels to fill a head, and one transformer where SDXL has two or ten."""
     return comfy.supported_models.SDXL(_unet(
-        model_channels=64, num_classes="sequential", adm_in_channels=2816, num_res_blocks=[2, 2, 2],
+        channels, model_channels=64, num_classes="sequential", adm_in_channels=2816, num_res_blocks=[2, 2, 2],
         transformer_depth=[0, 0, 1, 1, 1, 1], channel_mult=[1, 2, 4], transformer_depth_middle=1,
         transformer_depth_output=[0, 0, 0, 1, 1, 1, 1, 1, 1], use_linear_in_transformer=True, context_dim=2048,
         num_heads=-1, num_head_channels=64,
     ))
 
 
-def _flux_config(channels: int = 16) -> dict:
+def _sdxl_inpaint():
+    return _sdxl(channels=9)
+
+
+def _sd3():
+    """Stable Diffusion 3.5's kind: two blocks and heads in place of 24 or 38."""
+    return comfy.supported_models.SD3({
+        "in_channels": 16, "patch_size": 2, "depth": 2, "input_size": None, "adm_in_channels": 2048, "num_patches": 256,
+        "pos_embed_max_size": 16, "pos_embed_scaling_factor": None, "qk_norm": "rms",
+        "context_embedder_config": {"target": "torch.nn.Linear", "params": {"in_features": 4096, "out_features": 128}},
+    })
+
+
+def _flux_config(channels: int = 16, **changes) -> dict:
     return {
         "image_model": "flux", "in_channels": channels, "out_channels": 16, "vec_in_dim": 768, "context_in_dim": 4096,
         "hidden_size": 64, "mlp_ratio": 4.0, "num_heads": 2, "depth": 2, "depth_single_blocks": 2,
         "axes_dim": [8, 12, 12], "theta": 10000, "patch_size": 2, "qkv_bias": True, "guidance_embed": True,
-        "txt_ids_dims": [],
+        "txt_ids_dims": [], **changes,
     }
 
 
@@ -128,4 +179,55 @@ def _flux_fill():
     return comfy.supported_models.FluxInpaint(_flux_config(channels=96))
 
 
-_CONFIGS = {"sd15": _sd15, "sd15_inpaint": _sd15_inpaint, "sdxl": _sdxl, "flux": _flux, "flux_fill": _flux_fill}
+def _flux2():
+    return comfy.supported_models.Flux2(_flux_config(
+        128, image_model="flux2", out_channels=128, vec_in_dim=None, context_in_dim=7680, mlp_ratio=3.0, theta=2000,
+        axes_dim=[8, 8, 8, 8], global_modulation=True, mlp_silu_act=True, qkv_bias=False, ops_bias=False,
+        default_ref_method="index", ref_index_scale=10.0, txt_ids_dims=[3], patch_size=1,
+    ))
+
+
+def _lumina2():
+    return comfy.supported_models.Lumina2({
+        "image_model": "lumina2", "patch_size": 2, "in_channels": 16, "dim": 64, "cap_feat_dim": 2304, "n_layers": 2,
+        "n_refiner_layers": 1, "qk_norm": True, "n_heads": 2, "n_kv_heads": 1, "axes_dims": [8, 12, 12],
+        "axes_lens": [300, 512, 512], "rope_theta": 10000.0, "ffn_dim_multiplier": 1.0,
+    })
+
+
+def _qwen_image():
+    return comfy.supported_models.QwenImage({
+        "image_model": "qwen_image", "in_channels": 64, "num_layers": 2, "attention_head_dim": 32,
+        "num_attention_heads": 2, "joint_attention_dim": 3584, "axes_dims_rope": [8, 12, 12],
+    })
+
+
+def _chroma_radiance():
+    """Works on pixels, in patches of 16."""
+    config = _flux_config(
+        3, image_model="chroma_radiance", out_channels=3, in_dim=64, out_dim=64, hidden_dim=64, n_layers=2,
+        patch_size=16, nerf_hidden_size=16, nerf_mlp_ratio=2, nerf_depth=2, nerf_max_freqs=4, nerf_tile_size=512,
+        nerf_final_head_type="conv", nerf_embedder_dtype=torch.float32, use_x0=True, use_sequential_txt_ids=False,
+    )
+    del config["guidance_embed"]
+    return comfy.supported_models.ChromaRadiance(config)
+
+
+_CONFIGS = {
+    "sd15": _sd15, "sd15_inpaint": _sd15_inpaint, "sd2": _sd2, "sd2_inpaint": _sd2_inpaint, "sdxl": _sdxl,
+    "sdxl_inpaint": _sdxl_inpaint, "sd3": _sd3, "flux": _flux, "flux_fill": _flux_fill, "flux2": _flux2,
+    "lumina2": _lumina2, "qwen_image": _qwen_image, "chroma_radiance": _chroma_radiance,
+}
+
+_TEXT = {
+    "sd15": (768, 0), "sd15_inpaint": (768, 0), "sd2": (1024, 0), "sd2_inpaint": (1024, 0), "sdxl": (2048, 1280),
+    "sdxl_inpaint": (2048, 1280), "sd3": (4096, 2048), "flux": (4096, 768), "flux_fill": (4096, 768),
+    "flux2": (7680, 0), "lumina2": (2304, 0), "qwen_image": (3584, 0), "chroma_radiance": (4096, 0),
+}
+"""Channels of a text token, and of the pooled text (0: none)."""
+
+_PADDED = ("lumina2", "qwen_image")
+"""Their text encoders say by an attention mask which tokens are padding."""
+
+_SIGNS = {"sd2": {"output_blocks.11.1.transformer_blocks.0.norm1.bias": torch.linspace(-1, 1, 64)}}
+"""What ComfyUI looks for in the weights: this makes Stable Diffusion 2 the kind that predicts v, made for 768 px."""

@@ -94,8 +94,8 @@ def guidance_of(model: comfy.model_patcher.ModelPatcher) -> float | None:
 
 
 def tooltip() -> str:
-    """All texts, family by family, for the tooltip of a `clip` input."""
-    lines = []
+    """What a `clip` input is for, with all texts, family by family."""
+    lines = ["The model's own CLIP. Where no prompt is connected it encodes these:"]
     for (behind, person), names in _grouped("positive"):
         lines.append(f"{names}: background: {behind} / person: {person}")
     for (behind, person), names in _grouped("negative"):

@@ -3,10 +3,75 @@
 import comfy.samplers
 from comfy_api.latest import io
 
-from ..mild_core.comfy.sampling.sample_layers import GROUNDS, PLATE, Settings, sample_layers
+from ..mild_core.comfy.sampling.memory import MEMORY
+from ..mild_core.comfy.sampling.own_prompts import tooltip
+from ..mild_core.comfy.sampling.prompts import Prompts
+from ..mild_core.comfy.sampling.sample_layers import (
+    GROUNDS,
+    PLATE,
+    Options,
+    Painted,
+    Settings,
+    sample_layers,
+    sample_layers_advanced,
+)
+from ..mild_core.comfy.sampling.start import STARTS
 from ..mild_core.scene import Scene
 from .show import shown
 from .sockets import Layers
+
+
+def _layers() -> io.Input:
+    return Layers.Input("layers", tooltip="From Split into Layers, or from another Sample Layers.")
+
+
+def _vae() -> io.Input:
+    return io.Vae.Input(
+        "vae",
+        optional=True,
+        tooltip="The VAE that belongs to the model. The Built-in Model needs none.",
+    )
+
+
+def _options() -> list[io.Input]:
+    """What both samplers ask beside how to sample, in the order in which workflows keep the values."""
+    return [
+        io.String.Input(
+            "which",
+            default="all",
+            advanced=True,
+            tooltip="Layers to paint: all, background, people, or person numbers such as 2 or 1,3. The others "
+            "pass through, so a second Sample Layers can paint them with another model or seed.",
+        ),
+        io.Combo.Input(
+            "ground",
+            options=list(GROUNDS),
+            default=PLATE,
+            advanced=True,
+            tooltip="What somebody who goes on behind an erased person stands on while she is painted. plate: "
+            "the background, painted first. neutral: a plain colour, so that the model sees nothing but her.",
+        ),
+        io.Combo.Input(
+            "start",
+            options=list(STARTS),
+            default=STARTS[0],
+            optional=True,  # graphs of before there was a choice still run
+            advanced=True,
+            tooltip="What the noise is laid over; never the erased person. automatic: noise for inpaint and Fill "
+            "models and the Built-in Model; an exemplar fill for all other checkpoints; a layer's own picture if it "
+            "was painted before and denoise is below 1. noise: a smooth fill of the hole, seen only below denoise "
+            "1. exemplar fill: patches of the photo. own picture: what was painted before.",
+        ),
+        io.Combo.Input(
+            "memory",
+            options=list(MEMORY),
+            default=MEMORY[0],
+            optional=True,
+            advanced=True,
+            tooltip="automatic: as many layers of one size at once as fit. save memory: one layer at a time. The "
+            "picture is the same.",
+        ),
+    ]
 
 
 class SampleLayers(io.ComfyNode):
@@ -25,22 +90,20 @@ class SampleLayers(io.ComfyNode):
             search_aliases=["inpaint layers", "remove person", "object removal", "eraser", "clean plate", "ksampler"],
             inputs=[
                 io.Model.Input("model", tooltip="What paints. Inpaint checkpoints and the Built-in Model erase best."),
-                Layers.Input("layers", tooltip="From Split into Layers, or from another Sample Layers."),
-                io.Vae.Input(
-                    "vae",
-                    optional=True,
-                    tooltip="The VAE that belongs to the model. The Built-in Model needs none.",
-                ),
+                _layers(),
+                _vae(),
+                io.Clip.Input("clip", optional=True, tooltip=tooltip()),
                 io.Conditioning.Input(
                     "positive",
                     optional=True,
-                    tooltip="What should be seen, e.g. empty street. Nothing connected: the model gets zeroed text. "
-                    "For the Built-in Model: its CONDITIONING, if it has references.",
+                    tooltip="What should be seen, e.g. empty street. Nothing connected: prompts of this pack's own if a "
+                    "clip is there, else zeroed text. Prompt Layers gives single layers prompts of their own. For the "
+                    "Built-in Model: its CONDITIONING, if it has references.",
                 ),
                 io.Conditioning.Input(
                     "negative",
                     optional=True,
-                    tooltip="What should not be seen, e.g. person. Nothing connected: zeroed text. Unused at cfg 1.",
+                    tooltip="What should not be seen, e.g. person. Nothing connected: as for positive. Unused at cfg 1.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -63,9 +126,9 @@ class SampleLayers(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="1 paints from noise. Lower starts from a smooth fill of the hole, or from the layer's own "
-                    "result if it was sampled before; never from the erased person. For checkpoints that are no "
-                    "inpaint models, after the Built-in Model: 0.75.",
+                    tooltip="1 leaves it to start: noise for models made for inpainting; 0.75 over an exemplar fill for "
+                    "all other checkpoints. Lower keeps more of what it starts from, which is never the erased "
+                    "person.",
                 ),
                 io.Float.Input(
                     "cfg",
@@ -91,21 +154,7 @@ class SampleLayers(io.ComfyNode):
                     advanced=True,
                     tooltip="How noise decreases from step to step. normal suits the Built-in Model.",
                 ),
-                io.String.Input(
-                    "which",
-                    default="all",
-                    advanced=True,
-                    tooltip="Layers to paint: all, background, people, or person numbers such as 2 or 1,3. The others "
-                    "pass through, so a second Sample Layers can paint them with another model or seed.",
-                ),
-                io.Combo.Input(
-                    "ground",
-                    options=list(GROUNDS),
-                    default=PLATE,
-                    advanced=True,
-                    tooltip="What somebody who goes on behind an erased person stands on while she is painted. plate: "
-                    "the background, painted first. neutral: a plain colour, so that the model sees nothing but her.",
-                ),
+                *_options(),
             ],
             outputs=[Layers.Output(display_name="layers", tooltip="The painted layers, for Recompose Photo.")],
             hidden=[io.Hidden.unique_id],
@@ -125,26 +174,80 @@ class SampleLayers(io.ComfyNode):
         which: str,
         ground: str,
         vae=None,
+        clip=None,
         positive=None,
         negative=None,
+        start: str = STARTS[0],
+        memory: str = MEMORY[0],
     ) -> io.NodeOutput:
-        settings = Settings(seed, steps, cfg, sampler_name, scheduler, denoise, ground)
-        painted = sample_layers(model, layers, settings, vae, positive, negative, which)
-        return io.NodeOutput(painted, ui=shown(cls, _sentence(layers, painted)))
+        settings = Settings(seed, steps, cfg, sampler_name, scheduler, denoise)
+        prompts = Prompts(model, positive, negative, clip)
+        painted = sample_layers(model, layers, settings, vae, prompts, Options(which, ground, start, memory))
+        return io.NodeOutput(painted.scenes, ui=shown(cls, _sentence(layers, painted)))
 
 
-def _sentence(before: list[Scene], after: list[Scene]) -> str:
-    """What was painted and what passed through, photo by photo where there are several."""
+class SampleLayersAdvanced(io.ComfyNode):
+    """The same for those who put noise, guidance, sampler and steps together themselves."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MILD_SampleLayersAdvanced",
+            display_name="Sample Layers (Advanced)",
+            category="MILD",
+            description=(
+                "Paints the holes of the layers like Sample Layers, with noise, guider, sampler and sigmas from nodes "
+                "of their own, as for SamplerCustomAdvanced."
+            ),
+            search_aliases=["inpaint layers", "custom sampler", "sampler custom advanced", "guider", "remove person"],
+            inputs=[
+                io.Noise.Input("noise", tooltip="Random Noise, or another. Each layer draws noise of its own from it."),
+                io.Guider.Input(
+                    "guider", tooltip="The model and its prompts: from CFG Guider, Basic Guider and so on."
+                ),
+                io.Sampler.Input("sampler", tooltip="From KSampler Select or a node for one sampler."),
+                io.Sigmas.Input(
+                    "sigmas", tooltip="The steps: from Basic Scheduler, whose denoise says how much is repainted."
+                ),
+                _layers(),
+                _vae(),
+                *_options(),
+            ],
+            outputs=[Layers.Output(display_name="layers", tooltip="The painted layers, for Recompose Photo.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        noise,
+        guider,
+        sampler,
+        sigmas,
+        layers: list[Scene],
+        which: str,
+        ground: str,
+        vae=None,
+        start: str = STARTS[0],
+        memory: str = MEMORY[0],
+    ) -> io.NodeOutput:
+        options = Options(which, ground, start, memory)
+        painted = sample_layers_advanced(noise, guider, sampler, sigmas, layers, vae, options)
+        return io.NodeOutput(painted.scenes, ui=shown(cls, _sentence(layers, painted)))
+
+
+def _sentence(before: list[Scene], painted: Painted) -> str:
+    """What was painted and what passed through, photo by photo where there are several; then how."""
     lines = []
-    for number, (old, new) in enumerate(zip(before, after, strict=True), 1):
-        painted = [layer.name for was, layer in zip(old.layers, new.layers, strict=True) if layer is not was]
+    for number, (old, new) in enumerate(zip(before, painted.scenes, strict=True), 1):
+        changed = [layer.name for was, layer in zip(old.layers, new.layers, strict=True) if layer is not was]
         passed = [layer.name for was, layer in zip(old.layers, new.layers, strict=True) if layer is was]
-        parts = [f"{len(painted)} painted: {', '.join(painted)}" if painted else "Nothing to paint"]
+        parts = [f"{len(changed)} painted: {', '.join(changed)}" if changed else "Nothing to paint"]
         if passed:
             parts.append(f"passed through: {', '.join(passed)}")
         photo = f"Photo {number}. " if len(before) > 1 else ""
         lines.append(photo + "; ".join(parts))
-    return "\n".join(lines)
+    return "\n".join([*lines, *painted.notes])
 
 
-NODES: list[type[io.ComfyNode]] = [SampleLayers]
+NODES: list[type[io.ComfyNode]] = [SampleLayers, SampleLayersAdvanced]

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...painted import in_hole, resized
+from ...painted import in_hole
 from ...scene import Layer
-from ...start import size_of, start_picture
+from ...start import size_of
 from ..builtin_model import ExemplarModel, is_pixel_space, pixel_vae
 
 NATIVE_PIXELS = ((comfy.supported_models.SD15, 512 * 512), (comfy.supported_models.SD20, 768 * 768))
@@ -75,12 +75,9 @@ def _has_inpaint_channels(model: comfy.model_base.BaseModel) -> bool:
     return isinstance(model, comfy.model_base.Flux) and config["in_channels"] > config.get("out_channels", 16)
 
 
-def encode(layer: Layer, photo_size: tuple[int, int], space: LatentSpace, plate: Tensor | None = None) -> Encoded:
-    """Crop, resize to work size, encode. photo_size: height and width of the layer's photo; plate [h, w, 3]: what a
-    person is painted on (None: the neutral ground).
-    """
-    inside = (layer.hole > 0).float()[None, None]
-    size = size_of(
+def work_size_of(layer: Layer, photo_size: tuple[int, int], space: LatentSpace) -> tuple[int, int]:
+    """Height and width in pixels at which the model paints the layer; photo_size: height and width of its photo."""
+    return size_of(
         layer,
         photo_size,
         space.native_pixels,
@@ -88,7 +85,14 @@ def encode(layer: Layer, photo_size: tuple[int, int], space: LatentSpace, plate:
         multiple=1 if space.native_pixels is None else max(2 * space.ratio, 16),
         cell=max(space.ratio, 8),
     )
-    picture = resized(start_picture(layer, plate)[None], size)
+
+
+def encode(layer: Layer, picture: Tensor, space: LatentSpace, plate: Tensor | None = None) -> Encoded:
+    """The layer as a batch of one, starting from picture [1, h, w, 3], which has the size at which it is painted;
+    plate [h', w', 3]: what a person is painted on (None: the neutral ground, or a background).
+    """
+    inside = (layer.hole > 0).float()[None, None]
+    size = (picture.shape[1], picture.shape[2])
     latent = _encode(picture, space)
     cells = (latent.shape[-2], latent.shape[-1])
     # A cell is part of the hole as soon as one pixel of the hole lies in it.

@@ -15,40 +15,59 @@ from ...scene import PERSON, Layer, Scene, rgb
 PREVIEW_SIDE = 512
 
 
-class Progress:
-    """Shows how far the sampling of `count` layers with `steps` steps each has come. Every update allows Cancel."""
+def previewer_of(model: comfy.model_patcher.ModelPatcher) -> latent_preview.LatentPreviewer | None:
+    """ComfyUI's previewer for the MODEL, as its settings have it; None where previews are off."""
+    return latent_preview.get_previewer(model.load_device, model.model.latent_format)
 
-    def __init__(self, model: comfy.model_patcher.ModelPatcher, scenes: Sequence[Scene], count: int, steps: int):
-        self.steps = max(steps, 1)
-        self.total = count * self.steps
+
+class Progress:
+    """Shows how far a sampling of `total` steps in all its layers has come. Every update allows Cancel."""
+
+    def __init__(self, model: comfy.model_patcher.ModelPatcher, scenes: Sequence[Scene], total: int):
+        self.total = max(total, 1)
         self.done = 0
+        self.shown = 0
         self.bar = comfy.utils.ProgressBar(self.total)
-        self.previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
+        self.previewer = previewer_of(model)
         self.scenes = scenes
         self.canvases: dict[int, Image.Image] = {}
 
-    def callback(self, layers: Sequence[Layer]) -> Callable[[int, Tensor, Tensor, int], None]:
-        """A sampler callback for a batch whose rows are these layers."""
+    def callback(
+        self, layers: Sequence[Layer], previewer: latent_preview.LatentPreviewer | None = None
+    ) -> Callable[[int, Tensor, Tensor, int], None]:
+        """A sampler callback for a batch whose rows are these layers; previewer: of another model than ours."""
+        previewer = previewer or self.previewer
 
         def step(number: int, x0: Tensor, x: Tensor, total_steps: int) -> None:
             # Adaptive samplers make as many steps as they like: the bar stays within this batch's share.
-            share = min(number + 1, self.steps) * len(layers)
-            self.bar.update_absolute(self.done + share, self.total, self._preview(layers, x0))
+            share = min(number + 1, total_steps) * len(layers)
+            self._show(self.done + share, self._preview(layers, x0, previewer))
 
         return step
 
+    def sampled(self, steps: int) -> None:
+        """A layer is through with its steps."""
+        self.done += steps
+        self._show(self.done)
+
     def finished(self, layer: Layer) -> None:
         """A layer is ready: its pixels stay on the preview."""
-        self.done += self.steps
         if self.previewer:
             shown = layer.alpha * (layer.hole > 0) if layer.domain == PERSON else layer.hole
             size, corner = self._place(layer)
             picture = area_resize(layer.pixels.movedim(-1, 0)[None].float(), size)[0].movedim(0, -1)
             self._canvas(layer.photo).paste(_image(picture), corner, _thumbnail(shown, size))
-        self.bar.update_absolute(self.done, self.total)
+        self._show(self.done)
 
-    def _preview(self, layers: Sequence[Layer], x0: Tensor) -> tuple | None:
-        if not self.previewer:
+    def _show(self, value: int, preview: tuple | None = None) -> None:
+        """A batch that has to be tried again in halves does not make the bar go back."""
+        self.shown = max(self.shown, min(value, self.total))
+        self.bar.update_absolute(self.shown, self.total, preview)
+
+    def _preview(
+        self, layers: Sequence[Layer], x0: Tensor, previewer: latent_preview.LatentPreviewer | None
+    ) -> tuple | None:
+        if not previewer:
             return None
         canvas = self._canvas(layers[0].photo).copy()
         for row, layer in enumerate(layers):
@@ -59,7 +78,7 @@ class Progress:
                     one = area_resize(
                         one, size
                     )  # models that work on pixels: previewing every one of them would take long
-                picture = self.previewer.decode_latent_to_preview_image("JPEG", one)[1]
+                picture = previewer.decode_latent_to_preview_image("JPEG", one)[1]
                 canvas.paste(picture.resize((size[1], size[0])), corner, _thumbnail(layer.hole, size))
         return "JPEG", canvas, PREVIEW_SIDE
 

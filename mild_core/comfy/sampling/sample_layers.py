@@ -1,27 +1,32 @@
 """Every layer is sampled by a pathway of its own, on its own crop, by ComfyUI's own samplers."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import comfy.model_management
 import comfy.model_patcher
-import comfy.sample
 import comfy.samplers
 import comfy.sd
-import comfy.utils
+from comfy.sampler_helpers import convert_cond
+from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 from torch import Tensor
 
 from ...choose.selection import layers_named
-from ...complete.ground import surely_hers
 from ...complete.plate import plate_under
-from ...fill import area_resize
 from ...painted import finished
 from ...scene import Layer, Scene
-from ...seeds import seed_of
-from .conditioning import complete, for_layer
-from .encode import Encoded, LatentSpace, decode, encode, latent_space
-from .progress import Progress
-from .rows import name_rows
+from ..builtin_model import ExemplarModel
+from .conditioning import for_layer, own_values
+from .encode import Encoded, LatentSpace, decode, encode, latent_space, work_size_of
+from .groups import Row, Sampling, groups, sampled
+from .memory import AUTOMATIC as AUTOMATIC_MEMORY
+from .memory import Memory
+from .progress import Progress, previewer_of
+from .prompts import Prompts
+from .row_noise import sampled_alone
+from .start import AUTOMATIC as AUTOMATIC_START
+from .start import EXEMPLAR, ExemplarFill, Start, decided, picture_of
 
 NEUTRAL, PLATE = "neutral", "plate"
 GROUNDS = (NEUTRAL, PLATE)
@@ -31,7 +36,7 @@ is not painted, the plain colour all the same).
 
 
 class Settings(NamedTuple):
-    """KSampler's widgets, and the ground."""
+    """KSampler's widgets."""
 
     seed: int
     steps: int
@@ -39,19 +44,45 @@ class Settings(NamedTuple):
     sampler_name: str
     scheduler: str
     denoise: float
+
+
+class Options(NamedTuple):
+    """What both nodes ask beside how to sample."""
+
+    which: str = "all"
     ground: str = PLATE
+    start: str = AUTOMATIC_START
+    memory: str = AUTOMATIC_MEMORY
+
+
+DEFAULTS = Options()
+
+
+class Painted(NamedTuple):
+    """What comes back."""
+
+    scenes: list[Scene]
+    notes: list[str]  # sentences for the artist
 
 
 class Run(NamedTuple):
     """What all layers of one sampling share."""
 
+    sampling: Sampling
     space: LatentSpace
-    positive: list
-    negative: list
-    settings: Settings
-    sigmas: Tensor
-    photo_sizes: list[tuple[int, int]]  # height, width
+    sigmas: Callable[[float], Tensor]  # for a denoise
+    conds: dict[str, dict[str, list]]  # by layer id: prompts as the guider keeps them
+    memory: Memory
     progress: Progress
+    notes: list[str]
+
+
+class Planned(NamedTuple):
+    """A layer to paint."""
+
+    layer: Layer
+    size: tuple[int, int]  # height and width in pixels at which it is painted
+    start: Start
 
 
 def sample_layers(
@@ -59,90 +90,216 @@ def sample_layers(
     scenes: Sequence[Scene],
     settings: Settings,
     vae: comfy.sd.VAE | None = None,
-    positive: list | None = None,
-    negative: list | None = None,
-    which: str = "all",
-) -> list[Scene]:
-    """Paint the holes of the layers that `which` names; all other layers pass through as the same objects.
+    prompts: Prompts | None = None,
+    options: Options = DEFAULTS,
+) -> Painted:
+    """Paint the holes of the layers that options.which names; all other layers pass through as the same objects.
 
-    vae: required unless the MODEL works on pixels. positive, negative: CONDITIONING, zeroed where missing. Raises
-    ValueError when `which` names no layer, the VAE is missing or another model's, or the model returns NaN.
+    vae: required unless the MODEL works on pixels; prompts: default zeroed text. Raises ValueError when `which` names
+    no layer, the VAE is missing or another model's, or the model returns NaN.
     """
+    to_paint = _to_paint(scenes, options.which)
+    if not to_paint:
+        return Painted(list(scenes), [])
+    prompts = Prompts(model, None, None, None) if prompts is None else prompts
+    space = latent_space(model, vae)
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_cfg(settings.cfg)
+    sampler = comfy.samplers.sampler_object(settings.sampler_name)
+    planned = _planned(to_paint, scenes, space, options.start, settings.denoise, False)
+    sampling = Sampling(guider, Noise_RandomNoise(settings.seed), sampler, _sizes(scenes))
+    painted = _painted(
+        scenes, planned, sampling, space, lambda denoise: _sigmas(model, settings, denoise), prompts.of, options
+    )
+    painted.notes.extend(prompts.notes())
+    return painted
+
+
+def sample_layers_advanced(
+    noise: Any,
+    guider: comfy.samplers.CFGGuider,
+    sampler: comfy.samplers.Sampler,
+    sigmas: Tensor,
+    scenes: Sequence[Scene],
+    vae: comfy.sd.VAE | None = None,
+    options: Options = DEFAULTS,
+) -> Painted:
+    """The same with NOISE, GUIDER, SAMPLER and SIGMAS. Prompts are the guider's, but for layers with some of their own.
+
+    Raises ValueError as sample_layers does, and for a GUIDER that keeps its prompts where ComfyUI's own do not.
+    """
+    to_paint = _to_paint(scenes, options.which)
+    if not to_paint or len(sigmas) < 2:
+        return Painted(list(scenes), [] if to_paint == [] else ["No steps to take: the SIGMAS are empty."])
+    if not isinstance(getattr(guider, "original_conds", None), dict):
+        raise ValueError(
+            f"guider: {type(guider).__name__} does not keep its prompts as ComfyUI's guiders do. Connect CFG Guider, "
+            "Basic Guider or Dual CFG Guider."
+        )
+    space = latent_space(guider.model_patcher, vae)
+    full = sampler.max_denoise(_Inner(guider.model_patcher.model), sigmas)
+    planned = _planned(to_paint, scenes, space, options.start, 1.0 if full else 0.5, True)
+    sampling = Sampling(guider, noise, sampler, _sizes(scenes))
+
+    def own(layer: Layer) -> dict[str, list]:
+        given = {"positive": layer.positive, "negative": layer.negative}
+        return {name: conds for name, conds in given.items() if conds is not None and name in guider.original_conds}
+
+    return _painted(scenes, planned, sampling, space, lambda denoise: sigmas, own, options)
+
+
+class _Inner(NamedTuple):
+    """What Sampler.max_denoise takes for a guider while it samples."""
+
+    inner_model: Any
+
+
+def _sizes(scenes: Sequence[Scene]) -> list[tuple[int, int]]:
+    return [(scene.photo.shape[0], scene.photo.shape[1]) for scene in scenes]
+
+
+def _to_paint(scenes: Sequence[Scene], which: str) -> list[Layer]:
     named = layers_named(scenes, which)
     layers = [layer for scene in scenes for layer in scene.layers]
-    to_paint = [layer for layer in layers if layer.id in named and bool((layer.hole > 0).any())]
-    if not to_paint:
-        return list(scenes)
-    sigmas = _sigmas(model, settings)
+    return [layer for layer in layers if layer.id in named and bool((layer.hole > 0).any())]
+
+
+def _planned(
+    layers: Sequence[Layer], scenes: Sequence[Scene], space: LatentSpace, start: str, denoise: float, fixed: bool
+) -> list[Planned]:
+    sizes = _sizes(scenes)
+    return [
+        Planned(layer, work_size_of(layer, sizes[layer.photo], space), decided(start, denoise, layer, space, fixed))
+        for layer in layers
+    ]
+
+
+def _painted(
+    scenes: Sequence[Scene],
+    planned: Sequence[Planned],
+    sampling: Sampling,
+    space: LatentSpace,
+    sigmas: Callable[[float], Tensor],
+    prompts: Callable[[Layer], dict[str, list]],
+    options: Options,
+) -> Painted:
+    filled = [plan for plan in planned if plan.start.how == EXEMPLAR]
+    fill = ExemplarFill() if filled else None
+    steps = sum(_steps(sigmas(plan.start.denoise)) for plan in planned)
+    if fill is not None:
+        steps += len(filled) * _steps(fill.sigmas)
     run = Run(
-        latent_space(model, vae),
-        *complete(model, positive, negative),
-        settings,
+        sampling,
+        space,
         sigmas,
-        [(scene.photo.shape[0], scene.photo.shape[1]) for scene in scenes],
-        Progress(model, scenes, len(to_paint), len(sigmas) - 1),
+        # All of them first: the text encoder and the model need not change places in the memory.
+        {plan.layer.id: _prompted(sampling.guider, prompts(plan.layer)) for plan in planned},
+        Memory(sampling.guider.model_patcher, options.memory),
+        Progress(sampling.guider.model_patcher, scenes, steps),
+        [],
     )
-    painted: dict[str, Layer] = {}
-    waiting = {layer.id for layer in to_paint}
+    done: dict[str, Layer] = {}
 
     def so_far(scene: Scene) -> Scene:
-        return scene._replace(layers=tuple(painted.get(layer.id, layer) for layer in scene.layers))
+        return scene._replace(layers=tuple(done.get(layer.id, layer) for layer in scene.layers))
 
-    # Backgrounds come first in every scene: people are painted on them if asked for.
-    for scene in scenes:
-        for layer in (layer for layer in scene.layers if layer.id in waiting):
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            plate = None
-            if settings.ground == PLATE and layer.likely is not None:
-                plate = plate_under(so_far(scene), layer.box)
-            for result in sample_group([encode(layer, run.photo_sizes[layer.photo], run.space, plate)], run):
-                painted[result.id] = result
-                run.progress.finished(result)
-    return [so_far(scene) for scene in scenes]
-
-
-def sample_group(group: Sequence[Encoded], run: Run) -> list[Layer]:
-    """Sample layers of equal latent shape as one ordinary batch of stock code, and return them painted.
-
-    One layer at a time for now: samplers that draw noise while they run take it from a single seed, the layer's.
-    """
-    (row,) = group
-    guider = comfy.samplers.CFGGuider(run.space.model)
-    photo_size = run.photo_sizes[row.layer.photo]
-    allowed = row.layer.allowed
-    if row.layer.likely is not None:
-        allowed = surely_hers(row.layer.pixels, row.layer.alpha, row.layer.hole, row.plate)
-    allowed = area_resize(allowed[None, None].float(), (row.hole.shape[-2], row.hole.shape[-1]))[0]
-    conds = [
-        for_layer(conds, row.layer, photo_size, allowed, row.inpaint, row.plate)
-        for conds in (run.positive, run.negative)
-    ]
-    guider.set_conds(*conds)
-    guider.set_cfg(run.settings.cfg)
-    name_rows(guider, [row.layer.id])
-    seed = layer_seed(run.settings.seed, row.layer.id)
-    samples = guider.sample(
-        comfy.sample.prepare_noise(row.latent, seed),
-        row.latent,
-        comfy.samplers.sampler_object(run.settings.sampler_name),
-        run.sigmas,
-        denoise_mask=row.hole,
-        callback=run.progress.callback([row.layer]),
-        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
-        seed=seed,
-    )
-    samples = samples.to(
-        device=comfy.model_management.intermediate_device(), dtype=comfy.model_management.intermediate_dtype()
-    )
-    return [finished(row.layer, decode(samples, row, run.space), row.plate)]
+    for phase in _phases(planned, options.ground):
+        if not phase:
+            continue
+        plates = {}
+        if options.ground == PLATE:
+            plates = {
+                plan.layer.id: plate_under(so_far(scenes[plan.layer.photo]), plan.layer.box)
+                for plan in phase
+                if plan.layer.likely is not None
+            }
+        for layer in _phase(phase, plates, run, fill):
+            done[layer.id] = layer
+    run.notes.extend(_said(planned))
+    return Painted([so_far(scene) for scene in scenes], run.notes)
 
 
-def layer_seed(seed: int, layer_id: str) -> int:
-    """Noise belongs to (seed, layer): one more erased person changes no other layer."""
-    return seed_of(seed, layer_id)
+def _phases(planned: Sequence[Planned], ground: str) -> list[list[Planned]]:
+    """Who stands on the finished background has to wait for it; the rest is painted at the same time."""
+    waits = [plan for plan in planned if ground == PLATE and plan.layer.likely is not None]
+    return [[plan for plan in planned if plan not in waits], waits]
 
 
-def _sigmas(model: comfy.model_patcher.ModelPatcher, settings: Settings) -> Tensor:
+def _phase(
+    phase: Sequence[Planned], plates: dict[str, Tensor | None], run: Run, fill: ExemplarFill | None
+) -> Iterable[Layer]:
+    """Encode all, sample all, decode all: VAE and model change places in the memory once each."""
+    pictures = {
+        plan.layer.id: picture_of(plan.layer, plan.start.how, plan.size, plates.get(plan.layer.id)) for plan in phase
+    }
+    if fill is not None:
+        pictures |= _fills([plan for plan in phase if plan.start.how == EXEMPLAR], plates, run, fill)
+    rows, encoded = [], {}
+    for plan in phase:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        layer = plan.layer
+        encoded[layer.id] = encode(layer, pictures.pop(layer.id), run.space, plates.get(layer.id))
+        sigmas, conds = run.sigmas(plan.start.denoise), run.conds[layer.id]
+        rows.append(_row(encoded[layer.id], sigmas, run.sampling, run.space, conds))
+    alone = sampled_alone(run.sampling.sampler) or isinstance(run.space.model.model, ExemplarModel)
+    samples = {}
+    for group in groups(rows, alone):
+        for row, sample in sampled(group, run.sampling, run.memory, run.progress.callback, run.notes):
+            samples[row.layer.id] = sample
+            run.progress.sampled(_steps(row.sigmas))
+    for layer_id, sample in samples.items():
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        one = encoded[layer_id]
+        layer = finished(one.layer, decode(sample, one, run.space), one.plate)
+        run.progress.finished(layer)
+        yield layer
+
+
+def _fills(
+    phase: Sequence[Planned], plates: dict[str, Tensor | None], run: Run, fill: ExemplarFill
+) -> dict[str, Tensor]:
+    """Exemplar fills [1, h, w, 3] by layer id, each with a seed of its own."""
+    sampling = fill.sampling(run.sampling.noise.seed, list(run.sampling.photo_sizes))
+    memory = Memory(fill.space.model)
+    callback = functools.partial(run.progress.callback, previewer=previewer_of(fill.space.model))
+    pictures = {}
+    for plan in phase:
+        one = fill.encoded(plan.layer, plan.size, plates.get(plan.layer.id))
+        row = _row(one, fill.sigmas, sampling, fill.space, fill.guider.original_conds)
+        for _, sample in sampled([row], sampling, memory, callback, run.notes):
+            pictures[plan.layer.id] = fill.picture(sample)
+        run.progress.sampled(_steps(fill.sigmas))
+    return pictures
+
+
+def _row(one: Encoded, sigmas: Tensor, sampling: Sampling, space: LatentSpace, conds: dict[str, list]) -> Row:
+    """The layer with its conds, cropped like it, and with what its model is told of it."""
+    values = dict(one.inpaint)
+    if isinstance(space.model.model, ExemplarModel):
+        values |= own_values(one.layer, one.hole, one.plate)
+    cells = (one.hole.shape[-2], one.hole.shape[-1])
+    photo_size = sampling.photo_sizes[one.layer.photo]
+    here = {name: for_layer(entries, one.layer, photo_size, cells, values) for name, entries in conds.items()}
+    return Row(one.layer, one.size, one.latent, one.hole, sigmas, here)
+
+
+def _prompted(guider: Any, own: dict[str, list]) -> dict[str, list]:
+    """The guider's conds with `own` CONDITIONING in place of what it has under these names."""
+    return guider.original_conds | {name: convert_cond(conditioning) for name, conditioning in own.items()}
+
+
+def _steps(sigmas: Tensor) -> int:
+    return max(len(sigmas) - 1, 0)
+
+
+def _said(planned: Sequence[Planned]) -> list[str]:
+    filled = [plan for plan in planned if plan.start.how == EXEMPLAR]
+    if not filled:
+        return []
+    return [f"Started from an exemplar fill, denoise {filled[0].start.denoise:g}"]
+
+
+def _sigmas(model: comfy.model_patcher.ModelPatcher, settings: Settings, denoise: float) -> Tensor:
     """The steps that KSampler would take with these widgets."""
     sampler = comfy.samplers.KSampler(
         model,
@@ -150,7 +307,7 @@ def _sigmas(model: comfy.model_patcher.ModelPatcher, settings: Settings) -> Tens
         device=model.load_device,
         sampler=settings.sampler_name,
         scheduler=settings.scheduler,
-        denoise=settings.denoise,
+        denoise=denoise,
         model_options=model.model_options,
     )
     return sampler.sigmas

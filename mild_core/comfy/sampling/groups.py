@@ -1,0 +1,152 @@
+"""Layers of equal shape are sampled together: an ordinary batch of stock code, each row with what is its own.
+
+Noise belongs to (seed, layer) and nothing is shared between rows, so a layer comes out the same alone, in any batch,
+and after a batch that was too large for the memory has been tried again in halves.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import comfy.model_management
+import comfy.sampler_helpers
+import comfy.samplers
+import comfy.utils
+import torch
+from torch import Tensor
+
+from ...scene import Layer
+from ...seeds import seed_of
+from .control import Hints
+from .memory import Memory
+from .row_noise import for_rows
+from .rows import name_rows
+from .stacking import signature, stacked
+
+Callback = Callable[[int, Tensor, Tensor, int], None]
+
+
+class Row(NamedTuple):
+    """A layer as a batch of one."""
+
+    layer: Layer
+    size: tuple[int, int]  # height and width in pixels at which it is sampled
+    latent: Tensor  # [1, c, h, w] (video-like models: [1, c, 1, h, w])
+    hole: Tensor  # [1, 1, h, w], 0..1: cells to invent
+    sigmas: Tensor
+    conds: dict[str, list[dict]]  # by the guider's names for them
+
+
+class Sampling(NamedTuple):
+    """What SamplerCustomAdvanced takes, and the photos that hints lie over."""
+
+    guider: Any  # GUIDER: CFGGuider and what derives from it
+    noise: Any  # NOISE
+    sampler: comfy.samplers.Sampler
+    photo_sizes: Sequence[tuple[int, int]]  # height, width
+
+
+def layer_seed(seed: int, layer_id: str) -> int:
+    """Noise belongs to (seed, layer): one more erased person changes no other layer."""
+    return seed_of(seed, layer_id)
+
+
+def groups(rows: Sequence[Row], alone: bool = False) -> list[list[Row]]:
+    """Rows that can be one batch, in the order of their first; alone: each by itself."""
+    found: dict[Any, list[Row]] = {}
+    for row in rows:
+        same = (tuple(row.latent.shape), tuple(row.sigmas.tolist()), signature(row.conds))
+        found.setdefault(row.layer.id if alone else same, []).append(row)
+    return list(found.values())
+
+
+def sampled(
+    group: Sequence[Row],
+    sampling: Sampling,
+    memory: Memory,
+    callback: Callable[[Sequence[Layer]], Callback],
+    notes: list[str],
+) -> Iterator[tuple[Row, Tensor]]:
+    """Sample a group; yields each row with its samples [1, c, ...] as soon as its batch is through.
+
+    callback(layers): the sampler's callback for a batch of these layers. Sentences for the artist join notes.
+    """
+    shape = tuple(group[0].latent.shape)
+    waiting = list(group)
+    most = len(waiting)
+    while waiting:
+        conds = waiting[0].conds
+        most = min(most, memory.rows(shape, conds))
+        batch, waiting = waiting[:most], waiting[most:]
+        memory.watch()
+        samples = _tried(batch, sampling, callback, notes)
+        if samples is None:  # too much after all
+            waiting = batch + waiting
+            most = (len(batch) + 1) // 2
+            continue
+        memory.learn(shape, len(batch))
+        for number, row in enumerate(batch):
+            yield row, samples[number : number + 1]
+
+
+def _tried(
+    batch: Sequence[Row], sampling: Sampling, callback: Callable[[Sequence[Layer]], Callback], notes: list[str]
+) -> Tensor | None:
+    """The batch's samples, or None if the memory did not suffice and it can be cut. Smaller cannot be helped."""
+    try:
+        return _batch(batch, sampling, callback, notes)
+    except Exception as error:
+        if len(batch) == 1 or not comfy.model_management.is_oom(error):
+            raise
+    # Outside the handler: what the exception held on to is free by now.
+    comfy.model_management.soft_empty_cache()
+    return None
+
+
+def _batch(
+    batch: Sequence[Row], sampling: Sampling, callback: Callable[[Sequence[Layer]], Callback], notes: list[str]
+) -> Tensor:
+    layers = [row.layer for row in batch]
+    seeds = [layer_seed(sampling.noise.seed, layer.id) for layer in layers]
+    hints = Hints(layers, sampling.photo_sizes, batch[0].size)
+    guider = copy.copy(sampling.guider)
+    guider.original_conds = {name: stacked([row.conds[name] for row in batch], hints.copied) for name in batch[0].conds}
+    if guider.model_patcher.is_dynamic() and _have_hooks(guider.original_conds):
+        # As the guider itself does when it is given such conds.
+        guider.model_patcher = guider.model_patcher.get_non_dynamic_delegate()
+    name_rows(guider, [layer.id for layer in layers])
+    latent = torch.cat([row.latent for row in batch])
+    mask = torch.cat([row.hole for row in batch])
+    if latent.ndim == 5:  # stock code takes rows of a mask without this dimension for frames
+        mask = mask[:, :, None]
+    try:
+        samples = guider.sample(
+            torch.cat([_noise(sampling.noise, row.latent, seed) for row, seed in zip(batch, seeds, strict=True)]),
+            latent,
+            for_rows(sampling.sampler, seeds),
+            batch[0].sigmas,
+            denoise_mask=mask,
+            callback=callback(layers),
+            disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+            seed=seeds[0],
+        )
+    finally:
+        hints.cleanup()
+    notes.extend(note for note in hints.notes if note not in notes)
+    return samples.to(
+        device=comfy.model_management.intermediate_device(), dtype=comfy.model_management.intermediate_dtype()
+    )
+
+
+def _have_hooks(conds: dict[str, list[dict]]) -> bool:
+    return any(comfy.sampler_helpers.cond_has_hooks([[None, cond] for cond in entries]) for entries in conds.values())
+
+
+def _noise(noise: Any, latent: Tensor, seed: int) -> Tensor:
+    """The NOISE's own noise for a layer [1, c, ...], from the layer's seed."""
+    twin = copy.copy(noise)
+    try:
+        twin.seed = seed
+    except AttributeError:
+        pass  # a mixture of noises, which tells the seed of one of them only
+    return twin.generate_noise({"samples": latent})

@@ -19,6 +19,8 @@ WIDGETS = {
     "scheduler": "normal",
     "which": "all",
     "ground": "plate",
+    "start": "noise",  # what an exemplar fill adds: test_start.py
+    "memory": "automatic",
 }
 
 

@@ -11,13 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...fill import area_resize
 from ...painted import in_hole
 from ...scene import Layer
 from ...start import size_of
 from ..builtin_model import ExemplarModel, is_pixel_space, pixel_vae
 
-NATIVE_PIXELS = ((comfy.supported_models.SD15, 512 * 512), (comfy.supported_models.SD20, 768 * 768))
-"""How large pictures a model was trained on, by its configuration."""
+NATIVE_PIXELS = (
+    (comfy.supported_models.SD15, None, 512 * 512),
+    (comfy.supported_models.SD20, comfy.model_base.ModelType.V_PREDICTION, 768 * 768),
+    (comfy.supported_models.SD20, None, 512 * 512),  # its base and inpaint checkpoints predict noise
+    (comfy.supported_models.HunyuanImage21, None, 2048 * 2048),
+)
+"""How large pictures a model was trained on, by its configuration and what it predicts (None: whatever that is)."""
 
 NATIVE_PIXELS_OF_OTHERS = 1024 * 1024
 
@@ -28,7 +34,7 @@ class Encoded(NamedTuple):
     layer: Layer
     size: tuple[int, int]  # height and width in pixels at which it is sampled
     latent: Tensor  # [1, c, h, w] (video-like models: [1, c, 1, h, w]): what it starts from, never the erased pixels
-    hole: Tensor  # [1, 1, h, w], 0 or 1: latent cells to invent
+    hole: Tensor  # [1, 1, h, w]: latent cells to invent, 0 or 1; 0..1 where the MODEL asks for soft masks
     inpaint: dict[str, Tensor]  # concat_latent_image and concat_mask for models with inpaint channels, else empty
     plate: Tensor | None = None  # [h, w, 3]: what a person is painted on; None: the neutral ground, or a background
 
@@ -39,10 +45,10 @@ class LatentSpace(NamedTuple):
     model: comfy.model_patcher.ModelPatcher
     vae: comfy.sd.VAE
     ratio: int  # pixels per latent cell
-    native_pixels: (
-        int | None
-    )  # what the model was trained on; None: it knows no size of its own, crops keep their scale
+    multiple: int  # pixels: sides are whole multiples of it
+    native_pixels: int | None  # what the model was trained on; None: any size, so crops keep their scale
     inpaint_channels: bool
+    soft_masks: bool  # whether it looks at how much of a cell is to be invented
 
 
 def latent_space(model: comfy.model_patcher.ModelPatcher, vae: comfy.sd.VAE | None) -> LatentSpace:
@@ -51,20 +57,35 @@ def latent_space(model: comfy.model_patcher.ModelPatcher, vae: comfy.sd.VAE | No
         raise ValueError(
             "vae: this MODEL works on latents, so Sample Layers needs its VAE: connect the checkpoint's VAE."
         )
+    ratio = model.get_model_object("latent_format").spacial_downscale_ratio
     return LatentSpace(
         model,
         pixel_vae() if vae is None else vae,
-        model.get_model_object("latent_format").spacial_downscale_ratio,
+        ratio,
+        _multiple(model, ratio),
         _native_pixels(model.model),
         _has_inpaint_channels(model.model),
+        # Differential Diffusion, and whoever else turns the noise mask into another one at every step.
+        "denoise_mask_function" in model.model_options,
     )
+
+
+def _multiple(model: comfy.model_patcher.ModelPatcher, ratio: int) -> int:
+    """Two cells at least, because UNets halve them; a whole patch where transformers cut larger ones."""
+    if isinstance(model.model, ExemplarModel):
+        return 1
+    patch = getattr(model.get_model_object("diffusion_model"), "patch_size", 2)
+    patch = patch[-1] if isinstance(patch, tuple | list) else patch  # video models: frames, height, width
+    return max(ratio * max(patch, 2), 16)
 
 
 def _native_pixels(model: comfy.model_base.BaseModel) -> int | None:
     if isinstance(model, ExemplarModel):
         return None
-    known = (pixels for config, pixels in NATIVE_PIXELS if isinstance(model.model_config, config))
-    return next(known, NATIVE_PIXELS_OF_OTHERS)
+    for config, predicts, pixels in NATIVE_PIXELS:
+        if isinstance(model.model_config, config) and predicts in (None, model.model_type):
+            return pixels
+    return NATIVE_PIXELS_OF_OTHERS
 
 
 def _has_inpaint_channels(model: comfy.model_base.BaseModel) -> bool:
@@ -81,8 +102,7 @@ def work_size_of(layer: Layer, photo_size: tuple[int, int], space: LatentSpace) 
         layer,
         photo_size,
         space.native_pixels,
-        # Two cells: transformers cut latents into patches of 2 x 2, UNets halve them. Pixel transformers take 16 px.
-        multiple=1 if space.native_pixels is None else max(2 * space.ratio, 16),
+        multiple=space.multiple,
         cell=max(space.ratio, 8),
     )
 
@@ -96,10 +116,12 @@ def encode(layer: Layer, picture: Tensor, space: LatentSpace, plate: Tensor | No
     latent = _encode(picture, space)
     cells = (latent.shape[-2], latent.shape[-1])
     # A cell is part of the hole as soon as one pixel of the hole lies in it.
-    hole = F.adaptive_max_pool2d(inside, cells)
+    hole = touched = F.adaptive_max_pool2d(inside, cells)
+    if space.soft_masks:
+        hole = area_resize(layer.hole[None, None].float(), cells) * touched
     inpaint = {}
     if space.inpaint_channels:
-        mask = F.interpolate(hole, size=size, mode="nearest-exact")
+        mask = F.interpolate(touched, size=size, mode="nearest-exact")
         grey = torch.where(mask[0, 0, :, :, None].to(picture.device) > 0, 0.5, picture)
         inpaint = {"concat_latent_image": _encode(grey, space), "concat_mask": mask}
     return Encoded(layer, size, latent, hole, inpaint, plate)
@@ -109,8 +131,8 @@ def decode(samples: Tensor, encoded: Encoded, space: LatentSpace) -> Tensor:
     """One row of samples -> the layer's pixels [h, w, 3]: painted in the hole, bit for bit as before outside."""
     layer = encoded.layer
     picture = space.vae.decode(samples)
-    picture = picture.reshape(-1, *picture.shape[-3:])[:1]  # video-like VAEs give [1, frames, h, w, 3]
-    pixels = in_hole(layer, picture[0])
+    picture = picture.reshape(-1, *picture.shape[-3:])[0, ..., :3]  # some give [1, frames, h, w, 3], some an alpha
+    pixels = in_hole(layer, picture)
     if not bool(torch.isfinite(pixels).all()):
         raise ValueError(
             f"The model returned pixels that are not numbers (NaN) for layer {layer.name} ({layer.id}): try another "

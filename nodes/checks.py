@@ -1,6 +1,9 @@
 """What our nodes ask of pictures and masks before anything is done with them: one sentence for each way to be wrong."""
 
+from typing import cast
+
 import torch
+from comfy.sd import CLIP
 from torch import Tensor
 
 
@@ -36,6 +39,20 @@ def checked_mask(mask: Tensor, socket: str) -> Tensor:
             "For a picture, put Convert Image to Mask in between."
         )
     return _checked_numbers(flat, socket).float().clamp(0, 1)
+
+
+NOT_CONNECTED = object()
+"""Default of a `clip` input: a checkpoint without a text encoder hands on None, which is something else."""
+
+
+def checked_clip(clip: object) -> CLIP | None:
+    """CLIP, or None if nothing is connected. Raises ValueError for a connected checkpoint that has no text encoder."""
+    if clip is None:
+        raise ValueError(
+            "clip: there is no CLIP in what is connected. If it comes from a checkpoint, that one was saved without "
+            "its text encoder: load it with Load CLIP, or connect nothing."
+        )
+    return None if clip is NOT_CONNECTED else cast(CLIP, clip)
 
 
 def _checked_numbers(values: Tensor, socket: str) -> Tensor:

@@ -17,6 +17,7 @@ from ..mild_core.comfy.sampling.sample_layers import (
 )
 from ..mild_core.comfy.sampling.start import STARTS
 from ..mild_core.scene import Scene
+from .checks import NOT_CONNECTED, checked_clip
 from .show import shown
 from .sockets import Layers
 
@@ -174,14 +175,14 @@ class SampleLayers(io.ComfyNode):
         which: str,
         ground: str,
         vae=None,
-        clip=None,
+        clip=NOT_CONNECTED,
         positive=None,
         negative=None,
         start: str = STARTS[0],
         memory: str = MEMORY[0],
     ) -> io.NodeOutput:
         settings = Settings(seed, steps, cfg, sampler_name, scheduler, denoise)
-        prompts = Prompts(model, positive, negative, clip)
+        prompts = Prompts(model, positive, negative, checked_clip(clip))
         painted = sample_layers(model, layers, settings, vae, prompts, Options(which, ground, start, memory))
         return io.NodeOutput(painted.scenes, ui=shown(cls, _sentence(layers, painted)))
 

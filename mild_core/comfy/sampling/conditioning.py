@@ -9,7 +9,6 @@ from ...fill import area_resize
 from ...growth import grow
 from ...scene import Layer
 from .areas import cropped_areas
-from .zeroed import complete as complete  # until Sample Layers asks Prompts
 
 SURELY = 0.9
 """From this probability on a pixel of a hidden person is hers: what is behind her cannot be seen there."""

@@ -27,6 +27,7 @@ from .prompts import Prompts
 from .row_noise import sampled_alone
 from .start import AUTOMATIC as AUTOMATIC_START
 from .start import EXEMPLAR, ExemplarFill, Start, decided, picture_of
+from .text_fits import check_text
 
 NEUTRAL, PLATE = "neutral", "plate"
 GROUNDS = (NEUTRAL, PLATE)
@@ -142,8 +143,12 @@ def sample_layers_advanced(
     sampling = Sampling(guider, noise, sampler, _sizes(scenes))
 
     def own(layer: Layer) -> dict[str, list]:
-        given = {"positive": layer.positive, "negative": layer.negative}
-        return {name: conds for name, conds in given.items() if conds is not None and name in guider.original_conds}
+        given = {}
+        for name, conds in (("positive", layer.positive), ("negative", layer.negative)):
+            if conds is not None and name in guider.original_conds:
+                check_text(guider.model_patcher, conds, f"Prompt Layers: {name} of {layer.name}")
+                given[name] = conds
+        return given
 
     return _painted(scenes, planned, sampling, space, lambda denoise: sigmas, own, options)
 

@@ -13,20 +13,6 @@ OF_THE_TEXT = ("pooled_output", "conditioning_llama3")
 """Further tensors of a text beside its tokens (HiDream reads a second text encoder's)."""
 
 
-def complete(
-    model: comfy.model_patcher.ModelPatcher, positive: list | None, negative: list | None
-) -> tuple[list, list]:
-    """Positive and negative; what is missing is zeroed text of the shape of the other, or of the shape the MODEL reads.
-
-    Raises ValueError when both are missing and the MODEL does not tell how wide its text is.
-    """
-    if positive is None:
-        positive = zeroed_like(negative) if negative is not None else zeroed(model)
-    if negative is None:
-        negative = zeroed_like(positive)
-    return positive, negative
-
-
 def zeroed(model: comfy.model_patcher.ModelPatcher) -> list:
     """What ConditioningZeroOut makes of an empty prompt, for a MODEL whose text encoder is not at hand.
 

@@ -46,10 +46,13 @@ class TinyModel(NamedTuple):
         return {"samples": torch.zeros(self.shape(height, width, batch))}
 
 
-def make(family: str, seed: int = 0) -> TinyModel:
-    """Build a model of FAMILIES; equal seeds give equal weights."""
+def make(family: str, seed: int = 0, dtype: torch.dtype = torch.float32) -> TinyModel:
+    """Build a model of FAMILIES; equal seeds give equal weights.
+
+    dtype: in which they are stored. What is stored in float8 is computed in float32, as Load Diffusion Model has it.
+    """
     config = _CONFIGS[family]()
-    config.set_inference_dtype(torch.float32, None)
+    config.set_inference_dtype(dtype, torch.float32 if dtype.itemsize == 1 else None)
     model = config.get_model(_SIGNS.get(family, {}), device=torch.device("cpu"))
     randomize(model.diffusion_model, seed)
     device = comfy.model_management.get_torch_device()
@@ -90,10 +93,10 @@ def randomize(module: torch.nn.Module, seed: int) -> torch.nn.Module:
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in module.named_parameters():
         if parameter.ndim < 2:
-            parameter.data.fill_(1.0 if name.endswith(("weight", "scale")) else 0.0)
+            filled = torch.full(parameter.shape, 1.0 if name.endswith(("weight", "scale")) else 0.0)
         else:
-            deviation = parameter[0].numel() ** -0.5
-            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * deviation)
+            filled = torch.randn(parameter.shape, generator=generator) * parameter[0].numel() ** -0.5
+        parameter.data.copy_(filled)  # rounds to what the parameter is stored in
     return module
 
 

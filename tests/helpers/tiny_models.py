@@ -97,6 +97,9 @@ def randomize(module: torch.nn.Module, seed: int) -> torch.nn.Module:
         else:
             filled = torch.randn(parameter.shape, generator=generator) * parameter[0].numel() ** -0.5
         parameter.data.copy_(filled)  # rounds to what the parameter is stored in
+    for name, buffer in module.named_buffers():
+        if name == "pos_embed":  # Stable Diffusion 3's places of tokens, which a checkpoint brings along
+            buffer.data.copy_(torch.randn(buffer.shape, generator=generator) * buffer.shape[-1] ** -0.5)
     return module
 
 

@@ -3,8 +3,11 @@
 import pytest
 import torch
 
-from mild.mild_core.scene import Scene
-from mild.tests.helpers.layers import background, person, picture
+from mild.mild_core.comfy.sampling.own_prompts import family_of
+from mild.mild_core.scene import BACKGROUND, PERSON, Scene
+from mild.tests.helpers.layers import WIDGETS, background, person, picture
+from mild.tests.helpers.tiny_clip import make_clip
+from mild.tests.helpers.tiny_models import make
 
 
 def said(number):
@@ -22,6 +25,40 @@ def two_photos():
         person(photo, 3, (50, 15, 62, 45), (62, 20, 70, 40), (43, 8, 76, 53)),
     )
     return [Scene(photo, layers), Scene(other, (background(other, (20, 10, 40, 50), index=1),))]
+
+
+@pytest.fixture(scope="module")
+def sd15():
+    return make("sd15_inpaint")
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return make_clip("sd15")
+
+
+@pytest.fixture(scope="module")
+def photo_layers():
+    photo = picture()
+    behind = background(photo, (20, 10, 40, 50))
+    anna = person(photo, 2, (10, 15, 22, 45), (22, 20, 30, 40), (3, 8, 36, 53))
+    return [Scene(photo, (behind, anna))]
+
+
+@pytest.fixture
+def sampling(run_graph, comfy, sd15):
+    """sampling(layers, ...): Sample Layers (id "node") in a graph; what is given is connected, be it None."""
+
+    def sampling(layers, **inputs):
+        given = {"model": sd15.model, "vae": sd15.vae, "layers": layers, **inputs}
+        graph = {
+            name: {"class_type": "TEST_Give", "inputs": {"key": comfy.give(value)}} for name, value in given.items()
+        }
+        links = {name: [name, 0] for name in given}
+        graph["node"] = {"class_type": "MILD_SampleLayers", "inputs": {**WIDGETS, **links}}
+        return run_graph(graph, wanted=["node"])
+
+    return sampling
 
 
 @pytest.fixture
@@ -96,3 +133,54 @@ def test_naming_somebody_who_is_not_there_is_told(prompted, two_photos):
 def test_a_scene_without_layers_passes(prompted):
     scenes = [Scene(picture(), ())]
     assert prompted(scenes, "people", positive=said(1))[0] is scenes[0]
+
+
+def test_another_prompt_for_one_layer_changes_that_layer_alone(small_native_size, sample, prompted, sd15, photo_layers):
+    same = {"positive": sd15.positive, "negative": sd15.negative, "ground": "neutral"}
+    before = sample(photo_layers, sd15, **same)[0].layers
+    other = prompted(photo_layers, "2", positive=sd15.negative)
+    after = sample(other, sd15, **same)[0].layers
+    assert torch.equal(after[0].pixels, before[0].pixels)
+    assert not torch.allclose(after[1].pixels, before[1].pixels, atol=1e-3)
+
+
+def test_the_packs_own_prompts_reach_the_model(small_native_size, sample, prompted, sd15, clip, photo_layers):
+    own = sample(photo_layers, sd15, clip=clip, cfg=5.0)[0].layers
+    texts = family_of(sd15.model).texts
+    written = photo_layers
+    for which, text in (("background", texts[BACKGROUND]), ("people", texts[PERSON])):
+        sides = {"positive": text.positive, "negative": text.negative}
+        sides = {side: clip.encode_from_tokens_scheduled(clip.tokenize(words)) for side, words in sides.items()}
+        written = prompted(written, which, **sides)
+    for ours, theirs in zip(own, sample(written, sd15, cfg=5.0)[0].layers, strict=True):
+        assert torch.equal(ours.pixels, theirs.pixels)
+
+
+def test_the_node_says_which_prompts_were_used(small_native_size, sampling, prompted, sd15, clip, photo_layers):
+    scenes = prompted(photo_layers, "2", positive=sd15.positive)
+    text = sampling(scenes, clip=clip).ui["node"]["text"][0]
+    assert "Prompts: the pack's own (SD1.5 and SD2) for the background; from Prompt Layers for Person 2." in text
+    assert "zeroed text" in sampling(scenes).ui["node"]["text"][0]
+
+
+def test_text_that_does_not_fit_is_told_by_its_socket(sample, prompted, sd15, photo_layers):
+    wide = [[torch.zeros(1, 77, 2048), {}]]
+    with pytest.raises(ValueError, match="^negative: its text has 2,048 channels"):
+        sample(photo_layers, sd15, negative=wide)
+    with pytest.raises(ValueError, match="^Prompt Layers: positive of Background: its text has 2,048 channels"):
+        sample(prompted(photo_layers, "background", positive=wide), sd15)
+
+
+def test_under_a_guider_too(run_node, prompted, sd15, photo_layers):
+    (guider,) = run_node("BasicGuider", model=sd15.model, conditioning=sd15.positive)
+    (noise,) = run_node("RandomNoise", noise_seed=1)
+    (sampler,) = run_node("KSamplerSelect", sampler_name="euler")
+    wrong = prompted(photo_layers, "2", positive=[[torch.zeros(1, 77, 2048), {}]])
+    inputs = {"noise": noise, "guider": guider, "sampler": sampler, "sigmas": torch.tensor([1.0, 0.0])}
+    with pytest.raises(ValueError, match="^Prompt Layers: positive of Person 2: its text has 2,048 channels"):
+        run_node("MILD_SampleLayersAdvanced", layers=wrong, vae=sd15.vae, which="all", ground="plate", **inputs)
+
+
+def test_a_checkpoint_without_text_encoder_says_so(sampling, photo_layers):
+    with pytest.raises(ValueError, match="^clip: there is no CLIP in what is connected"):
+        sampling(photo_layers, clip=None)

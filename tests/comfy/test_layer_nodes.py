@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mild.mild_core import boxes
-from mild.mild_core.comfy.sampling.sample_layers import layer_seed
+from mild.mild_core.comfy.sampling.groups import layer_seed
 from mild.mild_core.people import numbered, person_from_mask
 from mild.mild_core.recompose.recompose import recompose
 from mild.mild_core.scene import Scene

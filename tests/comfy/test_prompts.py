@@ -195,6 +195,15 @@ def test_equal_zeros_are_the_same_object(tiny):
     assert prompts.of(ANNA._replace(positive=longer))["negative"][0][0].shape == (1, 154, 768)
 
 
+def test_an_empty_conditioning_says_nothing_and_one_without_text_is_taken(tiny):
+    sd15 = tiny("sd15")
+    given = Prompts(sd15.model, [], sd15.negative).of(ANNA._replace(negative=[]))
+    assert not given["positive"][0][0].any() and given["negative"] is sd15.negative
+    without = [[None, {"strength": 0.5}]]
+    given = Prompts(sd15.model, without).of(ANNA)
+    assert given["positive"] is without and given["negative"] == [[None, {}]]
+
+
 def test_the_built_in_model_reads_no_text():
     model = builtin_model.load_model()
     references = builtin_model.empty_conditioning(torch.rand(2, 8, 8, 3))

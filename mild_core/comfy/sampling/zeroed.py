@@ -40,7 +40,7 @@ def zeroed_like(conditioning: list) -> list:
         kept = {key: torch.zeros_like(values[key]) for key in OF_THE_TEXT if values.get(key) is not None}
         if values.get("attention_mask") is not None:
             kept["attention_mask"] = values["attention_mask"]  # how many tokens there are, not what they say
-        result.append([torch.zeros_like(text), kept])
+        result.append([None if text is None else torch.zeros_like(text), kept])
     return result
 
 

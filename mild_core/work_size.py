@@ -4,6 +4,14 @@ BALANCED = "balanced"
 DETAIL = "detail"
 SIZE_MODES = (BALANCED, DETAIL)
 
+SHELVES = (4, 2, 1)
+"""Sizes are whole numbers of so many multiples, the first that fits: crops of about one size get the same one, and are
+painted as one batch.
+"""
+
+STRETCH, OFF = 1.05, 0.1
+"""A shelf fits if it changes aspect and area by no more than this factor and this share."""
+
 
 def work_size(
     box_size: tuple[int, int],
@@ -44,15 +52,28 @@ def work_size(
 
 def _rounded(height: float, width: float, multiple: int, limit: int | None) -> tuple[int, int]:
     """Both sides to whole multiples: of the few pairs around, the one that keeps the aspect best within the limit."""
+    if multiple == 1:
+        return _around(height, width, 1, limit)
+    for shelf in SHELVES:
+        size = _around(height, width, multiple * shelf, limit)
+        area = size[0] * size[1] / (height * width)
+        if _stretch(size, height, width) <= STRETCH and abs(area - 1) <= OFF:
+            break
+    return size
 
+
+def _stretch(size: tuple[int, int], height: float, width: float) -> float:
+    tall, wide = size[0] / height, size[1] / width
+    return max(tall / wide, wide / tall)
+
+
+def _around(height: float, width: float, multiple: int, limit: int | None) -> tuple[int, int]:
     def choices(side: float) -> list[int]:
         low = max(int(side // multiple), 1)
         return [low * multiple] if low * multiple == side else [low * multiple, (low + 1) * multiple]
 
     def misfit(pair: tuple[int, int]) -> float:
-        tall, wide = pair[0] / height, pair[1] / width
-        stretch = max(tall / wide, wide / tall)
-        return stretch + abs(tall * wide - 1) * 0.25
+        return _stretch(pair, height, width) + abs(pair[0] * pair[1] / (height * width) - 1) * 0.25
 
     pairs = [(tall, wide) for tall in choices(height) for wide in choices(width)]
     # A crop at the limit may round up by one multiple a side; more is never gained by going beyond it.

@@ -58,3 +58,12 @@ def test_detail_uses_the_models_size():
 def test_nonsense_is_refused(box, mode):
     with pytest.raises(ValueError):
         work_size(box, 1, SDXL, 8, mode)
+
+
+def test_crops_of_about_one_size_share_it():
+    sizes = [work_size((height, width), 200, SDXL, 16) for height, width in ((512, 384), (505, 390), (530, 380))]
+    assert set(sizes) == {(512, 384)}
+    assert work_size((700, 384), 200, SDXL, 16) != (512, 384)
+    for height in range(300, 900, 13):
+        tall, wide = work_size((height, 400), 200, SDXL, 16)
+        assert tall % 16 == wide % 16 == 0 and abs(tall / wide / (height / 400) - 1) < 0.06

@@ -1,5 +1,6 @@
 """A layer's crop on its way into the model's latent space and back."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import comfy.model_base
@@ -144,12 +145,17 @@ def decode(samples: Tensor, encoded: Encoded, space: LatentSpace) -> Tensor:
 def _encode(picture: Tensor, space: LatentSpace) -> Tensor:
     """[1, h, w, 3] -> latent. Raises ValueError if the VAE's latents are not this model's."""
     latent = comfy.sample.fix_empty_latent_channels(space.model, space.vae.encode(picture))
-    channels = space.model.get_model_object("latent_format").latent_channels
-    expected = [channels, picture.shape[1] // space.ratio, picture.shape[2] // space.ratio]
-    if [latent.shape[1], *latent.shape[-2:]] != expected:
+    format = space.model.get_model_object("latent_format")
+    frames = [1] * (format.latent_dimensions - 2)
+    expected = [format.latent_channels, *frames, picture.shape[1] // space.ratio, picture.shape[2] // space.ratio]
+    if list(latent.shape[1:]) != expected:
         raise ValueError(
-            f"vae: it gives latents of {latent.shape[1]} x {latent.shape[-2]} x {latent.shape[-1]} where this MODEL "
-            f"needs {' x '.join(map(str, expected))} (channels, height, width): connect the model's own VAE"
+            f"vae: it gives latents of {_by(latent.shape[1:])} where this MODEL needs {_by(expected)} (channels,"
+            f"{' frames,' * len(frames)} height, width): connect the model's own VAE"
             + (", or none: this model needs no VAE." if is_pixel_space(space.model) else ".")
         )
     return latent
+
+
+def _by(sides: Sequence[int]) -> str:
+    return " x ".join(map(str, sides))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ... import boxes
-from ...overlay import crop_of, same_frame
+from ...framed import crop_of, same_frame
 from ...scene import Box, Layer
 
 CELL = 8

@@ -13,7 +13,7 @@ import comfy.utils
 import torch
 from torch import Tensor
 
-from ...overlay import crop_of, same_frame
+from ...framed import crop_of, same_frame
 from ...scene import Layer
 
 MARKED = -0.5

@@ -331,3 +331,15 @@ def test_the_node_says_what_it_did(comfy, scenes):
 def test_unknown_layer_is_named(sample, scenes):
     with pytest.raises(ValueError, match="7"):
         sample(scenes, which="7")
+
+
+def test_a_layer_without_a_hole_is_told_and_passes(comfy, scenes):
+    whole = scenes[0].layers[2]._replace(hole=scenes[0].layers[2].hole * 0)
+    given = {"model": builtin_model.load_model(), "layers": [scenes[0]._replace(layers=(*scenes[0].layers[:2], whole))]}
+    graph = {key: {"class_type": "TEST_Give", "inputs": {"key": comfy.give(value)}} for key, value in given.items()}
+    links = {key: [key, 0] for key in given}
+    graph["sample"] = {"class_type": "MILD_SampleLayers", "inputs": {**WIDGETS, **links, "which": "2"}}
+    ran = comfy.run_graph(graph, wanted=["sample"])
+    assert ran.outputs["sample"][0][0].layers == given["layers"][0].layers
+    (text,) = ran.ui["sample"]["text"]
+    assert text.startswith("Nothing to paint") and "No hole to paint: Person 2." in text

@@ -54,7 +54,7 @@ def own_values(layer: Layer, hole: Tensor, plate: Tensor | None) -> dict:
     if layer.likely is not None:
         allowed = surely_hers(layer.pixels, layer.alpha, layer.hole, plate)
     allowed = area_resize(allowed[None, None].float(), (hole.shape[-2], hole.shape[-1]))[0]
-    values = {"mild_allowed": allowed}
+    values: dict[str, Tensor | None] = {"mild_allowed": allowed}
     if layer.likely is not None and layer.ground is not None:
         ground = layer.pixels.new_tensor(layer.ground).expand_as(layer.pixels) if plate is None else plate
         # Where she surely goes on no ground is seen, however much it looks like her.

@@ -99,9 +99,9 @@ def sample_layers(
     vae: required unless the MODEL works on pixels; prompts: default zeroed text. Raises ValueError when `which` names
     no layer, the VAE is missing or another model's, or the model returns NaN.
     """
-    to_paint = _to_paint(scenes, options.which)
+    to_paint, notes = _to_paint(scenes, options.which)
     if not to_paint:
-        return Painted(list(scenes), [])
+        return Painted(list(scenes), notes)
     prompts = Prompts(model, None, None, None) if prompts is None else prompts
     space = latent_space(model, vae)
     guider = comfy.samplers.CFGGuider(model)
@@ -112,8 +112,7 @@ def sample_layers(
     painted = _painted(
         scenes, planned, sampling, space, lambda denoise: _sigmas(model, settings, denoise), prompts.of, options
     )
-    painted.notes.extend(prompts.notes())
-    return painted
+    return Painted(painted.scenes, [*notes, *painted.notes, *prompts.notes()])
 
 
 def sample_layers_advanced(
@@ -129,9 +128,11 @@ def sample_layers_advanced(
 
     Raises ValueError as sample_layers does, and for a GUIDER that keeps its prompts where ComfyUI's own do not.
     """
-    to_paint = _to_paint(scenes, options.which)
-    if not to_paint or len(sigmas) < 2:
-        return Painted(list(scenes), [] if to_paint == [] else ["No steps to take: the SIGMAS are empty."])
+    to_paint, notes = _to_paint(scenes, options.which)
+    if not to_paint:
+        return Painted(list(scenes), notes)
+    if len(sigmas) < 2:
+        return Painted(list(scenes), ["No steps to take: the SIGMAS are empty."])
     if not isinstance(getattr(guider, "original_conds", None), dict):
         raise ValueError(
             f"guider: {type(guider).__name__} does not keep its prompts as ComfyUI's guiders do. Connect CFG Guider, "
@@ -150,7 +151,8 @@ def sample_layers_advanced(
                 given[name] = conds
         return given
 
-    return _painted(scenes, planned, sampling, space, lambda denoise: sigmas, own, options)
+    painted = _painted(scenes, planned, sampling, space, lambda denoise: sigmas, own, options)
+    return Painted(painted.scenes, [*notes, *painted.notes])
 
 
 class _Inner(NamedTuple):
@@ -163,10 +165,14 @@ def _sizes(scenes: Sequence[Scene]) -> list[tuple[int, int]]:
     return [(scene.photo.shape[0], scene.photo.shape[1]) for scene in scenes]
 
 
-def _to_paint(scenes: Sequence[Scene], which: str) -> list[Layer]:
+def _to_paint(scenes: Sequence[Scene], which: str) -> tuple[list[Layer], list[str]]:
+    """Layers that `which` names and that have a hole; and a sentence on those that have none."""
     named = layers_named(scenes, which)
-    layers = [layer for scene in scenes for layer in scene.layers]
-    return [layer for layer in layers if layer.id in named and bool((layer.hole > 0).any())]
+    layers = [layer for scene in scenes for layer in scene.layers if layer.id in named]
+    open_ = [bool((layer.hole > 0).any()) for layer in layers]
+    whole = [layer.name for layer, has_hole in zip(layers, open_, strict=True) if not has_hole]
+    notes = [f"No hole to paint: {', '.join(whole)}."] if whole else []
+    return [layer for layer, has_hole in zip(layers, open_, strict=True) if has_hole], notes
 
 
 def _planned(

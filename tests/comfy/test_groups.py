@@ -4,6 +4,7 @@ import comfy.model_management
 import comfy.patcher_extension
 import comfy.samplers
 import comfy_extras.nodes_custom_sampler as custom
+import numpy as np
 import pytest
 import torch
 
@@ -308,3 +309,28 @@ def test_a_second_sampler_runs_alone(comfy, alike):
     one, other = (layers_of(ran.outputs["second"][0]) for ran in (before, after))
     for key, layer in one.items():
         assert torch.equal(layer.pixels, other[key].pixels) == key.startswith("1/person")
+
+
+def test_previews_show_all_layers_so_far(comfy, alike):
+    """The bar counts every step of every layer; what one batch has painted stays while the next one runs."""
+    tiny = make("sd15")
+    given = {"model": tiny.model, "vae": tiny.vae, "layers": alike}
+    graph = {key: {"class_type": "TEST_Give", "inputs": {"key": comfy.give(value)}} for key, value in given.items()}
+    links = {key: [key, 0] for key in given}
+    graph["sample"] = {"class_type": "MILD_SampleLayers", "inputs": {**WIDGETS, **links, "steps": 3}}
+    ran = comfy.run_graph(graph, wanted=["sample"])
+    steps = [step for step in ran.progress if step.node == "sample"]
+    values = [step.value for step in steps]
+    assert values == sorted(values) and values[-1] == 3 * 5 == steps[0].maximum
+    pictures = [np.asarray(step.preview[1].convert("RGB")).astype(int) for step in steps if step.preview]
+    photo = (alike[0].photo * 255).int().numpy()
+    assert all(picture.shape == photo.shape for picture in pictures)
+
+    def moved(picture, layer):
+        x0, y0, x1, y1 = layer.box
+        inside = (layer.hole > 0).numpy()
+        return np.abs(picture - photo)[y0:y1, x0:x1][inside].mean()
+
+    last = [moved(pictures[-1], layer) > 3 for layer in alike[0].layers]
+    first = [moved(pictures[0], layer) > 3 for layer in alike[0].layers]
+    assert all(last) and any(first) and not all(first)

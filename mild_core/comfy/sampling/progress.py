@@ -30,7 +30,9 @@ class Progress:
         self.bar = comfy.utils.ProgressBar(self.total)
         self.previewer = previewer_of(model)
         self.scenes = scenes
-        self.canvases: dict[int, Image.Image] = {}
+        self.canvases: dict[int, Image.Image] = {}  # what is ready, by photo
+        self.drafts: dict[int, Image.Image] = {}  # with the batch that is being sampled
+        self.holes: dict[str, Image.Image] = {}  # by layer id: a large hole takes its time to be made small
 
     def callback(
         self, layers: Sequence[Layer], previewer: latent_preview.LatentPreviewer | None = None
@@ -46,8 +48,10 @@ class Progress:
         return step
 
     def sampled(self, steps: int) -> None:
-        """A layer is through with its steps."""
+        """A layer is through with its steps; what its last preview showed stays until it is decoded."""
         self.done += steps
+        self.canvases |= self.drafts
+        self.drafts = {}
         self._show(self.done)
 
     def finished(self, layer: Layer) -> None:
@@ -69,18 +73,17 @@ class Progress:
     ) -> tuple | None:
         if not previewer:
             return None
-        canvas = self._canvas(layers[0].photo).copy()
+        self.drafts = {photo: self._canvas(photo).copy() for photo in {layer.photo for layer in layers}}
         for row, layer in enumerate(layers):
-            if layer.photo == layers[0].photo:
-                size, corner = self._place(layer)
-                one = x0[row : row + 1]
-                if one.ndim == 4 and one.shape[-2] >= size[0] and one.shape[-1] >= size[1]:
-                    one = area_resize(
-                        one, size
-                    )  # models that work on pixels: previewing every one of them would take long
-                picture = previewer.decode_latent_to_preview_image("JPEG", one)[1]
-                canvas.paste(picture.resize((size[1], size[0])), corner, _thumbnail(layer.hole, size))
-        return "JPEG", canvas, PREVIEW_SIDE
+            size, corner = self._place(layer)
+            one = x0[row : row + 1]
+            if one.ndim == 4 and one.shape[-2] >= size[0] and one.shape[-1] >= size[1]:
+                one = area_resize(one, size)  # models that work on pixels: decoding every one of them would take long
+            picture = previewer.decode_latent_to_preview_image("JPEG", one)[1]
+            if layer.id not in self.holes:
+                self.holes[layer.id] = _thumbnail(layer.hole, size)
+            self.drafts[layer.photo].paste(picture.resize((size[1], size[0])), corner, self.holes[layer.id])
+        return "JPEG", self.drafts[layers[0].photo], PREVIEW_SIDE
 
     def _canvas(self, photo: int) -> Image.Image:
         if photo not in self.canvases:

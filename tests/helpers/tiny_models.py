@@ -84,6 +84,18 @@ def make_vae(channels: int, seed: int = 0, frames: bool = False) -> comfy.sd.VAE
     return comfy.sd.VAE(sd=module.state_dict(), metadata={"tae_latent_channels": channels})
 
 
+def flux_fill_weights(seed: int = 0) -> dict[str, torch.Tensor]:
+    """Weights of a Flux Fill that is small in everything that ComfyUI reads from them (heads keep their 128 channels),
+    so that its node Load Diffusion Model knows what they are.
+    """
+    config = comfy.supported_models.FluxInpaint(_flux_config(
+        96, hidden_size=128, num_heads=1, depth=1, depth_single_blocks=1, axes_dim=[16, 56, 56]
+    ))
+    config.set_inference_dtype(torch.float32, None)
+    model = config.get_model({}, device=torch.device("cpu"))
+    return randomize(model.diffusion_model, seed).state_dict()
+
+
 def randomize(module: torch.nn.Module, seed: int) -> torch.nn.Module:
     """Fill every parameter: norms with 1, biases with 0, weights so that activations keep their size.
 

@@ -7,7 +7,8 @@ import torch
 
 from mild.mild_core.comfy.sampling.areas import cropped_areas
 from mild.mild_core.fill import area_resize
-from mild.tests.helpers.layers import background, picture
+from mild.mild_core.scene import Scene
+from mild.tests.helpers.layers import background, layers_of, picture
 from mild.tests.helpers.tiny_models import make
 
 # isort: split
@@ -167,6 +168,27 @@ def test_gligen_boxes_are_mapped(run_node):
 def test_what_has_no_place_stays_as_it_is():
     cond = {"cross_attn": torch.zeros(1, 77, 768), "strength": 0.5, "uuid": 1}
     assert cropped_areas(cond, layer_at(CROP), PHOTO, CELLS) == cond
+
+
+@pytest.mark.usefixtures("small_native_size")
+@pytest.mark.parametrize("family", ["sd15", "qwen_image"])  # latents without frames and with
+def test_rows_of_a_batch_get_their_own_masks(run_node, sample, family):
+    tiny = make(family)
+    photo = picture(*PHOTO)
+    boxes = [CROP, (64, 48, 128, 96)]
+    layers = [background(photo, (b[0] + 16, b[1] + 16, b[0] + 48, b[1] + 32), b, tail=f"-{b[0]}") for b in boxes]
+    mask = torch.zeros(1, *PHOTO)
+    mask[:, :, :100] = torch.linspace(0, 1, 100)
+    inputs = {"strength": 1.0, "set_cond_area": "default"}
+    (left,) = run_node("ConditioningSetMask", conditioning=tiny.positive, mask=mask, **inputs)
+    (right,) = run_node("ConditioningSetMask", conditioning=tiny.negative, mask=1 - mask, **inputs)
+    settings = {"positive": left + right, "negative": tiny.negative, "cfg": 2.0, "steps": 1}
+    together = layers_of(sample([Scene(photo, tuple(layers))], tiny, **settings))
+    for layer in layers:
+        alone = layers_of(sample([Scene(photo, (layer,))], tiny, **settings))
+        assert torch.allclose(together[layer.id].pixels, alone[layer.id].pixels, atol=1e-4)
+    other = layers_of(sample([Scene(photo, tuple(layers))], tiny, **settings | {"positive": tiny.positive}))
+    assert not torch.allclose(together[layers[0].id].pixels, other[layers[0].id].pixels, atol=1e-3)
 
 
 @pytest.mark.parametrize("bounds", ["default", "mask bounds"])

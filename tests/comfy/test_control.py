@@ -9,7 +9,8 @@ import torch
 
 from mild.mild_core.comfy.sampling.control import Hints
 from mild.mild_core.fill import area_resize
-from mild.tests.helpers.layers import background, picture
+from mild.mild_core.scene import Scene
+from mild.tests.helpers.layers import WIDGETS, background, layers_of, picture
 from mild.tests.helpers.tiny_controlnets import KINDS, make_controlnet
 from mild.tests.helpers.tiny_models import make
 
@@ -54,7 +55,7 @@ def layers_at(boxes, photos=None):
     ]
 
 
-def sample(tiny, positive, negative, rows, size=SIZE, hints=None, cfg=3.0, of=3):
+def sampled(tiny, positive, negative, rows, size=SIZE, hints=None, cfg=3.0, of=3):
     """Samples of these rows of a batch of `of`, each from its own noise; hints: copies in place of the ControlNets."""
     guider = comfy.samplers.CFGGuider(tiny.model)
     guider.set_conds(positive, negative)
@@ -85,13 +86,13 @@ def test_rows_get_their_layers_part_of_the_picture(apply, tiny, kind, rows):
     photo = picture(HEIGHT, WIDTH)[None]
     hints = Hints(layers_at(BOXES[:rows]), [(HEIGHT, WIDTH)], SIZE)
     conds = apply(model, control, photo)
-    batch = sample(model, *conds, list(range(rows)), hints=hints)
+    batch = sampled(model, *conds, list(range(rows)), hints=hints)
     for row, (x0, y0, x1, y1) in enumerate(BOXES[:rows]):
-        by_hand = sample(model, *apply(model, control, photo[:, y0:y1, x0:x1]), [row])
+        by_hand = sampled(model, *apply(model, control, photo[:, y0:y1, x0:x1]), [row])
         assert close(batch[row], by_hand[0])
-    assert not close(batch[:1], sample(model, model.positive, model.negative, [0]))
+    assert not close(batch[:1], sampled(model, model.positive, model.negative, [0]))
     if rows > 1:
-        assert not close(batch[1:2], sample(model, *apply(model, control, photo[:, :48, :64]), [1]))
+        assert not close(batch[1:2], sampled(model, *apply(model, control, photo[:, :48, :64]), [1]))
 
 
 def test_positive_and_negative_share_one_copy_of_the_chain(apply, tiny):
@@ -122,9 +123,9 @@ def test_a_chain_of_two(apply, tiny, cfg):
 
     first, second = make_controlnet("controlnet", model), make_controlnet("t2i", model)
     hints = Hints(layers_at(BOXES[:2]), [(HEIGHT, WIDTH)], SIZE)
-    batch = sample(model, *chain(slice(None)), [0, 1], hints=hints, cfg=cfg)
+    batch = sampled(model, *chain(slice(None)), [0, 1], hints=hints, cfg=cfg)
     for row, (x0, y0, x1, y1) in enumerate(BOXES[:2]):
-        alone = sample(model, *chain((slice(None), slice(y0, y1), slice(x0, x1))), [row], cfg=cfg)
+        alone = sampled(model, *chain((slice(None), slice(y0, y1), slice(x0, x1))), [row], cfg=cfg)
         assert close(batch[row], alone[0])
 
 
@@ -135,13 +136,13 @@ def test_the_original_is_unharmed(apply, tiny, kind):
     conds = apply(model, kind, photo)
     original = conds[0][0][1]["control"]
     hint = original.cond_hint_original
-    before = sample(model, *conds, [0], size=(96, 128))
+    before = sampled(model, *conds, [0], size=(96, 128))
     hints = Hints(layers_at(BOXES[:2]), [(HEIGHT, WIDTH)], SIZE)
     copy = hints.copied(original)
-    sample(model, *conds, [0, 1], hints=hints)
+    sampled(model, *conds, [0, 1], hints=hints)
     assert copy.cond_hint is None and copy.timestep_range is None
     assert original.cond_hint_original is hint and original.cond_hint is None
-    assert torch.equal(sample(model, *conds, [0], size=(96, 128)), before)
+    assert torch.equal(sampled(model, *conds, [0], size=(96, 128)), before)
 
 
 @pytest.mark.parametrize("kind", ["controlnet", "control_lora", "t2i"])
@@ -162,7 +163,7 @@ def test_cleanup_after_an_error(apply, tiny, kind):
 
     again.control_merge = fail
     with pytest.raises(KeyError):
-        sample(model, *conds, [0, 1], hints=hints)
+        sampled(model, *conds, [0, 1], hints=hints)
     assert again.cond_hint is None and again.previous_controlnet.cond_hint is None
 
 
@@ -172,13 +173,13 @@ def test_a_picture_of_another_shape_is_used_whole_and_said_so(apply, tiny):
     square = picture(64, 64, seed=3)[None]
     conds = apply(model, control, square)
     hints = Hints(layers_at(BOXES[:2]), [(HEIGHT, WIDTH)], SIZE)
-    batch = sample(model, *conds, [0, 1], hints=hints)
+    batch = sampled(model, *conds, [0, 1], hints=hints)
     assert hints.notes == [
         "A ControlNet picture of 64 x 64 has another shape than the photo (131 x 97), "
         "so it is used whole for every layer."
     ]
     for row in (0, 1):
-        assert close(batch[row], sample(model, *conds, [row])[0])  # stock code takes the middle
+        assert close(batch[row], sampled(model, *conds, [row])[0])  # stock code takes the middle
 
 
 @pytest.mark.parametrize("size", [(HEIGHT * 2, WIDTH * 2), (96, 128), (48, 64), (96, 136), (65, 88)])
@@ -245,12 +246,12 @@ def test_inpaint_masks_are_cropped_with_their_picture(run_node, tiny, mask_size)
 
     conds = apply_mask(photo, mask)
     hints = Hints(layers_at(BOXES[:2]), [(HEIGHT, WIDTH)], SIZE)
-    batch = sample(model, *conds, [0, 1], hints=hints)
+    batch = sampled(model, *conds, [0, 1], hints=hints)
     over_photo = comfy.utils.common_upscale(mask[:, None], WIDTH, HEIGHT, "nearest-exact", "center")[:, 0]
     for row, (x0, y0, x1, y1) in enumerate(BOXES[:2]):
         by_hand = apply_mask(photo[:, y0:y1, x0:x1], over_photo[:, y0:y1, x0:x1])
-        assert close(batch[row], sample(model, *by_hand, [row])[0])
-    assert not close(batch, sample(model, *apply_mask(photo, 1 - mask), [0, 1], hints=hints))
+        assert close(batch[row], sampled(model, *by_hand, [row])[0])
+    assert not close(batch, sampled(model, *apply_mask(photo, 1 - mask), [0, 1], hints=hints))
 
 
 def test_extra_hooks_and_settings_come_along(apply, tiny, run_node):
@@ -262,6 +263,39 @@ def test_extra_hooks_and_settings_come_along(apply, tiny, run_node):
     copy = Hints(layers_at(BOXES[:1]), [(HEIGHT, WIDTH)], SIZE).copied(control)
     assert copy.extra_args == {"control_type": [3]} and copy.extra_args is not control.extra_args
     assert copy.get_extra_hooks() and copy.get_extra_hooks()[0].hooks == control.extra_hooks.hooks
+
+
+@pytest.mark.usefixtures("small_native_size")
+def test_sample_layers_shows_each_layer_its_part(apply, tiny, sample, comfy):
+    """What lies beside a layer's crop has no say in it, alone or in a batch; a picture of another shape is told."""
+    model = tiny("sd15")
+    photo, control = picture(HEIGHT, WIDTH), make_controlnet("controlnet", model)
+    layers = [
+        background(photo, (box[0] + 20, box[1] + 16, box[0] + 40, box[1] + 32), box, tail=f"-{number}")
+        for number, box in enumerate(BOXES[:2])
+    ]
+    scenes = [Scene(photo, tuple(layers))]
+    other = photo.clone()
+    other[:48, :64] = 1 - other[:48, :64]  # the first layer's part
+
+    def painted(image, scenes=scenes):
+        positive, negative = apply(model, control, image[None])
+        return layers_of(sample(scenes, model, positive=positive, negative=negative, steps=1))
+
+    together, changed = painted(photo), painted(other)
+    first, second = (layer.id for layer in layers)
+    assert torch.allclose(together[second].pixels, changed[second].pixels, atol=1e-4)
+    assert not torch.allclose(together[first].pixels, changed[first].pixels, atol=1e-2)
+    alone = painted(photo, [Scene(photo, (layers[1],))])
+    assert torch.allclose(together[second].pixels, alone[second].pixels, atol=1e-4)
+
+    positive, negative = apply(model, control, picture(64, 64)[None])
+    inputs = {"model": model.model, "vae": model.vae, "layers": scenes, "positive": positive, "negative": negative}
+    graph = {name: {"class_type": "TEST_Give", "inputs": {"key": comfy.give(value)}} for name, value in inputs.items()}
+    links = {name: [name, 0] for name in inputs}
+    graph["sample"] = {"class_type": "MILD_SampleLayers", "inputs": {**WIDGETS, **links}}
+    text = comfy.run_graph(graph, wanted=["sample"]).ui["sample"]["text"][0]
+    assert text.count("A ControlNet picture of 64 x 64 has another shape than the photo (131 x 97)") == 1
 
 
 class OtherPacksControl(comfy.controlnet.ControlBase):

@@ -16,7 +16,7 @@ SURELY = 0.9
 DEEP = 12
 """Pixels inside where she surely is: nearer to her outline patches still hold some of the ground."""
 
-PLACED = ("area", "mask", "mask_strength", "set_area_to_bounds")
+PLACED = ("area", "mask", "mask_strength", "set_area_to_bounds", "gligen")
 """What says that an entry of a CONDITIONING belongs to a part of the photo."""
 
 SAME_ASPECT = 0.01
@@ -24,7 +24,7 @@ SAME_ASPECT = 0.01
 
 
 def for_layer(
-    conds: list[dict], layer: Layer, photo_size: tuple[int, int], cells: tuple[int, int], values: dict
+    conds: list[dict], layer: Layer, photo_size: tuple[int, int], cells: tuple[int, ...], values: dict
 ) -> list[dict]:
     """Conds (as a guider keeps them) for this layer's crop: areas, masks and references cropped like it, and `values`.
 

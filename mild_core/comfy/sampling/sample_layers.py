@@ -288,7 +288,7 @@ def _row(one: Encoded, sigmas: Tensor, sampling: Sampling, space: LatentSpace, c
     values = dict(one.inpaint)
     if isinstance(space.model.model, ExemplarModel):
         values |= own_values(one.layer, one.hole, one.plate)
-    cells = (one.hole.shape[-2], one.hole.shape[-1])
+    cells = tuple(one.latent.shape[2:])
     photo_size = sampling.photo_sizes[one.layer.photo]
     here = {name: for_layer(entries, one.layer, photo_size, cells, values) for name, entries in conds.items()}
     return Row(one.layer, one.size, one.latent, one.hole, sigmas, here)

@@ -1,0 +1,225 @@
+"""One attention call under rules, through whichever attention function it is given.
+
+Queries, keys and values are never changed, rows without a rule make the caller's own call, and nothing of the size of
+the attention matrix is built (except by the dense form, where that is faster).
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from . import choose, columns, dense, gather
+from .columns import Columns
+from .factors import Kept, RowRule
+
+Function = Callable[..., Tensor]
+"""ComfyUI's kind: (q, k, v, heads, mask, attn_precision, skip_reshape, skip_output_reshape, **kwargs)."""
+
+POSITIONAL = ("mask", "attn_precision", "skip_reshape", "skip_output_reshape")
+
+LEAST_QUERIES = {"cuda": 2**17}
+"""Queries of all heads and rows in one call that keep a device busy; calls are not cut into smaller ones for memory."""
+LEAST_QUERIES_ELSEWHERE = 2**12
+PLAIN = RowRule()
+MOST_EXTRA = 0.25
+"""Share of q, k and v together that their widened copies may take."""
+
+
+def attend(
+    function: Function,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    heads: int,
+    *args: Any,
+    rows: Sequence[RowRule | None],
+    form: str | None = None,
+    whole: bool = False,
+    **kwargs: Any,
+) -> Tensor:
+    """What function(q, k, v, heads, *args, **kwargs) gives under the rules.
+
+    q, k, v: [B, N, heads * d], or [B, heads, N, d] with skip_reshape=True; keys and values may have other lengths and,
+    with enable_gqa, fewer heads. rows: one rule for each of the B rows, None for a plain one. All arguments are handed
+    on; a mask and a scale hold as ever.
+    form: columns.COLUMNS or dense.DENSE; None: the one measured to be faster.
+    whole: the function (somebody else's override, say) must see all rows, heads and tokens at once: one call, and what
+    is forbidden is a finite bias in place of a gather.
+    ValueError where rows or tokens do not fit.
+    """
+    return attend_measured(function, q, k, v, heads, *args, rows=rows, form=form, whole=whole, **kwargs)[0]
+
+
+def attend_measured(
+    function: Function,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    heads: int,
+    *args: Any,
+    rows: Sequence[RowRule | None],
+    form: str | None = None,
+    whole: bool = False,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """As attend, and the mass [B, heads, N, R] that each query gives to each region of its row's `measured`: a view
+    into the call's own result, None where no row is measured. Rows of fewer regions are filled up with zeros; nan: not
+    measured, because the row is not or because none of the region's keys was left to be looked at.
+    """
+    if len(rows) != q.shape[0]:
+        raise ValueError(f"rows: {len(rows)} rules meet a batch of {q.shape[0]}")
+    rows = [None if row is None or row.plain else row for row in rows]
+    if all(row is None for row in rows):
+        return function(q, k, v, heads, *args, **kwargs), None
+    named = {**dict(zip(POSITIONAL, args, strict=False)), **kwargs}
+    mask, scale = named.pop("mask", None), named.pop("scale", None)
+    reshaped, by_heads = named.pop("skip_reshape", False), named.pop("skip_output_reshape", False)
+    if not reshaped:
+        q, k, v = _by_heads(q, k, v, heads, bool(named.get("enable_gqa", False)))
+    out = q.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[-1])
+    count = max(0 if row is None or row.measured is None else row.measured.shape[1] for row in rows)
+    mass = q.new_full((*q.shape[:3], count), float("nan")) if count else None
+    call = _Call(function, named, scale, form, whole)
+    for index in _groups(rows, whole):
+        at = _regular(index)
+        group = [PLAIN if row is None else row for row in (rows[n] for n in index)]
+        some_mask = gather.rows_of(mask, at, q.shape[0])
+        some_out, some_mass = out[at], None if mass is None else mass[at]
+        _run(call, q[at], k[at], v[at], some_mask, group, some_out, some_mass)
+        if isinstance(at, list):  # these are copies
+            out[at] = some_out
+            if mass is not None and some_mass is not None:
+                mass[at] = some_mass
+    return out.transpose(1, 2) if by_heads else out.flatten(2), mass
+
+
+def _by_heads(q: Tensor, k: Tensor, v: Tensor, heads: int, fewer: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """[B, N, H * d] -> [B, H, N, d], as views."""
+    head = q.shape[-1] // heads
+    key_heads = k.shape[-1] // head if fewer else heads
+    counts = (heads, key_heads, key_heads)
+    q, k, v = (part.unflatten(-1, (n, -1)).transpose(1, 2) for part, n in zip((q, k, v), counts, strict=True))
+    return q, k, v
+
+
+def _groups(rows: Sequence[RowRule | None], whole: bool) -> list[list[int]]:
+    """Numbers of the rows that can share calls: plain ones, those that gather the same, all others."""
+    if whole:
+        return [list(range(len(rows)))]
+    found: dict[int, list[int]] = {}
+    for n, row in enumerate(rows):
+        found.setdefault(-1 if row is None else id(row) if row.kept else 0, []).append(n)
+    return list(found.values())
+
+
+def _regular(index: list[int]) -> slice | list[int]:
+    """A slice, which copies nothing, where the numbers are evenly spaced: the chunks of one layer are."""
+    step = index[1] - index[0] if len(index) > 1 else 1
+    if index == list(range(index[0], index[-1] + 1, step)):
+        return slice(index[0], index[-1] + 1, step)
+    return index
+
+
+class _Call(NamedTuple):
+    """What all parts of one call share."""
+
+    function: Function
+    handed_on: dict[str, Any]
+    scale: float | None
+    form: str | None
+    whole: bool
+
+
+def _run(
+    call: _Call,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    rows: Sequence[RowRule],
+    out: Tensor,
+    mass: Tensor | None,
+) -> None:
+    """Rows that share calls. q, k, v: [b, H, N, d]; out [b, N, H, d] and mass [b, H, N, R] are written."""
+    if call.whole:
+        same = {id(row): columns.without_gather(row, q, k) for row in rows}
+        rows = [same[id(row)] for row in rows]
+    form = choose.COLUMNS
+    if any(row.a is not None for row in rows):
+        form = call.form or choose.form(q.shape[-1], q.shape[2], k.shape[2], q.device.type)
+    biases = columns.of_rows(rows, q, k)
+    added = biases if form == choose.COLUMNS else columns.only_measured(biases)
+    scales = _scales(rows, q)
+    for some, heads in _pieces(q, k, added, bool(rows[0].kept), call.whole):
+        part = columns.of_some(added, some)
+        whole_mask = gather.heads_of(gather.rows_of(mask, some, len(q)), heads, q.shape[1])
+        if form == choose.DENSE:
+            whole_mask = dense.with_bias(whole_mask, columns.of_some(biases, some), heads, q.dtype)
+        for kept in rows[0].kept or (Kept(None, None),):
+            queries = gather.pick(q[some, heads], kept.queries)
+            keys, values = (gather.pick(one[some, heads], kept.keys) for one in (k, v))
+            if scales is not None:
+                queries = queries * gather.pick(scales[some], kept.queries)
+            named = dict(call.handed_on)
+            if call.scale is not None:
+                named["scale"] = call.scale
+            if part.any:
+                named["scale"] = scale = q.shape[-1] ** -0.5 if call.scale is None else call.scale
+                here = columns.picked(part, kept.queries, kept.keys)
+                queries, keys, values = columns.widened(queries, keys, values, here, scale, heads)
+            result = call.function(
+                queries,
+                keys,
+                values,
+                queries.shape[1],
+                mask=gather.tokens_of(whole_mask, kept.queries, kept.keys, (q.shape[2], k.shape[2])),
+                skip_reshape=True,
+                skip_output_reshape=True,
+                **named,
+            )
+            end = v.shape[-1] + part.measured.shape[-1]
+            gather.put(out[some, :, heads].transpose(1, 2), kept.queries, result[..., : v.shape[-1]])
+            if mass is not None and part.measured.shape[-1]:
+                seen = result[..., v.shape[-1] : end]
+                if kept.removed is not None:
+                    seen = seen.masked_fill(kept.removed, float("nan"))
+                gather.put(mass[some, heads, :, : seen.shape[-1]], kept.queries, seen)
+    if mass is not None:
+        for one, row in zip(mass, rows, strict=True):
+            if row.measured is None:
+                one.fill_(float("nan"))
+
+
+def _scales(rows: Sequence[RowRule], q: Tensor) -> Tensor | None:
+    """[b, 1, N, 1]: factors of the queries, in their kind of number."""
+    if all(row.query_scale is None for row in rows):
+        return None
+    scales = q.new_ones(len(rows), 1, q.shape[2], 1)
+    for one, row in zip(scales, rows, strict=True):
+        if row.query_scale is not None:
+            one[0, :, 0] = row.query_scale
+    return scales
+
+
+def _pieces(q: Tensor, k: Tensor, added: Columns, gathered: bool, whole: bool) -> Iterator[tuple[slice, slice]]:
+    """Rows and heads to be called together: all, unless their copies would take more than MOST_EXTRA."""
+    rows, heads, tokens, head = q.shape
+    most = rows * heads
+    everything = slice(None), slice(None)
+    if whole or not (added.any or gathered):
+        yield everything
+        return
+    # q', k', v' and the result, against q, k and v
+    extra = 4 * columns.width(head, added, q.dtype) / (3 * head)
+    least = LEAST_QUERIES.get(q.device.type, LEAST_QUERIES_ELSEWHERE)
+    together = max(int(most * MOST_EXTRA / extra), math.ceil(least / tokens), 1)
+    if together >= most:
+        yield everything
+    elif together >= heads or k.shape[1] != heads:
+        step = max(together // heads, 1)
+        yield from ((slice(n, n + step), slice(None)) for n in range(0, rows, step))
+    else:
+        for row in range(rows):
+            yield from ((slice(row, row + 1), slice(n, n + together)) for n in range(0, heads, together))

@@ -1,0 +1,69 @@
+"""What is known of one sampling, and of the rows in one of its attentions."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..sampling.rows import POSITIVE, ROWS
+
+
+class Run(NamedTuple):
+    """One sampling, as its begin tells it."""
+
+    sigmas: Tensor  # [steps + 1]
+    shape: tuple[int, ...]  # of the latent: [B, C, (frames,) H, W] in latent cells
+    rows: tuple[str, ...]  # layer ids, one per row of the latent; () where whoever samples names none
+    positive: frozenset[Hashable]  # uuids of the positive conditioning's entries
+
+
+class Row(NamedTuple):
+    """One row of an attention's batch."""
+
+    layer: str | int  # its id; where rows have no names, its number in the latent's batch
+    positive: bool  # of the positive conditioning
+
+
+def run_of(guider: Any, sigmas: Tensor, shape: Sequence[int]) -> Run:
+    """From the guider while it samples. Without names from Sample Layers, its conditioning called positive counts."""
+    options = guider.model_options["transformer_options"]
+    own = [cond["uuid"] for cond in guider.conds.get("positive") or () if "uuid" in cond]
+    return Run(sigmas, tuple(shape), tuple(options.get(ROWS, ())), frozenset(options.get(POSITIVE, own)))
+
+
+def rows_of(run: Run, transformer_options: dict[str, Any], batch: int) -> list[Row]:
+    """Who is who in a batch: chunks of the conditioning, in each of them the latent's rows.
+
+    ValueError where the batch is no multiple of both: somebody has cut it up on the way.
+    """
+    chunks = transformer_options["uuids"]
+    each, left = divmod(batch, len(chunks))
+    names: Sequence[str | int] = run.rows or range(each)
+    if left or each != len(names):
+        raise ValueError(
+            f"model: an attention came with {batch} rows, where {len(chunks)} of {len(names)} each were to come; "
+            "another node on this MODEL divides the batch. Take it off"
+        )
+    return [Row(name, chunk in run.positive) for chunk in chunks for name in names]
+
+
+def progress(sample_sigmas: Tensor, sigma: float) -> float:
+    """How much of the sampling is done at this noise level: 0 at the first step, 1 after the last.
+
+    Samplers that look between two steps get what lies between.
+    """
+    levels = sample_sigmas.tolist()
+    last = len(levels) - 1
+    nearest = min(range(last + 1), key=lambda step: abs(levels[step] - sigma))
+    for step in (nearest - 1, nearest):
+        if 0 <= step < last:
+            first, second = levels[step], levels[step + 1]
+            if min(first, second) < sigma < max(first, second):
+                return (step + (first - sigma) / (first - second)) / last
+    return nearest / last if last > 0 else 0.0
+
+
+def sigma_of(transformer_options: dict[str, Any]) -> float:
+    """The noise level of one call of the model; one wait for the device."""
+    return float(torch.as_tensor(transformer_options["sigmas"]).flatten()[0])

@@ -11,10 +11,8 @@ from PIL import Image, ImageFilter
 from mild import __file__ as init_file
 from mild.tests.helpers.browser import graph_to_prompt, red_nodes
 from mild.tests.helpers.templates import (
-    PHOTO_FILE,
     SLOTS,
     nodes_of,
-    photo_with_spot,
     wanting_models,
     with_tiny_models,
     without_detector,
@@ -33,13 +31,6 @@ def load(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module")
-def photo_server(server):
-    """The server, with a picture in it for templates that begin with Load Image."""
-    server.upload_image(photo_with_spot(), PHOTO_FILE)
-    return server
-
-
 def save(graph: dict, name: str, image: list) -> None:
     graph[name] = {"class_type": "SaveImage", "inputs": {"images": image, "filename_prefix": name}}
 
@@ -54,13 +45,13 @@ def picture(result, name: str) -> np.ndarray:
 
 
 @each_template
-def test_template_runs(photo_server, browser_page, path):
+def test_template_runs(server, browser_page, path):
     """It returns pictures, shows previews, and changes the photo where something goes and nowhere else.
 
     Where nobody is chosen yet, nothing is painted until somebody is clicked. Small random models of the same classes
     stand in for checkpoints.
     """
-    server, workflow = photo_server, load(path)
+    workflow = load(path)
     graph = with_tiny_models(without_detector(graph_to_prompt(browser_page, workflow)))
     assert set(red_nodes(browser_page)) <= wanting_models(workflow)
     own = set(graph)
@@ -103,12 +94,12 @@ def test_template_runs(photo_server, browser_page, path):
 
 
 @each_template
-def test_every_value_is_one_that_the_server_takes(photo_server, browser_page, path):
+def test_every_value_is_one_that_the_server_takes(server, browser_page, path):
     """Classes, inputs, choices and ranges, by the real server's /object_info; files to be loaded may be missing."""
     workflow = load(path)
     linked = {model["name"] for node in workflow["nodes"] for model in node["properties"].get("models", ())}
     graph = graph_to_prompt(browser_page, workflow)
-    known = photo_server.get("/object_info")
+    known = server.get("/object_info")
     for node in graph.values():
         inputs = known[node["class_type"]]["input"]
         required, optional = inputs["required"], inputs.get("optional", {})
@@ -127,9 +118,9 @@ def test_every_value_is_one_that_the_server_takes(photo_server, browser_page, pa
 
 
 @each_template
-def test_models_can_be_fetched(photo_server, path):
+def test_models_can_be_fetched(server, path):
     """Every file that a loader names has a link, of that name, into a folder that ComfyUI knows."""
-    folders = set(photo_server.get("/models"))
+    folders = set(server.get("/models"))
     for node in load(path)["nodes"]:
         models = node["properties"].get("models", [])
         assert bool(models) == (node["type"] in SLOTS)

@@ -15,7 +15,9 @@ after. overhead is the share of ours in which neither the UNet nor the VAE is at
 A GPU runs this at full width. On a CPU that would take days, so there the models have a fifth of the channels (and the
 prompt too) and the photo half of its sides: what attention costs beside everything else, and so each ratio, then stays
 about what it is at full width; with narrow models on the full photo attention would be nearly all, and flatter us.
-On a GPU two rows on memory follow: what four layers need against what one needed, and "save memory".
+On a GPU two lines on memory follow: four layers predicted from one and measured, and "save memory".
+
+With its defaults it takes about 15 minutes on two idle cores, a few on a GPU.
 
 The last line is that of the model named last.
 """
@@ -37,7 +39,8 @@ from random_models import RandomModel
 from torch import Tensor
 
 from mild.mild_core import boxes
-from mild.mild_core.scene import BACKGROUND, PERSON, Box, Layer, Scene
+from mild.mild_core.scene import Box, Scene
+from mild.tests.helpers.layers import background, person
 
 PHOTO = (768, 1024)  # height, width
 CANVAS = 1024
@@ -46,7 +49,6 @@ were made, crops are sampled at their own size.
 """
 BACKGROUND_BOX: Box = (64, 64, 832, 704)
 PERSON_BOXES: tuple[Box, ...] = ((0, 128, 384, 640), (320, 192, 704, 704), (640, 64, 1024, 576))
-GREY = (0.5, 0.5, 0.5)
 CFG, SAMPLER, SCHEDULER = 7.0, "euler", "normal"
 GIGABYTE = 2**30
 
@@ -57,6 +59,7 @@ class Cost(NamedTuple):
     total: float
     unet: float
     vae: float
+    cpu: float  # of all cores together: what a busy machine cannot stretch; on a GPU it says nothing
 
     @property
     def outside(self) -> float:
@@ -80,46 +83,34 @@ def picture(side: int) -> Tensor:
     return smooth[0].movedim(0, -1).contiguous()
 
 
-def scaled(box: Box, scale: float) -> Box:
-    x0, y0, x1, y1 = (round(side * scale) for side in box)
-    return x0, y0, x1, y1
+def part(box: Box, share: tuple[float, float, float, float]) -> Box:
+    """What lies between shares of the box's sides (left, top, right, bottom)."""
+    x0, y0 = box[:2]
+    wide, tall = boxes.width(box), boxes.height(box)
+    left, top, right, bottom = share
+    return x0 + round(left * wide), y0 + round(top * tall), x0 + round(right * wide), y0 + round(bottom * tall)
 
 
-def make_scene(scale: float, people: tuple[Box, ...] = PERSON_BOXES, background: bool = True) -> Scene:
-    """The layers as Split into Layers makes them; a person goes on behind somebody erased at her right."""
+def make_scene(scale: float, people: tuple[Box, ...] = PERSON_BOXES, plate: bool = True) -> Scene:
+    """The layers as Split into Layers makes them; each person goes on behind somebody erased at her right.
+
+    plate: with a background layer.
+    """
     photo = picture(CANVAS)
     layers = []
-    if background:
+    if plate:
         box = scaled(BACKGROUND_BOX, scale)
-        hole = torch.zeros(boxes.height(box), boxes.width(box))
-        inner(hole, (0.25, 0.2, 0.75, 0.9)).fill_(1)
-        layers.append(
-            Layer(
-                id="1/background", name="Background", photo=0, domain=BACKGROUND, number=None, box=box,
-                pixels=boxes.cut(photo, box), hole=hole, allowed=hole == 0, alpha=torch.ones_like(hole), rank=-1.0,
-                size_mode="balanced",
-            )  # fmt: skip
-        )
+        layers.append(background(photo, part(box, (0.25, 0.2, 0.75, 0.9)), box))
     for number, box in enumerate((scaled(box, scale) for box in people), 1):
-        body, hole = (torch.zeros(boxes.height(box), boxes.width(box)) for _ in range(2))
-        inner(body, (0.2, 0.1, 0.5, 0.9)).fill_(1)
-        inner(hole, (0.5, 0.1, 0.8, 0.9)).fill_(1)
-        pixels = torch.where(body[..., None] > 0, boxes.cut(photo, box), torch.tensor(GREY))
-        layers.append(
-            Layer(
-                id=f"1/person-{number}", name=f"Person {number}", photo=0, domain=PERSON, number=number, box=box,
-                pixels=pixels, hole=hole, allowed=body > 0, alpha=body, rank=float(number), size_mode="balanced",
-                ground=GREY, likely=body + 0.6 * hole,
-            )  # fmt: skip
-        )
+        body, hole = part(box, (0.05, 0.1, 0.4, 0.9)), part(box, (0.4, 0.1, 0.95, 0.9))
+        layer = person(photo, number, body, hole, box, rank=float(number))
+        layers.append(layer._replace(likely=layer.alpha + 0.6 * layer.hole))
     return Scene(photo, tuple(layers))
 
 
-def inner(mask: Tensor, share: tuple[float, float, float, float]) -> Tensor:
-    """The part of mask [h, w] between shares of its sides (left, top, right, bottom), as a view."""
-    height, width = mask.shape
-    left, top, right, bottom = share
-    return mask[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+def scaled(box: Box, scale: float) -> Box:
+    x0, y0, x1, y1 = (round(side * scale) for side in box)
+    return x0, y0, x1, y1
 
 
 # ------------------------------------------------------------------------------------------------------- the rows
@@ -176,11 +167,12 @@ def measured(job: Job, row: Callable[[Job], None]) -> Cost:
     clocks = job.model.calls, job.model.vae.calls
     for clock in clocks:
         clock.reset()
-    start = time.perf_counter()
+    start, worked = time.perf_counter(), time.process_time()
     row(job)
     synchronize()
-    total = time.perf_counter() - start
-    return Cost(total, *(clock.seconds() for clock in clocks))
+    total, cpu = time.perf_counter() - start, time.process_time() - worked
+    unet, vae = (clock.seconds() for clock in clocks)
+    return Cost(total, unet, vae, cpu)
 
 
 def synchronize() -> None:
@@ -212,13 +204,14 @@ def in_turns(job: Job, repeats: int, frames: int) -> dict[str, list[Cost]]:
     return found
 
 
-def ratio(above: list[Cost], below: list[Cost], without_vae: bool = False) -> float:
-    """Of the medians."""
-
-    def middle(costs: list[Cost]) -> float:
-        return statistics.median(cost.total - cost.vae if without_vae else cost.total for cost in costs)
-
-    return middle(above) / middle(below)
+def ratios(found: dict[str, list[Cost]], seconds: Callable[[Cost], float]) -> str:
+    """Of the medians of `seconds`."""
+    middle = {name: statistics.median(seconds(cost) for cost in costs) for name, costs in found.items()}
+    return (
+        f"layers_over_single={middle['ours'] / middle['full frame']:.2f} "
+        f"stock_over_ours={middle['per layer'] / middle['ours']:.2f} "
+        f"samecrops_over_ours={middle['same crops'] / middle['ours']:.2f}"
+    )
 
 
 def print_rows(found: dict[str, list[Cost]]) -> None:
@@ -237,7 +230,7 @@ def timed(job: Job, repeats: int, frames: int) -> str:
     """All rows on time; returns the line of ratios."""
     everyone = {"ours": ours, "full frame": full_frame, "same crops": same_crops}
     for name, row in everyone.items():  # what loads once is loaded
-        seen = sizes(job, row)
+        seen = sizes(job._replace(steps=2), row)
         print(f"  {name}: UNet calls " + ", ".join(f"{batch} rows of {w} x {h}" for batch, w, h in seen), flush=True)
         if name != "full frame":
             wanted = {(boxes.width(layer.box), boxes.height(layer.box)) for layer in job.scene.layers}
@@ -245,18 +238,12 @@ def timed(job: Job, repeats: int, frames: int) -> str:
                 raise SystemExit(f"{name}: crops were to be sampled at {wanted}")
     found = in_turns(job, repeats, frames)
     print_rows(found)
-    single, mine, crops = found["full frame"], found["ours"], found["same crops"]
-    overheads = [cost.outside for cost in mine]
-    print(
-        f"  without the VAE: layers_over_single={ratio(mine, single, True):.2f} "
-        f"stock_over_ours={ratio(found['per layer'], mine, True):.2f} "
-        f"samecrops_over_ours={ratio(crops, mine, True):.2f}; overhead {100 * min(overheads):.1f} to "
-        f"{100 * max(overheads):.1f} %"
-    )
-    return (
-        f"layers_over_single={ratio(mine, single):.2f} stock_over_ours={ratio(found['per layer'], mine):.2f} "
-        f"samecrops_over_ours={ratio(crops, mine):.2f} overhead={statistics.median(overheads):.3f}"
-    )
+    overheads = [cost.outside for cost in found["ours"]]
+    print(f"  without the VAE: {ratios(found, lambda cost: cost.total - cost.vae)}")
+    if job.model.calls.device.type == "cpu":
+        print(f"  by CPU time: {ratios(found, lambda cost: cost.cpu)}")
+    print(f"  overhead of ours {min(overheads):.3f} to {max(overheads):.3f}")
+    return f"{ratios(found, lambda cost: cost.total)} overhead={statistics.median(overheads):.3f}"
 
 
 # -------------------------------------------------------------------------------------------------------- memory
@@ -271,37 +258,46 @@ def peak(work: Callable[[], None], device: torch.device) -> int:
     return torch.cuda.max_memory_allocated(device)
 
 
+def learned(job: Job, size: tuple[int, int], rows: int) -> Any:
+    """The Memory of a sampler node after a batch of `rows` layers of size (height, width)."""
+    import nodes
+    from mild.mild_core.comfy.sampling.memory import Memory
+
+    model = job.model
+    shape = (1, 4, size[0] // 8, size[1] // 8)
+    memory = Memory(model.model)
+    for _ in range(2):  # the first time loads what it needs
+        memory.bytes_per_cell = None
+        memory.watch()
+        nodes.KSampler().sample(
+            model.model, 1, 2, CFG, SAMPLER, SCHEDULER, model.positive, model.negative,
+            {"samples": torch.zeros(rows, *shape[1:]), "noise_mask": torch.ones(rows, 1, *size)},
+        )  # fmt: skip
+        memory.learn(shape, rows)
+    return memory
+
+
 def print_memory(job: Job, device: torch.device) -> None:
     """GPU only: four layers of one size against one. Weights of UNet and VAE stay loaded throughout."""
-    from mild.mild_core.comfy.sampling.memory import SAVE, Memory
+    from mild.mild_core.comfy.sampling.memory import SAVE
 
-    box = PERSON_BOXES[0]
-    one, four = (job._replace(scene=make_scene(job.scale, (box,) * count, background=False)) for count in (1, 4))
-    height, width = (round(side * job.scale) // 8 for side in (boxes.height(box), boxes.width(box)))
-    clock = job.model.calls
-    clock.watch_memory = True
-    needed = []
-    for many in (one, four):
-        ours(many)
-        clock.reset()
-        ours(many)
-        needed.append(clock.most_memory - torch.cuda.memory_allocated(device))
-    clock.watch_memory = False
-    memory = Memory(job.model.model)
-    shape = (1, 4, height, width)
-    memory.bytes_per_cell = needed[0] / (height * width)
-    predicted = memory.predicted(shape, 4)
+    box = scaled(PERSON_BOXES[0], job.scale)
+    size = (boxes.height(box), boxes.width(box))
+    shape = (1, 4, size[0] // 8, size[1] // 8)
+    after_one, after_four = (learned(job, size, rows) for rows in (1, 4))
+    predicted, needed = (memory.predicted(shape, 4) for memory in (after_one, after_four))
     print(
-        f"  memory of sampling beside the weights: 1 row {needed[0] / GIGABYTE:.2f} GB, 4 rows predicted "
-        f"{predicted / GIGABYTE:.2f}, measured {needed[1] / GIGABYTE:.2f} (predicted / measured "
-        f"{predicted / needed[1]:.2f})"
+        f"  memory of sampling beside the weights: 1 row {after_one.predicted(shape, 1) / GIGABYTE:.2f} GB; 4 rows "
+        f"predicted {predicted / GIGABYTE:.2f} GB, measured {needed / GIGABYTE:.2f} GB: predicted / measured "
+        f"{predicted / needed:.2f}"
     )
-    single = peak(lambda: ours(one), device)
-    saving = peak(lambda: ours(four, SAVE), device)
-    usual = peak(lambda: ours(four), device)
+    one, four = (job._replace(scene=make_scene(job.scale, (PERSON_BOXES[0],) * n, plate=False)) for n in (1, 4))
+    single, saving, usual = (
+        peak(work, device) for work in (lambda: ours(one), lambda: ours(four, SAVE), lambda: ours(four))
+    )
     print(
-        f"  peak, weights and VAE included: 1 layer {single / GIGABYTE:.2f} GB, 4 layers {usual / GIGABYTE:.2f}, "
-        f"4 layers saving memory {saving / GIGABYTE:.2f} ({saving / single:.2f} x one layer)"
+        f"  peak, weights and VAE included: 1 layer {single / GIGABYTE:.2f} GB; 4 layers {usual / GIGABYTE:.2f} GB, "
+        f"saving memory {saving / GIGABYTE:.2f} GB: {saving / single:.2f} x one layer"
     )
 
 

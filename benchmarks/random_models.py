@@ -63,7 +63,7 @@ def make(kind: str, width: float = 1.0) -> RandomModel:
     import comfy.model_patcher
     import comfy.patcher_extension
 
-    config = _config(kind, width)
+    config = settings(kind, width)
     device = comfy.model_management.get_torch_device()
     types = config.supported_inference_dtypes
     dtype = comfy.model_management.unet_dtype(device=device, supported_dtypes=types)
@@ -88,37 +88,29 @@ def make(kind: str, width: float = 1.0) -> RandomModel:
 
 
 class Clock:
-    """Adds up the time, and keeps the most memory, of the calls that go through it.
+    """Adds up the time of the calls that go through it.
 
     On a GPU by events in its queue, so that nothing waits for the clock; seconds() waits until all is done.
     """
 
     def __init__(self, device: torch.device):
         self.device = device
-        self.count = 0
-        self.most_memory = 0  # bytes, GPU only: most that torch had handed out during a call
-        self.watch_memory = False
         self.shapes: set[tuple[int, ...]] = set()  # of the first tensor of each call
         self._seconds = 0.0
         self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
 
     def __call__(self, work: Callable, *args: Any, **kwargs: Any) -> Any:
-        self.count += 1
         self.shapes.add(tuple(args[0].shape))
         if self.device.type != "cuda":
             start = time.perf_counter()
             result = work(*args, **kwargs)
             self._seconds += time.perf_counter() - start
             return result
-        if self.watch_memory:
-            torch.cuda.reset_peak_memory_stats(self.device)
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         start.record()
         result = work(*args, **kwargs)
         end.record()
         self._events.append((start, end))
-        if self.watch_memory:
-            self.most_memory = max(self.most_memory, torch.cuda.max_memory_allocated(self.device))
         return result
 
     def seconds(self) -> float:
@@ -128,12 +120,12 @@ class Clock:
         return self._seconds + sum(start.elapsed_time(end) for start, end in self._events) / 1000
 
     def reset(self) -> None:
-        self.count, self.most_memory, self._seconds = 0, 0, 0.0
+        self._seconds = 0.0
         self.shapes.clear()
         self._events.clear()
 
 
-def _config(kind: str, width: float) -> Any:
+def settings(kind: str, width: float) -> Any:
     """The real settings of the kind with a share of the channels, of the prompt's too, and with so many fewer heads
     that a head keeps about its size.
     """

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .choose.selection import layers_named
 from .complete.plate import plate_under
-from .painted import finished, in_hole, resized
+from .painted import finished, in_hole
 from .scene import BACKGROUND, PERSON, Layer, Scene, rgb
 from .start import size_of, start_picture
 
@@ -65,7 +65,7 @@ def give(scenes: Sequence[Scene], which: str, native_pixels: int | None, multipl
     layer = one_layer(scenes, which)
     scene = scenes[layer.photo]
     size = size_of(layer, (scene.photo.shape[0], scene.photo.shape[1]), native_pixels, multiple, max(multiple // 2, 8))
-    picture = resized(start_picture(layer, plate_of(scene, layer))[None], size)[0]
+    picture = start_picture(layer, plate_of(scene, layer), size)
     cell = multiple if multiple % 2 else multiple // 2
     cells = F.adaptive_max_pool2d((layer.hole > 0).float()[None, None], (size[0] // cell, size[1] // cell))
     return Given(layer, picture, F.interpolate(cells, size=size, mode="nearest-exact")[0, 0])

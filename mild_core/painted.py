@@ -35,5 +35,5 @@ def resized(picture: Tensor, size: tuple[int, int]) -> Tensor:
     channels_first = picture.movedim(-1, 1)
     if size[0] > picture.shape[1] or size[1] > picture.shape[2]:
         result = F.interpolate(channels_first, size=size, mode="bicubic", align_corners=False, antialias=True)
-        return result.clamp(0, 1).movedim(1, -1)
+        return result.clamp_(0, 1).movedim(1, -1)
     return area_resize(channels_first, size).movedim(1, -1)

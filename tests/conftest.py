@@ -43,10 +43,20 @@ def run_graph(comfy):
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    """A running ComfyUI whose base folder has a space and a letter beyond ASCII in its name, as many users' have."""
-    from mild.tools.comfyui import Server
+    """A running ComfyUI whose base folder has a space and a letter beyond ASCII in its name, as many users' have.
 
-    with Server(base=tmp_path_factory.mktemp("ComfyUI für alle", numbered=False)) as server:
+    Beside the pack it has a node that gives small random models (tests/helpers/tiny_loaders.py), and a photo where
+    ComfyUI keeps its own example.
+    """
+    from mild.tests.helpers import tiny_loaders
+    from mild.tests.helpers.templates import PHOTO_FILE, photo_with_spot
+    from mild.tools.comfyui import Server
+    from mild.tools.find_comfyui import PACK_FOLDER
+
+    base = tmp_path_factory.mktemp("ComfyUI für alle", numbered=False)
+    extra = tiny_loaders.install(base / "custom_nodes")
+    with Server(base=base, arguments=("--whitelist-custom-nodes", PACK_FOLDER, extra)) as server:
+        server.upload_image(photo_with_spot(), PHOTO_FILE)
         yield server
 
 

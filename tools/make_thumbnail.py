@@ -1,8 +1,9 @@
 """Makes the templates' thumbnails, the first of which is also the README's picture: `uv run tools/make_thumbnail.py`
 
 Each template is opened in the real front end (Chromium), queued as it is, and shown before and after. Where a template
-wants a checkpoint that is not here, the example photo's masks take the place of what it would find. To be run again
-when the Built-in Model paints differently.
+wants a checkpoint that is not here, the example photo's masks take the place of what it would find; where that
+checkpoint would paint, what is going to be painted is drawn in place of a result, and a line below says so. To be run
+again when the Built-in Model paints differently.
 """
 
 import json
@@ -11,14 +12,19 @@ from typing import NamedTuple
 
 import demo
 import pack
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from mild.tests.helpers.browser import graph_to_prompt, open_front_end  # noqa: E402
-from mild.tests.helpers.templates import nodes_of, without_detector  # noqa: E402
+from mild.tests.helpers.templates import PHOTO_FILE, nodes_of, photo_with_spot, without_detector  # noqa: E402
 
 WORKFLOWS = pack.ROOT / "workflows"
 HALF = (480, 360)  # pixels of each of the two pictures
 QUALITY = 85
+LINE = 64  # pixels that a line below the pictures takes; in the template browser a quarter of that is seen
+INK, PAPER = "#1a1a1a", "white"
+
+
+STRIPES = ("MILD_Decompose", 1)
 
 
 class Look(NamedTuple):
@@ -27,29 +33,47 @@ class Look(NamedTuple):
     part: tuple[int, int, int, int] | None = None  # of the photo: left, top, right, bottom. None: all of it
     numbers: bool = False  # before: the people outlined and numbered
     picked: tuple[int, ...] = ()  # who is clicked where the template leaves that to the artist
+    drawing: tuple[str, int] | None = None  # after: in place of a result, this class's output of this number
+    before: tuple[str, int] | None = None  # before: this output in place of the photo
+    line: str = ""  # what stands below both: of a drawing, that it is one
 
 
 LOOKS = {
     "erase_people_no_download": Look(),
     "choose_who_disappears": Look(numbers=True, picked=(2, 3, 4)),
     "her_arm_stays": Look(part=(228, 372, 468, 552)),
+    "erase_people_sd15_inpaint": Look(
+        part=(236, 372, 476, 552), drawing=STRIPES, line="SD1.5 inpaint paints the stripes: a drawing"
+    ),
+    "erase_people_sdxl_any_checkpoint": Look(
+        part=(528, 230, 768, 410), drawing=STRIPES, line="SDXL paints the stripes: a drawing"
+    ),
+    "erase_people_flux_fill": Look(
+        part=(196, 345, 496, 570), drawing=STRIPES, line="Flux Fill paints the stripes: a drawing"
+    ),
+    "one_layer_with_ksampler": Look(
+        before=("MILD_GetLayer", 0), drawing=("MILD_GetLayer", 1), line="Picture and mask for KSampler: no result"
+    ),
+    "touch_up_a_spot": Look(part=(0, 351, 300, 576), before=STRIPES),
 }
 
 
 def main() -> None:
     names = sys.argv[1:] or list(LOOKS)
     with demo.Server() as server:
+        server.upload_image(photo_with_spot(), PHOTO_FILE)
         graphs = {}
         with open_front_end(server) as page:
             for name in names:
                 workflow = json.loads((WORKFLOWS / f"{name}.json").read_text(encoding="utf-8"))
                 graphs[name] = without_detector(graph_to_prompt(page, workflow))
         for name in names:
-            before, after = (Image.open(path).convert("RGB") for path in pictures(server, graphs[name], LOOKS[name]))
-            part = LOOKS[name].part
-            halves = [(one.crop(part) if part else one).resize(HALF, Image.Resampling.LANCZOS)
-                      for one in (before, after)]
-            sheet = demo.triptych(halves)
+            look = LOOKS[name]
+            pair = (Image.open(path).convert("RGB") for path in pictures(server, graphs[name], look))
+            halves = [
+                ImageOps.fit(one.crop(look.part) if look.part else one, HALF, Image.Resampling.LANCZOS) for one in pair
+            ]
+            sheet = with_line(demo.triptych(halves), look.line)
             path = WORKFLOWS / f"{name}.jpg"
             sheet.save(path, quality=QUALITY, optimize=True)
             print(f"{path.name}: {sheet.width} x {sheet.height}, {path.stat().st_size // 1024} KB")
@@ -57,17 +81,51 @@ def main() -> None:
 
 def pictures(server: demo.Server, graph: dict, look: Look) -> list:
     """Paths of the picture before and of the one after."""
-    (recompose,), (choose,) = nodes_of(graph, "MILD_Recompose"), nodes_of(graph, "MILD_ChoosePeople")
+    choosing = nodes_of(graph, "MILD_ChoosePeople")
     if look.picked:
         picks = [{"photo": 0, "number": number} for number in look.picked]
-        graph[choose]["inputs"]["picked"] = json.dumps({"people": picks})
-    before = graph[choose]["inputs"]["image"]
+        graph[choosing[0]]["inputs"]["picked"] = json.dumps({"people": picks})
+    (split,), (recompose,) = nodes_of(graph, "MILD_Decompose"), nodes_of(graph, "MILD_Recompose")
+    before = output_of(graph, look.before) if look.before else graph[split]["inputs"]["image"]
     if look.numbers:
-        before = [graph[choose]["inputs"]["people"][0], 1]
-    for name, image in (("before", before), ("after", [recompose, 0])):
+        before = [graph[choosing[0]]["inputs"]["people"][0], 1]
+    after = output_of(graph, look.drawing) if look.drawing else [recompose, 0]
+    if look.drawing == ("MILD_GetLayer", 1):
+        graph["mask"] = {"class_type": "MaskToImage", "inputs": {"mask": after}}
+        after = ["mask", 0]
+    for name, image in (("before", before), ("after", after)):
         graph[name] = {"class_type": "SaveImage", "inputs": {"images": image, "filename_prefix": name}}
-    result = server.run(graph)
+    result = server.run(needed(graph, ("before", "after")))
     return [result.of(name)[0].path for name in ("before", "after")]
+
+
+def output_of(graph: dict, wanted: tuple[str, int]) -> list:
+    """A link to that output of the only node of a class."""
+    (key,) = nodes_of(graph, wanted[0])
+    return [key, wanted[1]]
+
+
+def needed(graph: dict, wanted: tuple[str, ...]) -> dict:
+    """The part of the graph that these nodes need: without the checkpoint, where nothing of it is shown."""
+    result: dict = {}
+    waiting = list(wanted)
+    while waiting:
+        key = waiting.pop()
+        if key not in result:
+            result[key] = graph[key]
+            waiting += [value[0] for value in graph[key]["inputs"].values() if isinstance(value, list)]
+    return result
+
+
+def with_line(sheet: Image.Image, text: str) -> Image.Image:
+    """The sheet with a line of text below; as it is for an empty text."""
+    if not text:
+        return sheet
+    result = Image.new("RGB", (sheet.width, sheet.height + LINE), PAPER)
+    result.paste(sheet, (0, 0))
+    place = (sheet.width / 2, sheet.height + LINE / 2)
+    ImageDraw.Draw(result).text(place, text, fill=INK, font=ImageFont.load_default(size=LINE * 0.66), anchor="mm")
+    return result
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Sample Layers with every kind of model that ComfyUI runs: what holds for one holds for all."""
 
 import contextlib
+import threading
 
 import comfy.model_base
 import comfy.patcher_extension
+import psutil
 import pytest
 import torch
 
@@ -177,6 +179,41 @@ def test_without_it_a_cell_is_in_the_hole_or_not(scenes):
 def test_a_vae_of_another_model_is_named(sample, scenes, family, channels, frames):
     with pytest.raises(ValueError, match="^vae: it gives latents of"):
         sample(one(scenes), make(family), vae=make_vae(channels, frames=frames))
+
+
+@contextlib.contextmanager
+def most_memory():
+    """Notes how many bytes more than before the process holds at most."""
+    process, over = psutil.Process(), threading.Event()
+    before, most = process.memory_info().rss, [0]
+
+    def watch():
+        while not over.wait(0.002):
+            most[0] = max(most[0], process.memory_info().rss - before)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield most
+    finally:
+        over.set()
+        watcher.join()
+
+
+@pytest.mark.parametrize("family", ["sd15", "flux_fill"])
+def test_a_crop_of_20_megapixels(sample, scenes, family):
+    """Sampled at the model's size, returned at its own, without many copies of it on the way."""
+    tiny = make(family)
+    sample(scenes, tiny)  # what is loaded once is not counted
+    photo = picture(80, 100).repeat_interleave(50, 0).repeat_interleave(50, 1)
+    layer = background(photo, (2000, 1500, 2600, 2300))
+    large = [Scene(photo, (layer,))]
+    with most_memory() as most:
+        (result,) = sample(large, tiny)[0].layers
+    outside = layer.hole == 0
+    assert torch.equal(result.pixels[outside], photo[outside]) and torch.isfinite(result.pixels).all()
+    assert not torch.equal(result.pixels, photo)
+    assert most[0] < 4 * photo.nbytes  # one of them is the result
 
 
 @pytest.mark.parametrize("family", ["qwen_image", "flux2", "chroma_radiance"])

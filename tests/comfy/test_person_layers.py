@@ -11,6 +11,7 @@ from mild.mild_core.people import numbered, person_from_mask
 from mild.mild_core.recompose.recompose import recompose
 from mild.mild_core.scene import PERSON
 from mild.mild_core.split.decompose import decompose
+from mild.mild_core.start import start_picture
 from mild.tests.helpers.tiny_models import make
 
 WIDGETS = {
@@ -132,7 +133,7 @@ def test_a_second_sampling_begins_from_the_first(sample):
     for ground in GROUNDS:
         first = sample(split(), ground=ground)
         second = hers(sample(first, tiny, which="people", denoise=0.3, ground=ground))
-        start = encode.start_picture(hers(first), None)
+        start = start_picture(hers(first))
         inside = hers(first).hole > 0
         surely = inside & (hers(first).alpha > 0.95)
         assert torch.allclose(start[surely], hers(first).pixels[surely], atol=0.06)

@@ -1,6 +1,7 @@
 """Every shipped workflow runs as it is, through the real server, as the front end itself would queue it."""
 
 import json
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,25 @@ from PIL import Image, ImageFilter
 
 from mild import __file__ as init_file
 from mild.tests.helpers.browser import graph_to_prompt, red_nodes
-from mild.tests.helpers.templates import nodes_of, wanting_models, without_detector
+from mild.tests.helpers.templates import (
+    SLOTS,
+    nodes_of,
+    wanting_models,
+    with_tiny_models,
+    without_detector,
+)
+from mild.tests.helpers.tiny_loaders import NODE
 
 TEMPLATES = sorted((Path(init_file).parent / "workflows").glob("*.json"))
 REACH = 16  # px by which a change may reach beyond the given masks: growth, and nothing else
+TITLE = 30  # px above a node that its title takes
+FEW_STEPS = 3  # for random models, which learn nothing from more
+
+each_template = pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+
+
+def load(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def save(graph: dict, name: str, image: list) -> None:
@@ -28,52 +44,124 @@ def picture(result, name: str) -> np.ndarray:
     return np.asarray(Image.open(result.of(name)[0].path).convert("RGB"))
 
 
-@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+@each_template
 def test_template_runs(server, browser_page, path):
-    """It returns pictures, shows previews, and changes the photo where people go and nowhere else.
+    """It returns pictures, shows previews, and changes the photo where something goes and nowhere else.
 
-    Where nobody is chosen yet, nothing is painted until somebody is clicked.
+    Where nobody is chosen yet, nothing is painted until somebody is clicked. Small random models of the same classes
+    stand in for checkpoints.
     """
-    workflow = json.loads(path.read_text(encoding="utf-8"))
-    graph = without_detector(graph_to_prompt(browser_page, workflow))
+    workflow = load(path)
+    graph = with_tiny_models(without_detector(graph_to_prompt(browser_page, workflow)))
     assert set(red_nodes(browser_page)) <= wanting_models(workflow)
     own = set(graph)
-    (decompose,), (choose,), (recompose,) = (
-        nodes_of(graph, kind) for kind in ("MILD_Decompose", "MILD_ChoosePeople", "MILD_Recompose")
-    )
+    (decompose,), (recompose,) = (nodes_of(graph, kind) for kind in ("MILD_Decompose", "MILD_Recompose"))
+    choosing = nodes_of(graph, "MILD_ChoosePeople")
+    samplers = nodes_of(graph, "MILD_SampleLayers") + nodes_of(graph, "KSampler")
+    goes = [choosing[0], 1] if choosing else graph[decompose]["inputs"]["also_erase"]
     save(graph, "photo", graph[decompose]["inputs"]["image"])
     save(graph, "result", [recompose, 0])
     save_mask(graph, "changed", [recompose, 1])
-    save_mask(graph, "erase", [choose, 1])
+    save_mask(graph, "erase", goes)
+    if nodes_of(graph, NODE):
+        for key in samplers:
+            graph[key]["inputs"]["steps"] = FEW_STEPS
     server.post("/free", {"free_memory": True, "unload_models": True})  # nothing comes from an earlier test's cache
-    if not graph[choose]["inputs"]["who"]:
-        waiting = server.run(graph)
-        assert not waiting.of("result") and waiting.of("photo")
-        graph[choose]["inputs"]["picked"] = json.dumps({"people": [{"photo": 0, "number": 4}]})
+    for choose in choosing:
+        if not graph[choose]["inputs"]["who"]:
+            waiting = server.run(graph)
+            assert not waiting.of("result") and waiting.of("photo")
+            graph[choose]["inputs"]["picked"] = json.dumps({"people": [{"photo": 0, "number": 4}]})
     reported = []
     result = server.run(graph, progress=reported.append)
 
     files = [file for file in result.files if file.node in own]
     assert files and all(file.path.stat().st_size > 1000 for file in files)
-    assert reported and any(progress.preview for progress in reported)
+    assert samplers and all(
+        any(progress.preview for progress in reported if progress.node == key) for key in samplers
+    ), "no preview while painting"
     photo, after = picture(result, "photo"), picture(result, "result")
     differs = (photo != after).any(-1)
     erase = Image.fromarray(picture(result, "erase")[..., 0])
     near = np.asarray(erase.filter(ImageFilter.MaxFilter(2 * REACH + 1))) > 0
-    assert differs[np.asarray(erase) > 127].mean() > 0.9, "people are still there"
-    assert not (differs & ~near).any(), "pixels changed away from those who go"
+    assert differs[np.asarray(erase) > 127].mean() > 0.9, "what should go is still there"
+    assert not (differs & ~near).any(), "pixels changed away from what goes"
     changed = picture(result, "changed")[..., 0] > 0
     assert not (differs & ~changed).any(), "the node's own mask of changes does not say so"
+    for key in nodes_of(graph, "MILD_SampleLayers"):
+        if "clip" in graph[key]["inputs"]:
+            assert "the pack's own" in result.outputs[key]["text"][0]
 
 
-@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+@each_template
+def test_every_value_is_one_that_the_server_takes(server, browser_page, path):
+    """Classes, inputs, choices and ranges, by the real server's /object_info; files to be loaded may be missing."""
+    workflow = load(path)
+    linked = {model["name"] for node in workflow["nodes"] for model in node["properties"].get("models", ())}
+    graph = graph_to_prompt(browser_page, workflow)
+    known = server.get("/object_info")
+    for node in graph.values():
+        inputs = known[node["class_type"]]["input"]
+        required, optional = inputs["required"], inputs.get("optional", {})
+        assert set(required) <= set(node["inputs"]) <= set(required) | set(optional), node["class_type"]
+        for name, value in node["inputs"].items():
+            kind, *more = {**required, **optional}[name]
+            options = more[0] if more else {}
+            choices = kind if isinstance(kind, list) else options.get("options")
+            if isinstance(value, list):
+                source = graph[value[0]]["class_type"]
+                assert known[source]["output"][value[1]] in kind.split(",") or "*" in kind
+            elif choices is not None:
+                assert value in choices or value in linked, (node["class_type"], name, value)
+            elif kind in ("INT", "FLOAT"):
+                assert options["min"] <= value <= options["max"], (node["class_type"], name, value)
+
+
+@each_template
+def test_models_can_be_fetched(server, path):
+    """Every file that a loader names has a link, of that name, into a folder that ComfyUI knows."""
+    folders = set(server.get("/models"))
+    for node in load(path)["nodes"]:
+        models = node["properties"].get("models", [])
+        assert bool(models) == (node["type"] in SLOTS)
+        for model in models:
+            assert set(model) == {"name", "url", "directory"}
+            assert model["name"] in node["widgets_values"]
+            assert model["url"].startswith("https://") and model["url"].endswith("/" + model["name"])
+            assert model["directory"] in folders
+
+
+@each_template
 def test_template_can_be_seen_and_understood(path):
     """A thumbnail for the template browser, notes that say what to change, and a look at before and after."""
     with Image.open(path.with_suffix(".jpg")) as thumbnail:
         assert thumbnail.format == "JPEG" and min(thumbnail.size) >= 200
     assert path.with_suffix(".jpg").stat().st_size < 200_000  # every user of the pack downloads it
-    nodes = json.loads(path.read_text(encoding="utf-8"))["nodes"]
+    nodes = load(path)["nodes"]
     notes = [node["widgets_values"][0] for node in nodes if node["type"] in ("MarkdownNote", "Note")]
     assert any("Load Image" in note for note in notes)
+    if any(node["properties"].get("models") for node in nodes):
+        assert any("licen" in note.lower() for note in notes), "models have a licence"
     compare = [node for node in nodes if node["type"] == "ImageCompare"]
     assert compare and all(one["link"] is not None for one in compare[0]["inputs"][:2])
+
+
+@each_template
+def test_nodes_stand_apart_and_in_groups(path):
+    """No node covers another one, and every node but notes stands in exactly one group."""
+    workflow = load(path)
+    places = {node["id"]: (*node["pos"], *node["size"]) for node in workflow["nodes"]}
+    for (one, (x, y, w, h)), (other, (x2, y2, w2, h2)) in combinations(places.items(), 2):
+        apart = x + w <= x2 or x2 + w2 <= x or y + h <= y2 - TITLE or y2 + h2 <= y - TITLE
+        assert apart, f"{path.stem}: nodes {one} and {other} overlap"
+    for node in workflow["nodes"]:
+        x, y, w, h = places[node["id"]]
+        around = [
+            group["title"]
+            for group in workflow["groups"]
+            if (box := group["bounding"])[0] <= x
+            and box[1] <= y - TITLE
+            and x + w <= box[0] + box[2]
+            and y + h <= box[1] + box[3]
+        ]
+        assert len(around) == 1 or (not around and node["type"] == "MarkdownNote"), (node["type"], around)

@@ -134,7 +134,7 @@ def decode(samples: Tensor, encoded: Encoded, space: LatentSpace) -> Tensor:
     picture = space.vae.decode(samples)
     picture = picture.reshape(-1, *picture.shape[-3:])[0, ..., :3]  # some give [1, frames, h, w, 3], some an alpha
     pixels = in_hole(layer, picture)
-    if not bool(torch.isfinite(pixels).all()):
+    if not bool(torch.isfinite(pixels[layer.hole > 0]).all()):
         raise ValueError(
             f"The model returned pixels that are not numbers (NaN) for layer {layer.name} ({layer.id}): try another "
             "sampler or a lower cfg, run the model in float32, or use the VAE that belongs to it."

@@ -6,7 +6,6 @@ import comfy.samplers
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 from torch import Tensor
 
-from ...painted import resized
 from ...scene import Layer
 from ...start import start_picture
 from ..builtin_model import ExemplarModel, empty_conditioning, load_model
@@ -59,7 +58,7 @@ def picture_of(layer: Layer, how: str, size: tuple[int, int], plate: Tensor | No
 
     The hole never shows whoever is erased.
     """
-    return resized(start_picture(layer if how == OWN else layer._replace(sampled=False), plate)[None], size)
+    return start_picture(layer if how == OWN else layer._replace(sampled=False), plate, size)[None]
 
 
 class ExemplarFill:

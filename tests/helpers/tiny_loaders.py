@@ -1,0 +1,58 @@
+"""A node for the test server alone: a small random model in place of the files that a template's loaders would load.
+
+`install` puts it into a server's custom_nodes, beside the pack; templates.with_tiny_models writes it into graphs.
+"""
+
+import sys
+import types
+from pathlib import Path
+
+FOLDER = "mild_test_models"
+NODE = "TEST_TinyModel"
+CLIP_OF = {"sd15_inpaint": "sd15", "sdxl": "sdxl", "flux_fill": "flux"}
+"""Families of tiny_models, and the family of tiny_clip that each reads."""
+
+
+def install(custom_nodes: Path) -> str:
+    """Make the node known to a server that has not been started; returns the folder's name, to be whitelisted."""
+    (custom_nodes / FOLDER).mkdir(parents=True)
+    pack = Path(__file__).resolve().parents[2] / "tools" / "pack.py"
+    lines = (
+        "import runpy",
+        f"runpy.run_path({str(pack)!r})",
+        "from mild.tests.helpers.tiny_loaders import comfy_entrypoint",
+    )
+    (custom_nodes / FOLDER / "__init__.py").write_text("\n".join(lines), encoding="utf-8")
+    return FOLDER
+
+
+async def comfy_entrypoint():
+    """What ComfyUI calls, in the server's process."""
+    from comfy_api.latest import ComfyExtension, io
+
+    class TinyModel(io.ComfyNode):
+        @classmethod
+        def define_schema(cls) -> io.Schema:
+            return io.Schema(
+                node_id=NODE,
+                category="test",
+                inputs=[io.Combo.Input("family", options=list(CLIP_OF))],
+                outputs=[io.Model.Output(), io.Clip.Output(), io.Vae.Output()],
+            )
+
+        @classmethod
+        def execute(cls, family: str) -> io.NodeOutput:
+            # ComfyUI is in place already: the module that would put it there must not do so again.
+            name = "mild.tests.helpers.in_process"
+            sys.modules.setdefault(name, types.ModuleType(name))
+            from mild.tests.helpers.tiny_clip import make_clip
+            from mild.tests.helpers.tiny_models import make
+
+            tiny = make(family)
+            return io.NodeOutput(tiny.model, make_clip(CLIP_OF[family]), tiny.vae)
+
+    class Extension(ComfyExtension):
+        async def get_node_list(self) -> list[type[io.ComfyNode]]:
+            return [TinyModel]
+
+    return Extension()

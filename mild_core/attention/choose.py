@@ -15,8 +15,10 @@ DENSE = "dense"
 
 TABLE = Path(__file__).with_name("forms.json")
 
-MOST_DENSE = 2**24
+MOST_DENSE = 2**22
 """Queries times keys of a bias that is built as a matrix; beyond this its memory would matter."""
+WORTH = 0.95
+"""The matrix is built only where it takes at most this share of the columns' time."""
 
 
 class Measured(NamedTuple):
@@ -50,4 +52,4 @@ def form(head: int, queries: int, keys: int, device: str, known: tuple[Measured,
         entries,
         key=lambda entry: (abs(math.log(entry.head / head)), abs(math.log(entry.tokens / max(tokens, 1)))),
     )
-    return DENSE if nearest.dense < nearest.columns else COLUMNS
+    return DENSE if nearest.dense <= WORTH * nearest.columns else COLUMNS

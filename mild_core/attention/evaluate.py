@@ -19,7 +19,7 @@ Function = Callable[..., Tensor]
 
 POSITIONAL = ("mask", "attn_precision", "skip_reshape", "skip_output_reshape")
 
-LEAST_QUERIES = {"cuda": 2**17}
+LEAST_QUERIES = {"cuda": 2**16}
 """Queries of all heads and rows in one call that keep a device busy; calls are not cut into smaller ones for memory."""
 LEAST_QUERIES_ELSEWHERE = 2**12
 PLAIN = RowRule()
@@ -146,16 +146,17 @@ def _run(
     if call.whole:
         same = {id(row): columns.without_gather(row, q, k) for row in rows}
         rows = [same[id(row)] for row in rows]
-    form = choose.COLUMNS
-    if any(row.a is not None for row in rows):
-        form = call.form or choose.form(q.shape[-1], q.shape[2], k.shape[2], q.device.type)
+    form = call.form or choose.COLUMNS
+    # where something is measured there are columns anyway
+    if call.form is None and any(row.a is not None for row in rows) and all(row.measured is None for row in rows):
+        form = choose.form(q.shape[-1], q.shape[2], k.shape[2], q.device.type)
     biases = columns.of_rows(rows, q, k)
     added = biases if form == choose.COLUMNS else columns.only_measured(biases)
     scales = _scales(rows, q)
     for some, heads in _pieces(q, k, added, bool(rows[0].kept), call.whole):
         part = columns.of_some(added, some)
         whole_mask = gather.heads_of(gather.rows_of(mask, some, len(q)), heads, q.shape[1])
-        if form == choose.DENSE:
+        if form == choose.DENSE and biases.a.shape[-1]:
             whole_mask = dense.with_bias(whole_mask, columns.of_some(biases, some), heads, q.dtype)
         for kept in rows[0].kept or (Kept(None, None),):
             queries = gather.pick(q[some, heads], kept.queries)
@@ -186,6 +187,8 @@ def _run(
                 if kept.removed is not None:
                     seen = seen.masked_fill(kept.removed, float("nan"))
                 gather.put(mass[some, heads, :, : seen.shape[-1]], kept.queries, seen)
+                del seen
+            del queries, keys, values, result  # or they live on beside the next ones
     if mass is not None:
         for one, row in zip(mass, rows, strict=True):
             if row.measured is None:
@@ -211,10 +214,11 @@ def _pieces(q: Tensor, k: Tensor, added: Columns, gathered: bool, whole: bool) -
     if whole or not (added.any or gathered):
         yield everything
         return
-    # q', k', v' and the result, against q, k and v
+    # against q, k and v: q', k', v' and the result of the pieces, and the mass of all
     extra = 4 * columns.width(head, added, q.dtype) / (3 * head)
+    left = max(MOST_EXTRA - added.measured.shape[-1] / (3 * head), 0)
     least = LEAST_QUERIES.get(q.device.type, LEAST_QUERIES_ELSEWHERE)
-    together = max(int(most * MOST_EXTRA / extra), math.ceil(least / tokens), 1)
+    together = max(int(most * left / extra), math.ceil(least / tokens), 1)
     if together >= most:
         yield everything
     elif together >= heads or k.shape[1] != heads:

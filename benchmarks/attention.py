@@ -1,6 +1,7 @@
 """Attention under rules against plain attention, alone: `python benchmarks/attention.py`
 
-Same tensors for all rows of a case, rows take turns, medians (least to most). Times are multiples of plain's:
+Same tensors for all rows of a case, rows take turns. Times are multiples of plain's in the same turn, medians (least
+to most):
 
 plain          torch's fused attention (as ComfyUI's attention_pytorch)
 4 regions      every pair of regions weighs differently, so that no column can be saved; mass measured too
@@ -78,7 +79,7 @@ class Case(NamedTuple):
 
 
 class Times(NamedTuple):
-    """Seconds of one row."""
+    """Seconds of one row, turn by turn."""
 
     runs: list[float]
 
@@ -86,9 +87,13 @@ class Times(NamedTuple):
     def median(self) -> float:
         return statistics.median(self.runs)
 
-    def against(self, plain: "Times") -> str:
-        least, most = min(self.runs) / plain.median, max(self.runs) / plain.median
-        return f"{self.median / plain.median:.2f} ({least:.2f}-{most:.2f})"
+    def over(self, other: "Times") -> list[float]:
+        """In multiples of another row's, turn by turn: what slows the machine for a while slows both."""
+        return [mine / its for mine, its in zip(self.runs, other.runs, strict=True)]
+
+    def against(self, other: "Times") -> str:
+        ratios = self.over(other)
+        return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
 
 
 def make_case(head: int, side: int, heads: int, rows: int, device: torch.device) -> Case:
@@ -229,7 +234,7 @@ def machine(device: torch.device) -> str:
 def worst(found: dict[str, dict[str, Times]], name: str, against: str, largest: bool = True) -> str:
     """The ratio of two rows where it is worst, and where that is."""
     ratios = {
-        where: times[name].median / times[against].median
+        where: statistics.median(times[name].over(times[against]))
         for where, times in found.items()
         if name in times and against in times
     }
@@ -268,7 +273,7 @@ def compare(device: torch.device, options: argparse.Namespace) -> None:
 
 
 def write_table(device: torch.device, options: argparse.Namespace) -> None:
-    """Both forms as the engine runs them, the matrix of the dense one made in every call."""
+    """Both forms as the engine runs them in block after block, with a memo."""
     path = choose.TABLE
     known = json.loads(path.read_text(encoding="utf-8"))
     batch = (4, 1) if device.type == "cpu" else (8, 2)
@@ -278,17 +283,20 @@ def write_table(device: torch.device, options: argparse.Namespace) -> None:
             case = make_case(head, side, *batch, device)
             members = regions(4, side, device)
             rule = row_rule(sma(members.names), members)
+            memo: dict[Any, Any] = {}
             made = {
                 "plain": lambda case=case: fused(*case[:4]),
                 **{
-                    form: lambda case=case, rule=rule, form=form: attend(
-                        fused, *case[:4], rows=[rule] * len(case.q), form=form
+                    form: lambda case=case, rule=rule, form=form, memo=memo: attend(
+                        fused, *case[:4], rows=[rule] * len(case.q), form=form, memo=memo
                     )
                     for form in (choose.COLUMNS, choose.DENSE)
                 },
             }
             times = timed(made, device, options.repeats, options.seconds)
-            ratios = {form: round(times[form].median / times["plain"].median, 3) for form in made if form != "plain"}
+            ratios = {
+                form: round(statistics.median(times[form].over(times["plain"])), 3) for form in made if form != "plain"
+            }
             entries.append({"device": device.type, "head": head, "tokens": side**2, **ratios})
             print(entries[-1], flush=True)
     machines = {**known.get("machines", {}), device.type: f"{machine(device)}, torch {torch.__version__}"}

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .factors import RowRule
@@ -71,18 +72,51 @@ def only_measured(columns: Columns) -> Columns:
     return columns._replace(a=columns.a[..., :0], b=columns.b[..., :0], gain=None)
 
 
-def of_some(columns: Columns, rows: slice) -> Columns:
-    """Those of some rows."""
-    if len(columns.a) == 1:
-        return columns
-    return Columns(*(None if part is None else part[rows] for part in columns))  # type: ignore[arg-type]
+def of_some(columns: Columns, rows: slice, heads: slice) -> Columns:
+    """Those of some rows and heads."""
+    if len(columns.a) > 1:
+        columns = Columns(*(None if part is None else part[rows] for part in columns))  # type: ignore[arg-type]
+    return columns if columns.gain is None else columns._replace(gain=columns.gain[:, heads])
 
 
-def picked(columns: Columns, queries: Tensor | None, keys: Tensor | None) -> Columns:
+class Tails(NamedTuple):
+    """What is written behind q, k and v, filled up with zeros; of b rows, or of all of them alike (b = 1)."""
+
+    q: Tensor  # [b, heads | 1, N, d' - d]
+    k: Tensor  # [b, 1, M, d' - d]
+    v: Tensor  # [b, 1, M, d' - d]
+
+
+def tails(columns: Columns, head: int, dtype: torch.dtype, scale: float) -> Tails:
+    """The columns in kind of number `dtype`, for a head size and a scale."""
+    size, parts = width(head, columns, dtype) - head, _parts(head, columns, dtype)
+    # both sides bear the scale's reciprocal, as a power of two, which rounds nothing
+    share = 2.0 ** round(math.log2(1 / scale) / 2)
+    a = columns.a[:, None] / (scale * share)
+    if columns.gain is not None:
+        a = a * columns.gain
+    a, b = a.clamp(-LARGEST, LARGEST), columns.b[:, None] * share
+    if parts > 1:  # (a + a') (b + b') = a b + a' b + a b' and next to nothing
+        high_a, high_b = (part.to(dtype) for part in (a, b))
+        a = torch.cat([high_a, (a - high_a).to(dtype), high_a][:parts], -1)
+        b = torch.cat([high_b, high_b, (b - high_b).to(dtype)][:parts], -1)
+    filled = (F.pad(part.to(dtype), (0, size - part.shape[-1])) for part in (a, b, columns.measured[:, None]))
+    return Tails(*filled)
+
+
+def of_tokens(tails: Tails, queries: Tensor | None, keys: Tensor | None) -> Tails:
     """Those of some queries and keys (indices; None: all)."""
-    a = columns.a if queries is None else columns.a[:, queries]
-    b, measured = (part if keys is None else part[:, keys] for part in (columns.b, columns.measured))
-    return Columns(a, b, columns.gain, measured)
+    q = tails.q if queries is None else tails.q.index_select(2, queries)
+    k, v = (part if keys is None else part.index_select(2, keys) for part in tails[1:])
+    return Tails(q, k, v)
+
+
+def widened(q: Tensor, k: Tensor, v: Tensor, tails: Tails) -> tuple[Tensor, Tensor, Tensor]:
+    """q', k', v' [B, H, N, d']."""
+    q, k, v = (
+        torch.cat([part, tail.expand(*part.shape[:3], -1)], -1) for part, tail in zip((q, k, v), tails, strict=True)
+    )
+    return q, k, v
 
 
 def width(head: int, columns: Columns, dtype: torch.dtype) -> int:
@@ -109,34 +143,6 @@ def _parts(head: int, columns: Columns, dtype: torch.dtype) -> int:
     if dtype == torch.bfloat16:
         limit = next((size for size in KERNELS if size >= limit), limit)
     return max(1, min(3, (limit - head) // count))
-
-
-def widened(
-    q: Tensor, k: Tensor, v: Tensor, columns: Columns, scale: float, heads: slice
-) -> tuple[Tensor, Tensor, Tensor]:
-    """q', k', v' [B, H, N, d'] of these heads, for q, k, v of the same heads."""
-    size, parts = width(q.shape[-1], columns, q.dtype), _parts(q.shape[-1], columns, q.dtype)
-    # both sides bear the scale's reciprocal, as a power of two, which rounds nothing
-    share = 2.0 ** round(math.log2(1 / scale) / 2)
-    a = columns.a[:, None] / (scale * share)
-    if columns.gain is not None:
-        a = a * columns.gain[:, heads]
-    a, b = a.clamp(-LARGEST, LARGEST), columns.b[:, None] * share
-    if parts > 1:  # (a + a') (b + b') = a b + a' b + a b' and next to nothing
-        high_a, high_b = (part.to(q.dtype) for part in (a, b))
-        a = torch.cat([high_a, (a - high_a).to(q.dtype), high_a][:parts], -1)
-        b = torch.cat([high_b, high_b, (b - high_b).to(q.dtype)][:parts], -1)
-    return _wide(q, a, size), _wide(k, b, size), _wide(v, columns.measured[:, None], size)
-
-
-def _wide(tensor: Tensor, extra: Tensor, size: int) -> Tensor:
-    """tensor [B, H, N, d] with extra [b, h, N, C] behind it, filled up with zeros to `size`."""
-    d, end = tensor.shape[-1], tensor.shape[-1] + extra.shape[-1]
-    wide = tensor.new_empty(*tensor.shape[:-1], size)
-    wide[..., :d] = tensor
-    wide[..., d:end] = extra.to(tensor.dtype)
-    wide[..., end:] = 0
-    return wide
 
 
 def without_gather(row: RowRule, queries: Tensor, keys: Tensor) -> RowRule:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from . import choose, columns, dense, gather
-from .columns import Columns
+from .columns import Columns, Tails
 from .factors import Kept, RowRule
 
 Function = Callable[..., Tensor]
@@ -37,6 +37,7 @@ def attend(
     rows: Sequence[RowRule | None],
     form: str | None = None,
     whole: bool = False,
+    memo: dict[Any, Any] | None = None,
     **kwargs: Any,
 ) -> Tensor:
     """What function(q, k, v, heads, *args, **kwargs) gives under the rules.
@@ -47,9 +48,11 @@ def attend(
     form: columns.COLUMNS or dense.DENSE; None: the one measured to be faster.
     whole: the function (somebody else's override, say) must see all rows, heads and tokens at once: one call, and what
     is forbidden is a finite bias in place of a gather.
+    memo: a dict to keep what the same rules come to from call to call (a step has many blocks of one size); the caller
+    empties it when the rules change, at least once per step.
     ValueError where rows or tokens do not fit.
     """
-    return attend_measured(function, q, k, v, heads, *args, rows=rows, form=form, whole=whole, **kwargs)[0]
+    return attend_measured(function, q, k, v, heads, *args, rows=rows, form=form, whole=whole, memo=memo, **kwargs)[0]
 
 
 def attend_measured(
@@ -62,6 +65,7 @@ def attend_measured(
     rows: Sequence[RowRule | None],
     form: str | None = None,
     whole: bool = False,
+    memo: dict[Any, Any] | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """As attend, and the mass [B, heads, N, R] that each query gives to each region of its row's `measured`: a view
@@ -80,8 +84,8 @@ def attend_measured(
         q, k, v = _by_heads(q, k, v, heads, bool(named.get("enable_gqa", False)))
     out = q.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[-1])
     count = max(0 if row is None or row.measured is None else row.measured.shape[1] for row in rows)
-    mass = q.new_full((*q.shape[:3], count), float("nan")) if count else None
-    call = _Call(function, named, scale, form, whole)
+    mass = q.new_empty(*q.shape[:3], count) if count else None
+    call = _Call(function, named, scale, form, whole, memo)
     for index in _groups(rows, whole):
         at = _regular(index)
         group = [PLAIN if row is None else row for row in (rows[n] for n in index)]
@@ -130,6 +134,57 @@ class _Call(NamedTuple):
     scale: float | None
     form: str | None
     whole: bool
+    memo: dict[Any, Any] | None
+
+
+class _Prepared(NamedTuple):
+    """What rules come to in one kind of call."""
+
+    rows: Sequence[RowRule]
+    columns: Columns  # those that q, k and v get
+    scales: Tensor | None  # [b, 1, N, 1]: factors of the queries
+    tails: Tails | None  # the columns as they are written, unless gains make them as large as the queries
+    bias: Tensor | None  # [b, H | 1, N, M], of the dense form
+
+
+def _prepared(call: _Call, q: Tensor, k: Tensor, rows: Sequence[RowRule]) -> _Prepared:
+    if call.memo is None:
+        return _prepare(call, q, k, rows)
+    key = (q.shape[1:], k.shape[2], q.dtype, q.device, call.scale, call.form, call.whole, *map(id, rows))
+    if key not in call.memo:
+        # the rows stay with it, so that no other object gets one's id
+        call.memo[key] = rows, _prepare(call, q, k, rows)
+    return call.memo[key][1]
+
+
+def _prepare(call: _Call, q: Tensor, k: Tensor, rows: Sequence[RowRule]) -> _Prepared:
+    if call.whole:
+        same = {id(row): columns.without_gather(row, q, k) for row in rows}
+        rows = [same[id(row)] for row in rows]
+    every = columns.of_rows(rows, q, k)
+    biased, measured = every.a.shape[-1] > 0, every.measured.shape[-1] > 0
+    form = call.form or choose.COLUMNS
+    if call.form is None and biased and not measured:  # where something is measured there are columns anyway
+        form = choose.form(q.shape[-1], q.shape[2], k.shape[2], q.device.type)
+    scales = None
+    if any(row.query_scale is not None for row in rows):
+        scales = q.new_ones(len(rows), 1, q.shape[2], 1)
+        for one, row in zip(scales, rows, strict=True):
+            if row.query_scale is not None:
+                one[0, :, 0] = row.query_scale
+    if form == choose.DENSE and biased:
+        added = columns.only_measured(every)
+        return _Prepared(rows, added, scales, _tails(call, q, added), dense.matrix(every).to(q.dtype))
+    return _Prepared(rows, every, scales, None if every.gain is not None else _tails(call, q, every), None)
+
+
+def _tails(call: _Call, q: Tensor, added: Columns) -> Tails | None:
+    """None: nothing is added."""
+    return columns.tails(added, q.shape[-1], q.dtype, _scale(call, q)) if added.any else None
+
+
+def _scale(call: _Call, q: Tensor) -> float:
+    return q.shape[-1] ** -0.5 if call.scale is None else call.scale
 
 
 def _run(
@@ -143,67 +198,50 @@ def _run(
     mass: Tensor | None,
 ) -> None:
     """Rows that share calls. q, k, v: [b, H, N, d]; out [b, N, H, d] and mass [b, H, N, R] are written."""
-    if call.whole:
-        same = {id(row): columns.without_gather(row, q, k) for row in rows}
-        rows = [same[id(row)] for row in rows]
-    form = call.form or choose.COLUMNS
-    # where something is measured there are columns anyway
-    if call.form is None and any(row.a is not None for row in rows) and all(row.measured is None for row in rows):
-        form = choose.form(q.shape[-1], q.shape[2], k.shape[2], q.device.type)
-    biases = columns.of_rows(rows, q, k)
-    added = biases if form == choose.COLUMNS else columns.only_measured(biases)
-    scales = _scales(rows, q)
-    for some, heads in _pieces(q, k, added, bool(rows[0].kept), call.whole):
-        part = columns.of_some(added, some)
-        whole_mask = gather.heads_of(gather.rows_of(mask, some, len(q)), heads, q.shape[1])
-        if form == choose.DENSE and biases.a.shape[-1]:
-            whole_mask = dense.with_bias(whole_mask, columns.of_some(biases, some), heads, q.dtype)
-        for kept in rows[0].kept or (Kept(None, None),):
+    ready = _prepared(call, q, k, rows)
+    added, scales = ready.columns, ready.scales
+    named = {**call.handed_on, "skip_reshape": True, "skip_output_reshape": True}
+    if added.any or call.scale is not None:
+        named["scale"] = _scale(call, q)
+    end, measured = v.shape[-1], added.measured.shape[-1]
+    for some, heads in _pieces(q, k, added, bool(ready.rows[0].kept), call.whole):
+        tails = _of_some(ready.tails, some)
+        if tails is None and added.any:
+            tails = _tails(call, q, columns.of_some(added, some, heads))
+        some_mask = gather.heads_of(gather.rows_of(mask, some, len(q)), heads, q.shape[1])
+        if ready.bias is not None:
+            bias = ready.bias if len(ready.bias) == 1 else ready.bias[some]
+            some_mask = dense.with_bias(some_mask, bias if bias.shape[1] == 1 else bias[:, heads])
+        for kept in ready.rows[0].kept or (Kept(None, None),):
             queries = gather.pick(q[some, heads], kept.queries)
             keys, values = (gather.pick(one[some, heads], kept.keys) for one in (k, v))
             if scales is not None:
                 queries = queries * gather.pick(scales[some], kept.queries)
-            named = dict(call.handed_on)
-            if call.scale is not None:
-                named["scale"] = call.scale
-            if part.any:
-                named["scale"] = scale = q.shape[-1] ** -0.5 if call.scale is None else call.scale
-                here = columns.picked(part, kept.queries, kept.keys)
-                queries, keys, values = columns.widened(queries, keys, values, here, scale, heads)
-            result = call.function(
-                queries,
-                keys,
-                values,
-                queries.shape[1],
-                mask=gather.tokens_of(whole_mask, kept.queries, kept.keys, (q.shape[2], k.shape[2])),
-                skip_reshape=True,
-                skip_output_reshape=True,
-                **named,
-            )
-            end = v.shape[-1] + part.measured.shape[-1]
-            gather.put(out[some, :, heads].transpose(1, 2), kept.queries, result[..., : v.shape[-1]])
-            if mass is not None and part.measured.shape[-1]:
-                seen = result[..., v.shape[-1] : end]
+            if tails is not None:
+                here = columns.of_tokens(tails, kept.queries, kept.keys)
+                queries, keys, values = columns.widened(queries, keys, values, here)
+            here_mask = gather.tokens_of(some_mask, kept.queries, kept.keys, (q.shape[2], k.shape[2]))
+            result = call.function(queries, keys, values, queries.shape[1], mask=here_mask, **named)
+            gather.put(out[some, :, heads].transpose(1, 2), kept.queries, result[..., :end])
+            if mass is not None and measured:
+                seen = result[..., end : end + measured]
                 if kept.removed is not None:
                     seen = seen.masked_fill(kept.removed, float("nan"))
-                gather.put(mass[some, heads, :, : seen.shape[-1]], kept.queries, seen)
+                gather.put(mass[some, heads, :, :measured], kept.queries, seen)
                 del seen
             del queries, keys, values, result  # or they live on beside the next ones
     if mass is not None:
         for one, row in zip(mass, rows, strict=True):
             if row.measured is None:
                 one.fill_(float("nan"))
+            else:
+                one[..., row.measured.shape[1] :] = 0
 
 
-def _scales(rows: Sequence[RowRule], q: Tensor) -> Tensor | None:
-    """[b, 1, N, 1]: factors of the queries, in their kind of number."""
-    if all(row.query_scale is None for row in rows):
-        return None
-    scales = q.new_ones(len(rows), 1, q.shape[2], 1)
-    for one, row in zip(scales, rows, strict=True):
-        if row.query_scale is not None:
-            one[0, :, 0] = row.query_scale
-    return scales
+def _of_some(tails: Tails | None, rows: slice) -> Tails | None:
+    if tails is None or len(tails.q) == 1:
+        return tails
+    return Tails(*(part[rows] for part in tails))
 
 
 def _pieces(q: Tensor, k: Tensor, added: Columns, gathered: bool, whole: bool) -> Iterator[tuple[slice, slice]]:

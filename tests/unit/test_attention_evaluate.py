@@ -109,6 +109,19 @@ def test_gains_are_per_head(form):
     torch.testing.assert_close(out, expected(call, bias)[0], atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("form", [*FORMS, None])
+def test_what_is_kept_from_call_to_call_changes_nothing(form):
+    memo = {}
+    (first, _), (second, _) = random_rule(77, 3), random_rule(77, 3, seed=1)
+    gained = second._replace(gain=torch.tensor([0.5, 1.0, 2.0]))
+    for seed, rows, scale in ((0, [first, None], None), (1, [first, second], None), (2, [first, None], 0.3)):
+        for dtype, rules in ((torch.float32, rows), (torch.bfloat16, rows), (torch.float32, [gained, gained])):
+            call = random_call(dtype=dtype, seed=seed)
+            how = {"rows": rules, "form": form, "scale": scale}
+            once, again = (attend(fused, *call, HEADS, memo=memo, **how) for _ in range(2))
+            assert torch.equal(once, attend(fused, *call, HEADS, **how)) and torch.equal(once, again)
+
+
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("form", FORMS)
 def test_each_row_has_its_own_rule(form, whole):
@@ -192,9 +205,8 @@ def test_columns_stay_small(strength, dtype):
     soft = random_soft(77, 4)
     a, b = factors(strength * (1 - torch.eye(4)), soft)
     added = columns.of_rows([RowRule(a, b)], torch.zeros(1, HEADS, 77, 160), torch.zeros(1, HEADS, 77, 160))
-    parts = [torch.zeros(1, HEADS, 77, 160, dtype=dtype)] * 3
-    q, k, _ = columns.widened(*parts, added, 160**-0.5, slice(None))
-    most = [part.abs().max() for part in (q, k)]
+    tails = columns.tails(added, 160, dtype, 160**-0.5)
+    most = [part.abs().max() for part in (tails.q, tails.k)]
     assert max(most) <= columns.LARGEST and max(most) <= 8 * min(most)
 
 

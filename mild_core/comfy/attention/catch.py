@@ -61,14 +61,14 @@ class Handler(Protocol):
         """A sampling begins."""
 
     def attend(
-        self, inner: Callable[..., Tensor], site: Site, q: Tensor, k: Tensor, v: Tensor, heads: int,
+        self, inner: "Inner", site: Site, q: Tensor, k: Tensor, v: Tensor, heads: int,
         transformer_options: dict[str, Any], *args: Any, **kwargs: Any,
     ) -> Tensor:  # fmt: skip
         """One attention. `return inner(q, k, v, heads, *args, **kwargs)` leaves it as it is.
 
         q, k, v: [B, N, heads * d], or [B, heads, N, d] with skip_reshape. `inner` may be called with more columns (a
-        function that cannot carry them is then replaced), with other tokens or rows, and as often as needed; it gets
-        the transformer_options by itself.
+        function that cannot carry them is then replaced) and, unless it wants the `whole`, on some tokens, rows or
+        heads only, as often as needed. It gets the transformer_options by itself.
         """
 
     def end(self) -> None:
@@ -214,7 +214,7 @@ class _Call:
         block, kind, tokens = self.next.pop(0)
         site = Site(block, kind, *tokens, heads, self.sizes.latent, self.done)
         self.state.caught.add((block, kind))
-        inner = _Inner(self, func, site, q.shape[-1] if q.ndim == 4 else q.shape[-1] // heads, kwargs, 0)
+        inner = Inner(self, func, site, q.shape[-1] if q.ndim == 4 else q.shape[-1] // heads, kwargs, 0)
         return inner(q, k, v, heads, *args, **kwargs)
 
     def plain(self, func: Callable) -> Callable[..., Tensor]:
@@ -234,7 +234,7 @@ class _Call:
         return self.state.self_test.choose(candidates, q, heads, low_precision_attention=False, **said)
 
 
-class _Inner:
+class Inner:
     """What a handler calls to go on: the next handler, and after the last one the attention function."""
 
     def __init__(self, call: _Call, func: Callable, site: Site, width: int, kwargs: dict[str, Any], number: int):
@@ -242,11 +242,16 @@ class _Inner:
         # Without the second one, a function that falls back on another would come here again.
         self.always = {"transformer_options": kwargs["transformer_options"], "_inside_attn_wrapper": True}
 
+    @property
+    def whole(self) -> bool:
+        """Whether somebody else comes next, another handler or another node's override, who must see all tokens."""
+        return self.call.former is not None or self.number < len(self.call.state.handlers)
+
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, heads: int, *args: Any, **kwargs: Any) -> Tensor:
         kwargs |= self.always
         if self.number < len(self.call.state.handlers):
             self._check(q, k)
-            inner = _Inner(self.call, self.func, self.site, self.width, kwargs, self.number + 1)
+            inner = Inner(self.call, self.func, self.site, self.width, kwargs, self.number + 1)
             options = kwargs.pop("transformer_options")
             handler = self.call.state.handlers[self.number]
             return handler.attend(inner, self.site, q, k, v, heads, options, *args, **kwargs)

@@ -34,6 +34,7 @@ class SelfTest:
 
     def __init__(self) -> None:
         self._chosen: dict[tuple, Function] = {}
+        self._told = False
 
     def choose(self, functions: dict[Any, Function], q: Tensor, heads: int, **kwargs: Any) -> Function:
         """The first of the functions that is exact, else the last one; that one is taken on trust.
@@ -47,7 +48,8 @@ class SelfTest:
             *tried, last = functions.values()
             good = (function for function in tried if exact(function, q, heads, **kwargs))
             self._chosen[key] = next(good, last)
-            if tried and self._chosen[key] is not tried[0]:
+            if tried and self._chosen[key] is not tried[0] and not self._told:
+                self._told = True
                 logging.info(
                     "MILD: the attention function in use is not exact enough for a rule's numbers (%s, heads of %d); "
                     "in the blocks that a rule changes, PyTorch's own is used", str(q.dtype).split(".")[-1], width,

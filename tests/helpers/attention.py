@@ -1,0 +1,65 @@
+"""A handler that notes what it is told, and plain ComfyUI sampling without a cache between."""
+
+import mild.tests.helpers.in_process  # noqa: F401 (puts ComfyUI in place, so it stands first)
+
+# isort: split
+import comfy.patcher_extension
+import comfy.sample
+import torch
+
+UNETS = ("sd15", "sd2", "sdxl")
+TRANSFORMERS = ("sd3", "flux", "flux_fill", "flux2", "chroma_radiance", "qwen_image", "lumina2")
+
+
+class Noting:
+    """Leaves attention as it is, or as `change(inner, site, q, k, v, heads, *args, **kwargs)` has it."""
+
+    def __init__(self, name="", log=None, change=None):
+        self.name, self.change = name, change
+        self.log = [] if log is None else log
+        self.runs, self.ended, self.sites, self.sizes = [], 0, [], []
+
+    def begin(self, run):
+        self.runs.append(run)
+
+    def end(self):
+        self.ended += 1
+
+    def attend(self, inner, site, q, k, v, heads, transformer_options, *args, **kwargs):
+        self.sites.append(site)
+        self.sizes.append((q.shape[0], q.shape[-2], k.shape[-2]))
+        self.log.append(self.name)
+        self.options = transformer_options
+        if self.change is not None:
+            return self.change(inner, site, q, k, v, heads, *args, **kwargs)
+        return inner(q, k, v, heads, *args, **kwargs)
+
+
+def sampled(tiny, model=None, height=8, width=8, batch=1, steps=2, cfg=2.0, positive=None, sampler="euler", **more):
+    """What KSampler gives from noise: a latent's samples."""
+    latent = tiny.empty_latent(height, width, batch)["samples"]
+    noise = comfy.sample.prepare_noise(latent, 1)
+    positive = positive or tiny.positive
+    with torch.inference_mode():
+        return comfy.sample.sample(
+            model or tiny.model, noise, steps, cfg, sampler, "simple", positive, tiny.negative, latent, seed=1,
+            disable_pbar=True, **more,
+        )  # fmt: skip
+
+
+def counting_calls(model):
+    """A clone of the MODEL, and a list that gets the batch of each call of its network."""
+    model, calls = model.clone(), []
+
+    def note(executor, x, *args, **kwargs):
+        calls.append(len(x))
+        return executor(x, *args, **kwargs)
+
+    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, "count", note)
+    return model, calls
+
+
+def hooked(model):
+    """The network's modules that have hooks."""
+    found = model.model.named_modules()
+    return [name for name, module in found if module._forward_hooks or module._forward_pre_hooks]

@@ -1,0 +1,132 @@
+"""Which regions a layer's pathway sees in its own crop: its hole, who else stands there, and what is its own."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..choose.selection import layers_named
+from ..people import resize_mask
+from ..scene import PERSON, Layer, Scene
+from .regions import HOLE, REST
+
+PEOPLE = "people"
+"""In a background's crop: those who stay, with the rim that holds their colours. To its hole they are all alike."""
+HERSELF = "herself"
+"""In a person's crop: what is seen of her. The rest there is ground, or the background with others in it."""
+
+Key = str | int
+"""Whose regions: a layer's id, or the number of a mask in its batch."""
+
+ALL = "all"
+
+
+class Regions(NamedTuple):
+    """Of one pathway."""
+
+    masks: dict[str, Tensor]  # [H, W] each, 0..1, all of one size
+    own: str  # what its hole is to be filled from: REST or HERSELF
+
+
+def of_layer(layer: Layer) -> Regions:
+    """A layer's regions in the frame of its crop. What has to be invented is nobody's but the hole's.
+
+    Nothing more is kept in a Layer for this: whatever a background may not look at and need not invent are the people
+    who stay, and to a person everything but herself is foreign.
+    """
+    hole = layer.hole > 0
+    masks = {HOLE: hole.float()}
+    if layer.domain == PERSON:
+        masks[HERSELF] = layer.alpha.float().masked_fill(hole, 0)
+        return Regions(masks, HERSELF)
+    people = ~((layer.allowed > 0) | hole)
+    if people.any():
+        masks[PEOPLE] = people.float()
+    return Regions(masks, REST)
+
+
+class Maps:
+    """The regions of all pathways of a sampling: of layers, each in its crop's frame, or of masks of whole photos."""
+
+    def __init__(
+        self, layers: Sequence[Layer] = (), others: Sequence[str] = (), masks: Tensor | None = None,
+        avoided: Tensor | None = None,
+    ):  # fmt: skip
+        """layers: those with regions; others: ids of layers that are left alone.
+
+        masks: [B, H, W], 0..1, in place of layers: holes; avoided: [B | 1, H, W] of the same size, or None.
+        """
+        self._layers = {layer.id: layer for layer in layers}
+        self._others = frozenset(others)
+        self._masks, self._avoided = masks, avoided
+        self.names: tuple[Key, ...] = tuple(self._layers) if masks is None else tuple(range(len(masks)))
+
+    @classmethod
+    def of(cls, scenes: Sequence[Scene], which: str = ALL) -> "Maps":
+        """Of the layers that `which` names (as Sample Layers has it) and that have a hole; the others stay alone."""
+        layers = [layer for scene in scenes for layer in scene.layers]
+        named = layers_named(scenes, which) if layers else ()
+        chosen = [layer for layer in layers if layer.id in named and bool((layer.hole > 0).any())]
+        ids = {layer.id for layer in chosen}
+        return cls(chosen, [layer.id for layer in layers if layer.id not in ids])
+
+    @classmethod
+    def of_mask(cls, mask: Tensor, avoided: Tensor | None = None) -> "Maps":
+        """Of masks [B, H, W], 0..1, over whole photos: holes; avoided: [B or 1, h, w], what they must not look at.
+
+        ValueError where avoided is another batch. What lies in both is hole.
+        """
+        if avoided is not None:
+            if len(avoided) not in (1, len(mask)):
+                raise ValueError(
+                    f"avoid: got {len(avoided)} masks for {len(mask)} in mask. Connect one, or one for each."
+                )
+            size = (int(mask.shape[1]), int(mask.shape[2]))
+            avoided = torch.minimum(resize_mask(avoided, size), 1 - mask)
+        return cls(masks=mask, avoided=avoided)
+
+    def key(self, row: Key, count: int) -> Key | None:
+        """Whose regions hold in a row of a latent of `count` rows; None: it is left alone.
+
+        row: a layer's id, or the row's number where nobody named the rows. ValueError where that cannot be told.
+        """
+        if row in self._layers or row in self._others:
+            return row if row in self._layers else None
+        if isinstance(row, str):
+            if self._masks is not None:
+                raise ValueError(
+                    "mask: it lies over the whole photo, but Sample Layers paints crops of it. Connect the layers "
+                    "instead of the mask"
+                )
+            raise ValueError(f"layers: there is no {row} among them. Connect the same layers here and to Sample Layers")
+        if len(self.names) not in (1, count):
+            raise ValueError(
+                f"{'layers' if self._masks is None else 'mask'}: {len(self.names)} of them meet a latent of {count}. "
+                + ("Name one layer in `which`, or use Sample Layers" if self._masks is None
+                   else "Connect one mask, or one for each picture of the latent")
+            )  # fmt: skip
+        return self.names[0 if len(self.names) == 1 else row]
+
+    def regions(self, key: Key) -> Regions:
+        """Of one of `names`; worked out anew each time, because layers are kept anyway and maps need not be."""
+        if self._masks is None:
+            return of_layer(self._layers[key])  # type: ignore[index]
+        number = int(key)
+        masks = {HOLE: self._masks[number]}
+        if self._avoided is not None:
+            masks[PEOPLE] = self._avoided[min(number, len(self._avoided) - 1)]
+        return Regions(masks, REST)
+
+    def masks(self, key: Key) -> dict[str, Tensor]:
+        """[H, W] each, 0..1, by region."""
+        return self.regions(key).masks
+
+    def own(self, key: Key) -> str:
+        """The region that a pathway's hole is to be filled from."""
+        return self.regions(key).own
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a hole anywhere."""
+        return len(self.names) > 0 and (self._masks is None or bool((self._masks > 0).any()))

@@ -2,12 +2,40 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import choose, example_photo, find, hidden, layer, models, order, people, prompts, recompose, sampling, split
+from . import (
+    choose,
+    eraser,
+    example_photo,
+    find,
+    hidden,
+    layer,
+    models,
+    order,
+    people,
+    prompts,
+    recompose,
+    sampling,
+    split,
+)
 
 
 class MildExtension(ComfyExtension):
     """Tells ComfyUI which nodes this pack brings, in the order in which a picture passes through them."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        steps = (example_photo, find, people, choose, order, hidden, split, layer, models, prompts, sampling, recompose)
+        steps = (
+            example_photo,
+            find,
+            people,
+            choose,
+            order,
+            hidden,
+            split,
+            layer,
+            models,
+            eraser,
+            prompts,
+            sampling,
+            recompose,
+        )
         return [node for step in steps for node in step.NODES]

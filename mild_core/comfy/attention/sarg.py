@@ -36,9 +36,11 @@ class Redirection:
         """scale: s, any number; 1 is what the rule gives, beyond it is exaggerated. when: no second branch else."""
         self.handler, self.scale, self.when = handler, scale, when
         self._asked = False
+        self._plain: set[float] = set()
 
     def begin(self, run: Run) -> None:
         self._asked = False
+        self._plain.clear()
         self.handler.begin(run)
 
     def attend(
@@ -46,12 +48,13 @@ class Redirection:
         transformer_options: dict[str, Any], *args: Any, **kwargs: Any,
     ) -> Tensor:  # fmt: skip
         if self not in transformer_options.get(BRANCH, ()):
+            self._plain.add(site.progress)
             return inner(q, k, v, heads, *args, **kwargs)
         return self.handler.attend(inner, site, q, k, v, heads, transformer_options, *args, **kwargs)
 
     def end(self) -> None:
         self.handler.end()
-        if not self._asked:
+        if len(self._plain) > 1 and not self._asked:  # it went on to another step without us
             logging.warning(NO_PLACE)
 
     def guided(self, args: dict[str, Any]) -> Tensor:

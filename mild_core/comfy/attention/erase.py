@@ -1,0 +1,112 @@
+"""Erasers that work by attention: nobody looks at what is to vanish, so that it is not painted again."""
+
+import logging
+import math
+from typing import NamedTuple
+
+import comfy.ldm.modules.diffusionmodules.openaimodel
+import comfy.model_base
+import comfy.model_patcher
+from torch import Tensor
+
+from ...attention.factors import RowRule
+from ...attention.layer_regions import Key, Maps
+from ...attention.mask_growth import SHARE_512, SHARE_1024, grown
+from ...attention.regions import HOLE, TOUCHED, Members
+from ...attention.rule import Rule, Schedule, attentive_eraser
+from . import catch, layouts
+from .run import Run
+from .sarg import redirect
+from .steer import Place, Steering
+
+KEY = "MILD_AttentionEraser"
+
+NOT_A_UNET = (
+    "model: the Attentive Eraser works in the decoder of a UNet (Stable Diffusion 1.5 and 2, SDXL), which {name} does "
+    "not have. For Flux and its like use Steer Attention"
+)
+NO_KEY = (
+    "MILD: where a hole covers the whole picture nothing is left to look at, so attention stayed as it was there. "
+    "Leave the eraser some picture around the hole."
+)
+
+
+class AttentiveEraser(NamedTuple):
+    """Attentive Eraser (AAAI 2025, arXiv 2412.12974). Shares are of the steps that are run."""
+
+    guidance: float | None = 9.0  # SARG's s, at the cost of a second call of the model; None: attention alone
+    suppression: float = 0.3  # factor of the hole's logits at first, 0..1; 1: none
+    suppressed: float = 0.25  # share of the steps in which it holds: 10 of the published 40
+    until: float = 1.0  # share of the steps in which anything is done
+
+    @property
+    def nothing(self) -> bool:
+        return self.guidance == 0 or self.until == 0
+
+    @property
+    def when(self) -> Schedule:
+        return _first(self.until)
+
+    def rule(self, key: Key, regions: tuple[str, ...]) -> Rule:
+        scale = 1.0 if self.suppressed == 0 else self.suppression
+        return attentive_eraser(regions, scale, _first(min(self.suppressed, self.until)), self.when)
+
+
+def _first(share: float) -> Schedule:
+    """The steps that begin before this share of the sampling is done. (A Schedule holds at its end, too.)"""
+    return Schedule(0.0, share if share >= 1 else math.nextafter(share, 0.0))
+
+
+def erase(
+    model: comfy.model_patcher.ModelPatcher, maps: Maps, method: AttentiveEraser
+) -> comfy.model_patcher.ModelPatcher:
+    """A clone of the MODEL that erases what lies in the holes; the MODEL itself where there is nothing to do.
+
+    ValueError for a MODEL without a UNet's decoder.
+    """
+    network = layouts.unwrapped(model.get_model_object("diffusion_model"))
+    if not isinstance(network, comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel):
+        raise ValueError(NOT_A_UNET.format(name=type(network).__name__))
+    layouts.family_of(network)
+    if method.nothing or not maps.any:
+        return model
+    handler = Erasing(maps, method.rule, in_decoder)
+    if method.guidance is None:
+        return catch.put(model, handler, KEY)
+    return redirect(model, handler, KEY, method.guidance, method.when)
+
+
+def in_decoder(block: layouts.Block, kind: str) -> bool:
+    """The published layers, 7 to 15 of SD's 16 self-attentions and 34 to 69 of SDXL's 70: all of the decoder's."""
+    return block[0] == "output" and kind == layouts.SELF
+
+
+def grown_mask(model: comfy.model_patcher.ModelPatcher, mask: Tensor, factor: float) -> Tensor:
+    """MASK [B, H, W] as this family's published preprocessing grows it, times factor (0: not at all)."""
+    xl = isinstance(model.model, (comfy.model_base.SDXL, comfy.model_base.SDXLRefiner))
+    return grown(mask, factor * (SHARE_1024 if xl else SHARE_512))
+
+
+def covering(maps: Maps) -> int:
+    """How many of the holes cover everything."""
+    return sum(bool((maps.masks(key)[HOLE] > TOUCHED).all()) for key in maps.names)
+
+
+class Erasing(Steering):
+    """Steering by a rule that forbids; tells at the end where that would have left nothing to look at."""
+
+    def begin(self, run: Run) -> None:
+        super().begin(run)
+        self._blind: set[Place] = set()
+
+    def end(self) -> None:
+        super().end()
+        if self._blind:
+            logging.warning(NO_KEY)
+
+    def made(self, place: Place, members: Members, progress: float) -> RowRule | None:
+        rule = super().made(place, members, progress)
+        if rule is not None and rule.blind:
+            self._blind.add(place)
+            return None  # not evened out, either
+        return rule

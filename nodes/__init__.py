@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from . import (
+    attention,
     choose,
     eraser,
     example_photo,
@@ -33,6 +34,7 @@ class MildExtension(ComfyExtension):
             split,
             layer,
             models,
+            attention,
             eraser,
             prompts,
             sampling,

@@ -57,7 +57,7 @@ class Maps:
 
         masks: [B, H, W], 0..1, in place of layers: holes; avoided: [B | 1, H, W] of the same size, or None.
         """
-        self._layers = {layer.id: layer for layer in layers}
+        self._layers: dict[Key, Layer] = {layer.id: layer for layer in layers}
         self._others = frozenset(others)
         self._masks, self._avoided = masks, avoided
         self.names: tuple[Key, ...] = tuple(self._layers) if masks is None else tuple(range(len(masks)))
@@ -111,7 +111,7 @@ class Maps:
     def regions(self, key: Key) -> Regions:
         """Of one of `names`; worked out anew each time, because layers are kept anyway and maps need not be."""
         if self._masks is None:
-            return of_layer(self._layers[key])  # type: ignore[index]
+            return of_layer(self._layers[key])
         number = int(key)
         masks = {HOLE: self._masks[number]}
         if self._avoided is not None:
@@ -124,7 +124,23 @@ class Maps:
 
     def own(self, key: Key) -> str:
         """The region that a pathway's hole is to be filled from."""
-        return self.regions(key).own
+        layer = self._layers.get(key)
+        return HERSELF if layer is not None and layer.domain == PERSON else REST
+
+    def title(self, key: Key) -> str:
+        """What an artist calls it."""
+        layer = self._layers.get(key)
+        return f"mask {int(key) + 1}" if layer is None else layer.name
+
+    @property
+    def foreign(self) -> bool:
+        """Whether there is anything that a hole must not look at."""
+        return any({HERSELF, PEOPLE} & set(self.masks(key)) for key in self.names)
+
+    @property
+    def avoids(self) -> bool:
+        """Whether a mask says what must not be looked at."""
+        return self._avoided is not None
 
     @property
     def any(self) -> bool:

@@ -4,7 +4,7 @@ model = catch.put(model, Steering(Maps.of(scenes), rules), "MILD_SpatialAttentio
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -14,28 +14,30 @@ from ...attention import evaluate
 from ...attention.factors import RowRule, row_rule
 from ...attention.layer_regions import Key, Maps
 from ...attention.regions import HOLE, IMAGE, Members, Span, on_spans
-from ...attention.rule import Rule
+from ...attention.rule import ALWAYS, Rule, Schedule
 from . import layouts
+from .blocks import Blocks, every_block
 from .catch import Inner, Site
+from .gains import Gains
 from .run import Row, Run, rows_of
 
 Rules = Callable[[Key, tuple[str, ...]], Rule]
 """The rule of a pathway whose regions have these names."""
 
-Blocks = Callable[[layouts.Block, str], bool]
-"""Whether a block's attention of this kind is steered."""
-
-
-def every_block(block: layouts.Block, kind: str) -> bool:
-    return True
-
 
 class Place(NamedTuple):
-    """Where a row's rule holds: everything that its factors depend on beside the progress."""
+    """Where a rule holds: everything that its factors depend on beside the progress."""
 
     key: Key
     spans: tuple[Span, ...]
     device: torch.device
+
+
+class Steered(NamedTuple):
+    """One row of an attention's batch."""
+
+    row: Row
+    place: Place | None  # None: it is left alone
 
 
 class Steering:
@@ -43,15 +45,22 @@ class Steering:
     touches; in all others each call stays the caller's own.
     """
 
-    def __init__(self, maps: Maps, rules: Rules, blocks: Blocks = every_block, strength: float = 1.0):
-        """strength: factor of the rule's soft part, >= 0."""
-        self.maps, self.rules, self.blocks, self.strength = maps, rules, blocks, strength
+    def __init__(
+        self, maps: Maps, rules: Rules, blocks: Blocks = every_block, strength: float = 1.0,
+        when: Schedule = ALWAYS, gains: Gains | None = None,
+    ):  # fmt: skip
+        """strength: factor of the rules' soft part, >= 0; when: in which part of the sampling anything happens; gains:
+        further factors, by block and head.
+        """
+        self.maps, self.rules, self.blocks, self.strength, self.when = maps, rules, blocks, strength, when
+        self.gains = gains or Gains()
         self._forget()
 
     def _forget(self) -> None:
         self.run: Run | None = None
         self._members: dict[Place, Members | None] = {}
         self._rules: dict[Place, tuple[float, RowRule | None]] = {}
+        self._own: dict[tuple[Row, Place, layouts.Block], tuple[float, RowRule | None]] = {}
         self._told = False
 
     # -- a handler ----------------------------------------------------------------------------------------------------
@@ -68,69 +77,74 @@ class Steering:
         transformer_options: dict[str, Any], *args: Any, **kwargs: Any,
     ) -> Tensor:  # fmt: skip
         rows = self.steered(site, transformer_options, q)
-        if not any(place for _, place in rows):
+        rules = [None if place is None else self.row_rule(row, place, site, heads) for row, place in rows]
+        if all(rule is None for rule in rules):
             return inner(q, k, v, heads, *args, **kwargs)
-        rules = [None if place is None else self.row_rule(place, site) for _, place in rows]
-        return evaluate.attend(inner, q, k, v, heads, *args, rows=rules, whole=inner.whole, **kwargs)
+        out, mass = evaluate.attend_measured(inner, q, k, v, heads, *args, rows=rules, whole=inner.whole, **kwargs)
+        if mass is not None:
+            self.measured(site, rows, mass)
+        return out
 
-    # -- what it is made of -------------------------------------------------------------------------------------------
+    # -- what is made for each row ------------------------------------------------------------------------------------
 
-    def steered(self, site: Site, transformer_options: dict[str, Any], q: Tensor) -> list[tuple[Row, Place | None]]:
-        """Each row of the batch, and where its rule holds; None: nowhere, the row is left alone. [] where no row of
-        this attention is steered.
-        """
+    def steered(self, site: Site, transformer_options: dict[str, Any], q: Tensor) -> list[Steered]:
+        """The rows of the batch; none where nothing in this attention is steered."""
         if self.run is None or site.kind == layouts.CROSS or not self.blocks(site.block, site.kind):
+            return []
+        if self.when.at(site.progress) == 0:
             return []
         if site.latent[-2:] != self.run.shape[-2:]:
             self._tell_areas()
             return []
         count = len(self.run.rows) or self.run.shape[0]
-        result: list[tuple[Row, Place | None]] = []
+        rows = []
         for row in rows_of(self.run, transformer_options, q.shape[0]):
             key = self.maps.key(row.layer, count)
             place = None if key is None else Place(key, site.spans, q.device)
-            result.append((row, place if place is not None and self.members(place) is not None else None))
-        return result
+            rows.append(Steered(row, place if place is not None and self.members(place) is not None else None))
+        return rows
 
     def members(self, place: Place) -> Members | None:
         """The regions of these tokens; None where the hole touches none of the picture's."""
         if place not in self._members:
             found = on_spans(self.maps.masks(place.key), place.spans)
             hole = found.touched[:, found.names.index(HOLE)]
-            touched = any(bool(hole[s.start : s.start + s.length].any()) for s in place.spans if s.kind == IMAGE)
-            device = place.device
-            moved = Members(found.names, found.soft.to(device), found.touched.to(device)) if touched else None
-            self._members[place] = moved
+            pictures = (span for span in place.spans if span.kind == IMAGE)
+            touched = any(bool(hole[span.start : span.start + span.length].any()) for span in pictures)
+            moved = Members(found.names, found.soft.to(place.device), found.touched.to(place.device))
+            self._members[place] = moved if touched else None
         return self._members[place]
 
-    def row_rule(self, place: Place, site: Site) -> RowRule | None:
-        """The rule on these tokens at the site's progress: one object for all rows that share it."""
-        known = self._rules.get(place)
-        if known is None or known[0] != site.progress:
+    def row_rule(self, row: Row, place: Place, site: Site, heads: int) -> RowRule | None:
+        """The rule of one row in this block, at the site's progress: one object for all rows that share it."""
+        shared = self._rules.get(place)
+        if shared is None or shared[0] != site.progress:
             members = self.members(place)
-            made = None
-            if members is not None:
-                made = self.made(place, members, site.progress)
-            known = self._rules[place] = site.progress, made
-        return known[1]
+            made = None if members is None else self.made(place, members, site.progress)
+            shared = self._rules[place] = site.progress, made
+        rule, factor, gain = shared[1], self.factor(row, site.block), self.gains.of(site.block, heads)
+        if rule is None or rule.a is None or (factor == 1 and gain is None):
+            return rule
+        name = row._replace(positive=False), place, site.block  # both chunks of a layer share one
+        own = self._own.get(name)
+        if own is None or own[0] != site.progress:
+            gain = torch.ones(heads) if gain is None else gain
+            own = self._own[name] = site.progress, rule._replace(gain=(gain * factor).to(place.device))
+        return own[1]
 
     def made(self, place: Place, members: Members, progress: float) -> RowRule | None:
-        return row_rule(self.rules(place.key, members.names), members, progress, self.strength)
+        """The rule on these tokens, before what is particular to a block or a row."""
+        rule = self.rules(place.key, members.names)
+        return row_rule(rule, members, progress, self.strength * self.when.at(progress))
+
+    def factor(self, row: Row, block: layouts.Block) -> float:
+        """A further factor of the strength, > 0."""
+        return 1.0
+
+    def measured(self, site: Site, rows: list[Steered], mass: Tensor) -> None:
+        """Told the mass [B, heads, N, R] where `made` asked for any."""
 
     def _tell_areas(self) -> None:
         if not self._told:
             self._told = True
-            logging.warning(
-                "MILD: prompts that hold in an area of the picture only are painted without attention rules there"
-            )
-
-
-def blocks_named(names: Sequence[str]) -> Blocks:
-    """Blocks by name: "output" stands for all of them, "output 3" for one."""
-    wanted = [tuple(name.split()) for name in names]
-
-    def chosen(block: layouts.Block, kind: str) -> bool:
-        own = tuple(map(str, block))
-        return any(own[: len(name)] == name for name in wanted)
-
-    return chosen
+            logging.warning("MILD: prompts that hold in an area only are painted without attention rules there")

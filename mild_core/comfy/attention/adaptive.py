@@ -1,0 +1,110 @@
+"""Adaptive strength: each block is steered as strongly as it needs, by what its hole was seen to look at.
+
+After each noise level, for each layer and block, with o and x the mass that the hole's mean query gives to its own and
+to foreign regions, averaged over heads, and the gap g = (o - x) / (o + x) (CAG without what the hole gives to itself,
+which no target could demand):
+
+    m <- m + RATE * ( log(x / o) - log((1 - target) / (1 + target)) ) / l
+
+where l is by how much the rule lowers the logit of foreign regions at m = 1: lowering them by y divides x / o by e^y,
+so a step goes RATE of the way. m is the factor of the strength; it starts at 1, moves at most MOST_STEP at once and
+stays within BOUNDS.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...attention.factors import RowRule, row_rule
+from ...attention.gap import mean_mass
+from ...attention.layer_regions import Key
+from ...attention.regions import HOLE, Members
+from . import layouts
+from .catch import Inner, Site
+from .run import Row
+from .steer import Place, Steered, Steering
+
+RATE = 0.5
+MOST_STEP = 0.5
+BOUNDS = 0.25, 4.0
+LEAST_MASS = 1e-6
+"""Half precision cannot tell less from nothing."""
+
+TARGET = 0.98
+
+State = tuple[Key, layouts.Block]
+"""Of a row: layers of a batch, or pictures, have nothing in common."""
+
+
+def next_factor(factor: float, own: float, foreign: float, lever: float, target: float) -> float:
+    """m after own and foreign mass, each 0..1, were measured with it; lever: l, > 0; target: -1..1, exclusive."""
+    too_much = math.log(max(foreign, LEAST_MASS) / max(own, LEAST_MASS)) - math.log((1 - target) / (1 + target))
+    step = min(max(RATE * too_much / lever, -MOST_STEP), MOST_STEP)
+    return min(max(factor + step, BOUNDS[0]), BOUNDS[1])
+
+
+class Adaptive(Steering):
+    """Steering whose strength follows what was measured: of the positive conditioning, once per noise level."""
+
+    def __init__(self, *args: Any, target: float = TARGET, **kwargs: Any):
+        """target: the gap that is wanted, 0 <= target < 1."""
+        self.target = target
+        super().__init__(*args, **kwargs)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self.factors: dict[State, float] = {}
+        self._progress: float | None = None
+        self._seen: dict[State, list[Tensor]] = {}
+        self._levers: dict[Place, float] = {}  # where something is measured
+        self._lever_of: dict[State, float] = {}
+
+    def attend(
+        self, inner: Inner, site: Site, q: Tensor, k: Tensor, v: Tensor, heads: int,
+        transformer_options: dict[str, Any], *args: Any, **kwargs: Any,
+    ) -> Tensor:  # fmt: skip
+        if site.progress != self._progress:
+            self._progress = site.progress
+            self._learn()
+        return super().attend(inner, site, q, k, v, heads, transformer_options, *args, **kwargs)
+
+    def made(self, place: Place, members: Members, progress: float) -> RowRule | None:
+        rule, strength = self.rules(place.key, members.names), self.strength * self.when.at(progress)
+        avoided: dict[str, float] = {}
+        if HOLE in rule.regions:
+            logits = rule.table(progress)[rule.regions.index(HOLE)].tolist()
+            avoided = {name: by for name, by in zip(rule.regions, logits, strict=True) if by > 0 and name != HOLE}
+        self._levers.pop(place, None)
+        if not avoided:
+            return row_rule(rule, members, progress, strength)
+        self._levers[place] = strength * max(avoided.values())
+        own = members.names.index(self.maps.own(place.key))
+        foreign = [number for number, name in enumerate(members.names) if name in avoided]
+        measured = torch.stack([members.soft[:, own], members.soft[:, foreign].sum(1)], 1)
+        return row_rule(rule, members, progress, strength, measured=measured)
+
+    def factor(self, row: Row, block: layouts.Block) -> float:
+        return self.factors.get((row.layer, block), 1.0)
+
+    def measured(self, site: Site, rows: list[Steered], mass: Tensor) -> None:
+        for (row, place), one in zip(rows, mass, strict=True):
+            members = None if place is None else self.members(place)
+            if place is None or members is None or place not in self._levers or not row.positive:
+                continue
+            state = row.layer, site.block
+            self._lever_of[state] = self._levers[place]
+            weights = members.soft[:, members.names.index(HOLE)]
+            self._seen.setdefault(state, []).append(mean_mass(one, weights).mean(0))
+
+    def _learn(self) -> None:
+        """From all that was measured at the last noise level, brought from the device at once."""
+        if not self._seen:
+            return
+        device = next(iter(self._seen.values()))[0].device
+        means = torch.stack([torch.stack(seen).mean(0).to(device) for seen in self._seen.values()]).tolist()
+        for state, (own, foreign) in zip(self._seen, means, strict=True):
+            before = self.factors.get(state, 1.0)
+            self.factors[state] = next_factor(before, own, foreign, self._lever_of[state], self.target)
+        self._seen.clear()

@@ -1,0 +1,83 @@
+"""Spatially-modulated attention (SMA) on a MODEL, fixed or adaptive: what an artist's settings come to."""
+
+import math
+from typing import NamedTuple
+
+import comfy.model_patcher
+
+from ...attention.layer_regions import Maps
+from ...attention.rule import Schedule, sma
+from ..builtin_model import ExemplarModel
+from . import catch, layouts
+from . import gains as learned
+from .adaptive import TARGET, Adaptive
+from .blocks import ALL, chosen_blocks
+from .steer import Rules, Steering
+
+KEY = "MILD_SpatialAttention"
+
+FIXED, ADAPTIVE = "fixed", "adaptive"
+MODES = (FIXED, ADAPTIVE)
+
+BUILT_IN = "The Built-in Model looks at nobody who is erased, and at no neighbour, by itself: it stays as it is."
+NO_AVOIDING = (
+    "avoid: the Built-in Model cannot be told by a mask what to avoid. Connect a checkpoint, or split the photo into "
+    "layers: those it knows how to keep apart."
+)
+
+
+class Settings(NamedTuple):
+    """The node's widgets."""
+
+    strength: float = 1.0
+    adaptive: bool = False
+    blocks: str = ALL
+    start: float = 0.0  # share of the steps
+    end: float = 1.0
+    target: float = TARGET
+    gains: str = learned.NONE  # a file in models/mild
+
+
+def keep_apart(
+    model: comfy.model_patcher.ModelPatcher, maps: Maps, settings: Settings
+) -> tuple[comfy.model_patcher.ModelPatcher, str]:
+    """A clone of the MODEL whose pathways do not look at what is foreign to them, and a sentence for the artist.
+
+    The MODEL itself where there is nothing to do. ValueError for blocks that it does not have, a file of gains that
+    does not fit, steps that end before they begin, and a family without hooks.
+    """
+    if settings.end < settings.start:
+        raise ValueError("end_percent: it lies before start_percent. Make it larger, or start_percent smaller.")
+    if settings.strength == 0 or settings.end == settings.start:
+        return model, "Nothing is held apart: the model stays as it is."
+    if not maps.any:
+        return model, "There is no hole, so nothing is to be held apart: the model stays as it is."
+    if isinstance(model.model, ExemplarModel):
+        if maps.avoids:
+            raise ValueError(NO_AVOIDING)
+        return model, BUILT_IN
+    blocks, gains = chosen_blocks(model, settings.blocks), learned.load(settings.gains)
+    about = maps, rules_of(maps), blocks, settings.strength, _steps(settings.start, settings.end), gains
+    handler = Adaptive(*about, target=settings.target) if settings.adaptive else Steering(*about)
+    return catch.put(model, handler, KEY), _sentence(maps, settings)
+
+
+def rules_of(maps: Maps) -> Rules:
+    """SMA for each pathway by its domain; text and padding are left alone."""
+    return lambda key, names: sma(names, own=maps.own(key), ignored=(layouts.TEXT, layouts.PADDING))
+
+
+def _steps(start: float, end: float) -> Schedule:
+    """The steps that begin in this share of the sampling. (A Schedule holds at its end, too.)"""
+    return Schedule(start, end if end >= 1 else math.nextafter(end, 0.0))
+
+
+def _sentence(maps: Maps, settings: Settings) -> str:
+    lines = [f"Held apart: {', '.join(maps.title(key) for key in maps.names)}."]
+    if not maps.foreign:
+        lines.append(
+            "Nobody is marked whom the hole must not look at: mark people in avoid, or connect layers in place of mask."
+        )
+    if settings.adaptive:
+        lines.append(f"Strength follows what the holes look at, towards a gap of {settings.target:g}.")
+    return "\n".join(lines)

@@ -161,6 +161,8 @@ def _prepare(call: _Call, q: Tensor, k: Tensor, rows: Sequence[RowRule]) -> _Pre
     if call.whole:
         same = {id(row): columns.without_gather(row, q, k) for row in rows}
         rows = [same[id(row)] for row in rows]
+    elif rows[0].kept:  # then all rows are this one
+        rows = [rows[0]._replace(kept=tuple(kept.to(q.device) for kept in rows[0].kept))] * len(rows)
     every = columns.of_rows(rows, q, k)
     biased, measured = every.a.shape[-1] > 0, every.measured.shape[-1] > 0
     form = call.form or choose.COLUMNS

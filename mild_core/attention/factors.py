@@ -17,9 +17,13 @@ class Kept(NamedTuple):
     keys: Tensor | None  # [m], int64, which keys they may see; None: all
     removed: Tensor | None = None  # [R], bool: measured regions of which no key is left
 
+    def to(self, device: torch.device) -> "Kept":
+        return Kept(*(None if part is None else part.to(device) for part in self))
+
 
 class RowRule(NamedTuple):
-    """What holds in one row. All on one device; rows that share one object are called together.
+    """What holds in one row; rows that share one object are called together. May lie on the CPU wherever the attention
+    runs: finding out who may see what would make a GPU wait.
 
     The logit of query i and key j becomes  query_scale_i q_i.k_j c + gain_h a_i.b_j,  c the scale of the call.
     """

@@ -21,6 +21,8 @@ SHOWN = "erased"
 """The hole's place in a reference picture: there it shows those who are to vanish."""
 IMAGE = "image"
 REFERENCE = "reference"
+TEXT = "text"
+PADDING = "padding"
 
 TOUCHED = 0.5 / 255
 """A mask counts as touching a token from half a grey level on."""

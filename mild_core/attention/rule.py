@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .regions import HOLE, REST
+from .regions import HOLE, PADDING, REST, SHOWN, TEXT
 
 FORBIDDEN = 1e3
 """A bias that leaves exactly no weight, yet finite: infinity times 0 would be NaN."""
@@ -72,13 +72,13 @@ def sma(
     medium: float = 2.0,
     mild: float = 1.0,
     early: Schedule = Schedule(0.0, 0.2, 0.2),  # noqa: B008
-    ignored: Collection[str] = (),
+    ignored: Collection[str] = (TEXT, PADDING),
 ) -> Rule:
     """Spatially-modulated attention of the pathway that paints `own`: its hole must not look at foreign regions.
 
     The background's pathway (own = REST): hole to others strong, rest to hole and others medium. A person's (own = her
     region): hole to everything but herself strong. In both the hole looks at itself a little less in the beginning,
-    while nothing of it is known. Foreign is whatever is neither own, HOLE nor `ignored` (text, padding).
+    while nothing of it is known. Foreign is whatever is neither own, HOLE nor `ignored`.
     strong, medium, mild: logits, 0 to FORBIDDEN.
     """
     regions = tuple(regions)
@@ -101,12 +101,12 @@ def attentive_eraser(
     scale: float = 0.3,
     scale_when: Schedule = Schedule(0.0, 0.25),  # noqa: B008
     when: Schedule = ALWAYS,
-    erased: Collection[str] = (HOLE,),
+    erased: Collection[str] = (HOLE, SHOWN),
 ) -> Rule:
     """Attention activation and suppression (Attentive Eraser, AAAI 2025, arXiv 2412.12974): nobody looks at the hole,
     and what the hole sees is evened out by `scale` in the first steps (10 of the 40 that are run).
 
-    erased: the regions that nobody may look at (SHOWN too, where a reference picture shows them).
+    erased: the regions that nobody may look at.
     """
     regions = tuple(regions)
     gone = torch.tensor([name in erased for name in regions])
@@ -121,9 +121,9 @@ def attentive_eraser(
 
 
 def sra(regions: Sequence[str], when: Schedule = ALWAYS) -> Rule:
-    """Self-rectifying attention (EraDiff, CVPR 2025, arXiv 2503.07026): the hole does not look at the hole. Read as an
-    additive mask; as printed it multiplies logits by minus infinity.
+    """Self-rectifying attention (EraDiff, CVPR 2025, arXiv 2503.07026): the hole does not look at the hole, nor at
+    its place in a reference picture. Read as an additive mask; as printed it multiplies logits by minus infinity.
     """
     regions = tuple(regions)
-    hole = torch.tensor([name == HOLE for name in regions])
-    return Rule(regions, forbidden=hole[:, None] & hole, forbidden_when=when)
+    hole, gone = (torch.tensor([name in those for name in regions]) for those in ((HOLE,), (HOLE, SHOWN)))
+    return Rule(regions, forbidden=hole[:, None] & gone, forbidden_when=when)

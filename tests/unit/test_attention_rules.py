@@ -98,10 +98,10 @@ def test_a_hole_looks_less_at_others_than_plainly(own):
 
 def test_presets_are_the_tables_of_the_design():
     names = (REST, HOLE, "a", "b", "text")
-    table = sma(names, strong=8, medium=2, mild=1, ignored=("text",)).table(0.0)
+    table = sma(names, strong=8, medium=2, mild=1).table(0.0)
     assert torch.equal(table, torch.tensor([[0, 2, 2, 2, 0], [0, 1, 8, 8, 0], *[[0] * 5] * 3]).float())
-    assert sma(names, ignored=("text",)).table(0.9)[1, 1] == 0
-    person = sma(names, "a", strong=8, ignored=("text",)).table(0.9)
+    assert sma(names).table(0.9)[1, 1] == 0
+    person = sma(names, "a", strong=8).table(0.9)
     assert person[1].tolist() == [8, 0, 0, 8, 0] and not person[[0, 2, 3, 4]].any()
     with pytest.raises(ValueError, match="regions: there is no 'c'"):
         sma(names, "c")

@@ -214,6 +214,33 @@ def test_two_handlers_that_change_attention():
     assert torch.allclose(double, sampled(tiny, catch.put(tiny.model, Noting(change=both), "c")), atol=1e-4)
 
 
+def test_who_comes_next_wants_the_whole():
+    tiny, told = make("sd15"), {"alone": set(), "first": set(), "last": set(), "overridden": set()}
+
+    def telling(name):
+        def tell(inner, site, q, *rest, **kwargs):
+            told[name].add(inner.whole)
+            return inner(q, *rest, **kwargs)
+
+        return Noting(change=tell)
+
+    sampled(tiny, catch.put(tiny.model, telling("alone"), "test"))
+    sampled(tiny, catch.put(catch.put(tiny.model, telling("first"), "test"), telling("last"), "test"))
+    sampled(tiny, overridden(catch.put(tiny.model, telling("overridden"), "test"), Foreign()))
+    assert told == {"alone": {False}, "first": {True}, "last": {False}, "overridden": {True}}
+
+
+def test_a_handler_that_hands_nothing_on():
+    """What keeps a function from being caught twice is handed on for it, and so is what other nodes read."""
+    tiny, foreign = make("sd15"), Foreign()
+
+    def bare(inner, site, q, k, v, heads, *args, **kwargs):
+        return inner(q, k, v, heads)
+
+    model = overridden(catch.put(tiny.model, Noting(change=bare), "test"), foreign)
+    assert torch.equal(sampled(tiny, model), sampled(tiny)) and foreign.widths
+
+
 def test_a_handler_takes_anothers_place():
     tiny, old, new, other = make("sd15"), Noting(), Noting(), Noting()
     model = catch.put(catch.put(tiny.model, old, "a"), other, "b")
@@ -271,6 +298,24 @@ def test_a_replace_patch_keeps_its_block(order, caplog):
     assert not blocks & {(("output", 4, 0), "self"), (("middle", 0, 0), "cross")} and len(blocks) == 30
     (line,) = [record.getMessage() for record in caplog.records if "MILD" in record.getMessage()]
     assert "2 of 32" in line and "output 4 0 (self)" in line and "middle 0 0 (cross)" in line and "\n" not in line
+
+
+def test_an_attention_that_never_comes_is_not_taken_for_the_next(caplog):
+    """A pack that changes a module's forward, while another one computes what comes after it."""
+    tiny, handler = make("sd15"), Noting()
+
+    def replace(q, k, v, extra):
+        # not announced, for it runs outside the network's module, but it comes by
+        return comfy.ldm.modules.attention.optimized_attention(q, k, v, extra["n_heads"], transformer_options=extra)
+
+    model = catch.put(tiny.model, handler, "test").clone()
+    name = "diffusion_model.middle_block.1.transformer_blocks.0.attn1.forward"
+    model.add_object_patch(name, lambda x, **more: x)
+    model.set_model_attn2_replace(replace, "middle", 0)
+    sampled(tiny, model)
+    assert handler.sites and all(site.block[0] != "middle" for site in handler.sites)
+    (line,) = [record.getMessage() for record in caplog.records if "MILD" in record.getMessage()]
+    assert "middle 0 0 (self)" in line and "middle 0 0 (cross)" in line and "2 of 32" in line
 
 
 def test_a_replaced_flux_block_is_told(caplog):

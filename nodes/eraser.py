@@ -95,9 +95,9 @@ class AttentionEraser(io.ComfyNode):
     def execute(
         cls,
         model: ModelPatcher,
-        method: dict,
         grow: float,
         which: str,
+        method: dict | None = None,
         mask: Tensor | None = None,
         layers: list[Scene] | None = None,
     ) -> io.NodeOutput:
@@ -106,6 +106,8 @@ class AttentionEraser(io.ComfyNode):
                 "mask: connect either a mask (for KSampler) or layers (for Sample Layers)"
                 + (", and not both." if mask is not None else "; now there is nothing to erase.")
             )
+        if method is None:  # ComfyUI hands on nothing for a name that it does not know
+            raise ValueError(f"method: choose {GUIDED} or {ATTENTION_ALONE}; this pack knows no other.")
         if mask is not None:
             maps = Maps.of_mask(grown_mask(model, checked_mask(mask, "mask"), grow))
         else:

@@ -54,7 +54,7 @@ class AttentiveEraser(NamedTuple):
 
 def _first(share: float) -> Schedule:
     """The steps that begin before this share of the sampling is done. (A Schedule holds at its end, too.)"""
-    return Schedule(0.0, share if share >= 1 else math.nextafter(share, 0.0))
+    return Schedule(0.0, share if share >= 1 else math.nextafter(share, -1.0))
 
 
 def erase(

@@ -6,10 +6,21 @@ membership, own regions O and foreign ones X,
     CAG = mean_i ( mass(i -> O) - mass(i -> X) )        in [-1, 1]; 1: nothing leaks
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
+
+from .regions import HOLE
+
+
+def sides(regions: Sequence[str], own: str, ignored: Collection[str] = ()) -> tuple[list[int], list[int]]:
+    """Indices of a pathway's own regions and of foreign ones: all but `own`, the hole and what is `ignored` (text,
+    padding). Where there is nobody else, the hole itself counts as foreign: it shows whoever is to vanish, or nothing.
+    """
+    mine = [n for n, name in enumerate(regions) if name == own]
+    foreign = [n for n, name in enumerate(regions) if name not in (own, HOLE, *ignored)]
+    return mine, foreign or [n for n, name in enumerate(regions) if name == HOLE]
 
 
 def gap(mass: Tensor, weights: Tensor, own: Sequence[int], foreign: Sequence[int]) -> Tensor:

@@ -38,6 +38,11 @@ MATCHED_PIXELS = 500_000
 """Working memory of comparing patches, which is done on levels of at most about so many pixels (measured: 150 to 600 MB
 for 0.25 to 4 megapixels, the more the larger the hole)."""
 
+LOOKED = "mild_looked"
+"""In transformer_options: a function that is told where the hole looks, in each row of each call, as (the call's
+transformer_options, row of the batch, [S, h, w] as exemplar.denoise tells it). The picture stays the same.
+"""
+
 COPIES = 8
 """Tensors of the size of the noise that a sampler and this model hold at a time."""
 
@@ -99,10 +104,12 @@ class ExemplarDenoiser(torch.nn.Module):
         allowed: Tensor,
         references: list[list[exemplar.Reference]],
         guided: bool = False,
+        transformer_options: dict | None = None,
         **kwargs: object,
     ) -> Tensor:
         """x, clean [B, 3, H, W]; hole, allowed [B, 1, H, W]; references: one list per row; sigma [B]."""
         tick = comfy.model_management.throw_exception_if_processing_interrupted
+        watch = (transformer_options or {}).get(LOOKED)
         x0 = torch.empty_like(x)
         for row in range(len(x)):  # rows may be different photos with different references: each is its own problem
             tick()
@@ -121,6 +128,8 @@ class ExemplarDenoiser(torch.nn.Module):
                 references[row],
                 tick,
                 guided,
+                # of one row, so that the row's number there is always 0
+                None if watch is None else lambda _, looked, row=row: watch(transformer_options, row, looked),
             ).to(x0)
         return x0
 

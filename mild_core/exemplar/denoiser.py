@@ -1,5 +1,6 @@
 """The denoiser: noisy picture in, clean picture out. The noise decides how fine a level of the pyramid may speak."""
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -13,7 +14,7 @@ from .inwards import grow_inwards
 from .level import Level, build_level
 from .references import Reference
 from .search import carry_over, improve, search_everywhere
-from .vote import vote
+from .vote import looked_at, vote
 
 TRUSTED_NOISE = 0.05
 """Standard deviation (range -1..1) at which noise no longer misleads matching. Averaging f x f pixels divides the noise
@@ -36,6 +37,11 @@ REFERENCE_SPREAD = 0.05
 """Standard deviation (range -1..1) of the truth around the smooth fill, and around a reference found in its place: how
 the guess weighs against a noisy picture."""
 
+Watch = Callable[[int, Tensor], None]
+"""Told where a row's hole looks: the row, and `looked_at` [S, h, w] of the finest level on which patches are compared.
+The first picture is the photo, then come the references, at the level's size.
+"""
+
 ROUNDS = 2
 """Matching and voting alternate so often on each level, and each propagation goes so many rounds."""
 
@@ -49,13 +55,15 @@ def denoise(
     references: list[Reference] | None = None,
     tick: Callable[[], None] | None = None,
     guided: bool = False,
+    watch: Watch | None = None,
 ) -> Tensor:
     """Predict the clean picture x0 [B, 3, H, W] from x [B, 3, H, W] = x0 + sigma * noise.
 
     sigma [B]; clean [B, 3, H, W] in -1..1 with the true pixels outside the hole; hole [B, 1, H, W] in 0..1, > 0 where
     pixels must be invented; allowed [B, 1, H, W]: the pixels that may be looked at (default: all outside the hole);
     references: further photos of the same place, each brought into this row's frame by `register`; tick is called
-    often, so that a caller can raise to stop; guided: inside the hole, `clean` is a first guess to begin from.
+    often, so that a caller can raise to stop; guided: inside the hole, `clean` is a first guess to begin from; watch:
+    changes nothing of the result.
     A hole that covers the picture resamples it from its own allowed patches (all, by default).
 
     Every row is computed for itself. Nothing is kept between calls, and chance (only the random part of PatchMatch) is
@@ -82,6 +90,7 @@ def denoise(
             references or [],
             tick or _nothing,
             guided,
+            None if watch is None else functools.partial(watch, i),
         )
         rows.append(torch.where(unknown > 0, picture, clean[row].float()))
     return torch.cat(rows)
@@ -120,6 +129,7 @@ def _denoise_row(
     references: list[Reference],
     tick: Callable[[], None],
     guided: bool,
+    watch: Callable[[Tensor], None] | None,
 ) -> Tensor:
     """One picture [1, 3, H, W] -> [1, 3, H, W]. hole and allowed [1, 1, H, W] are 0 or 1."""
     generator = torch.Generator().manual_seed(0)
@@ -140,14 +150,17 @@ def _denoise_row(
         tick()
         expected = grow_inwards(level)
     guess = _estimate(level, expected, x, hole, noise, spread)
-    picture, source = _match_everywhere(level, guess, len(factors) == 1, tick)
+    picture, source, distance = _match_everywhere(level, guess, len(factors) == 1, tick)
     for factor in factors[1:]:
         tick()
         finer = build_level(level_size(size, factor), clean, known, hole, smooth, sources, own, guided)
         source = carry_over(level, source, finer, generator)
-        picture, source = _match_nearby(finer, picture, source, factor == factors[-1], level.size, generator, tick)
+        last = factor == factors[-1]
+        picture, source, distance = _match_nearby(finer, picture, source, last, level.size, generator, tick)
         level = finer
     tick()
+    if watch is not None:
+        watch(looked_at(level, area_resize(hole, level.size)[0, 0], source, distance, decisive=True))
     if factors[-1] > speaking * 1.01:
         return copy_full_size(level, picture, source, sources, hole)
     if level.size == size:
@@ -180,14 +193,18 @@ def _estimate(level: Level, expected: Tensor, x: Tensor, hole: Tensor, noise: fl
     return torch.where(level.unknown, expected + trust * (seen - expected), level.picture)
 
 
-def _match_everywhere(level: Level, picture: Tensor, final: bool, tick: Callable[[], None]) -> tuple[Tensor, Tensor]:
-    """Alternate exhaustive search and voting on the first level -> (picture [3, h, w], sources [N, 3])."""
+def _match_everywhere(
+    level: Level, picture: Tensor, final: bool, tick: Callable[[], None]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Alternate exhaustive search and voting on the first level -> (picture [3, h, w], sources [N, 3], distances [N] of
+    the last vote).
+    """
     for number in range(ROUNDS):
         tick()
         source = search_everywhere(level, picture)
         distance = level.distance(level.target_patches(picture), source)
         picture = vote(level, picture, source, distance, decisive=final and number == ROUNDS - 1)
-    return picture, source
+    return picture, source, distance
 
 
 def _match_nearby(
@@ -198,7 +215,7 @@ def _match_nearby(
     coarser_size: tuple[int, int],
     generator: torch.Generator,
     tick: Callable[[], None],
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """The same on a finer level, from the picture of the coarser one and the sources carried over from it.
 
     The first vote makes a sharp picture out of the sources: compared with an enlarged one, blurred patches would win.
@@ -211,4 +228,4 @@ def _match_nearby(
         tick()
         source, distance = improve(level, picture, source, ROUNDS, reach, generator)
         picture = vote(level, picture, source, distance, decisive=final and number == ROUNDS - 1)
-    return picture, source
+    return picture, source, distance

@@ -1,6 +1,7 @@
 """From matched patches back to a picture: every pixel is a weighted mean of what the patches over it say."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +37,53 @@ def vote(level: Level, picture: Tensor, source: Tensor, distance: Tensor, decisi
     The centre's window has a standard deviation of one radius, or less in a `decisive` vote.
     Summed offset by offset, always in the same order, so that the result does not depend on the device's scheduling.
     """
+    radius, (height, width) = level.radius, level.size
+    # padded by the radius, as in `_votes`
+    shifts = torch.zeros((height + 2 * radius, width + 2 * radius, 3), device=picture.device)
     shift = level_shift(level, level.target_patches(picture), source)
+    shifts[level.targets[:, 0] + radius, level.targets[:, 1] + radius] = shift
+    shifts = shifts.reshape(-1, 3)
+
+    pixels = level.unknown.nonzero()
+    total = torch.zeros((len(pixels), 3), device=picture.device)
+    mass = torch.zeros(len(pixels), device=picture.device)
+    for share, address, centre in _votes(level, pixels, source, distance, decisive):
+        total += share[:, None] * (F.embedding(address, level.canvas) + shifts[centre])
+        mass += share
+    spoken = mass > 0
+    pixels, total = pixels[spoken], (total / mass.clamp_min(1e-12)[:, None])[spoken]
+    result = picture.clone()
+    result[:, pixels[:, 0], pixels[:, 1]] = total.clamp(-1, 1).T
+    return result
+
+
+def looked_at(level: Level, hole: Tensor, source: Tensor, distance: Tensor, decisive: bool = False) -> Tensor:
+    """Where the hole looks when these votes are cast: [S, h, w], how much of its mean pixel comes from each pixel of
+    each source picture; sum 1, or all 0 where nobody votes.
+
+    It is attention over patches: a pixel is the mean of others, weighted by the votes. hole: [h, w], how much each
+    pixel counts; the rest as in `vote`.
+    """
+    pixels = level.unknown.nonzero()
+    pixels = pixels[hole[pixels[:, 0], pixels[:, 1]] > 0]
+    mass = torch.zeros(len(pixels), device=hole.device)
+    for share, _, _ in _votes(level, pixels, source, distance, decisive):
+        mass += share
+    weight = torch.where(mass > 0, hole[pixels[:, 0], pixels[:, 1]] / mass.clamp_min(1e-12), 0.0)
+    seen = torch.zeros(len(level.canvas), device=hole.device)
+    for share, address, _ in _votes(level, pixels, source, distance, decisive):
+        seen.index_add_(0, address, share * weight)
+    (height, width), radius = level.size, level.radius
+    seen = seen.view(-1, height + 2 * radius, level.row)[:, radius : radius + height, radius : radius + width]
+    return seen / seen.sum().clamp_min(1e-12)
+
+
+def _votes(
+    level: Level, pixels: Tensor, source: Tensor, distance: Tensor, decisive: bool
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """For each of the pixels [n, 2], patch by patch over it and always in the same order: how loud the patch is [n],
+    which pixel of the canvas it proposes [n], and which target it belongs to, as a place in maps padded by the radius.
+    """
     every = max(1, len(distance) // 10_000)
     bandwidth = torch.quantile(distance[::every], 0.75).clamp_min(1e-6) * (DECISIVE_BANDWIDTH if decisive else 1)
     loudness = torch.exp(-distance / bandwidth).clamp_min(1e-8)
@@ -44,16 +91,12 @@ def vote(level: Level, picture: Tensor, source: Tensor, distance: Tensor, decisi
 
     radius, (height, width) = level.radius, level.size
     # maps padded by the radius, so that centres beyond the picture's border read weight 0
-    first = torch.zeros((height + 2 * radius, width + 2 * radius), dtype=torch.long, device=picture.device)
-    weight = torch.zeros(first.shape, device=picture.device)
-    shifts = torch.zeros((*first.shape, 3), device=picture.device)
+    first = torch.zeros((height + 2 * radius, width + 2 * radius), dtype=torch.long, device=distance.device)
+    weight = torch.zeros(first.shape, device=distance.device)
     y, x = level.targets[:, 0] + radius, level.targets[:, 1] + radius
-    first[y, x], weight[y, x], shifts[y, x] = level.first(source), loudness, shift
-    first, weight, shifts = first.reshape(-1), weight.reshape(-1), shifts.reshape(-1, 3)
+    first[y, x], weight[y, x] = level.first(source), loudness
+    first, weight = first.reshape(-1), weight.reshape(-1)
 
-    pixels = level.unknown.nonzero()
-    total = torch.zeros((len(pixels), 3), device=picture.device)
-    mass = torch.zeros(len(pixels), device=picture.device)
     place = (pixels[:, 0] + radius) * level.row + pixels[:, 1] + radius
     spread = max(radius, 1) * (DECISIVE_SPREAD if decisive else 1)
     for dy in range(-radius, radius + 1):
@@ -61,10 +104,4 @@ def vote(level: Level, picture: Tensor, source: Tensor, distance: Tensor, decisi
             centre = place - dy * level.row - dx
             share = weight[centre] * math.exp(-(dy * dy + dx * dx) / (2 * spread * spread))
             inside = (dy + radius) * level.row + dx + radius
-            total += share[:, None] * (F.embedding(first[centre] + inside, level.canvas) + shifts[centre])
-            mass += share
-    spoken = mass > 0
-    pixels, total = pixels[spoken], (total / mass.clamp_min(1e-12)[:, None])[spoken]
-    result = picture.clone()
-    result[:, pixels[:, 0], pixels[:, 1]] = total.clamp(-1, 1).T
-    return result
+            yield share, first[centre] + inside, centre

@@ -90,7 +90,7 @@ def edge(mask: np.ndarray, width: int = 2) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def _font(height: int) -> Font:
+def font(height: int) -> Font:
     return ImageFont.load_default(size=height)
 
 
@@ -106,10 +106,10 @@ class Plates:
         it.
         """
         height = max(min(boxes.height(box) / 8, max(self.size) / 30, 28), 11)
-        number = (str(person.number), _font(round(height)))
+        number = (str(person.number), font(round(height)))
         texts = [[number]]
         if note and 2 * height + 12 <= boxes.height(box):
-            texts.insert(0, [number, (note, _font(round(max(height * 0.55, 9))))])
+            texts.insert(0, [number, (note, font(round(max(height * 0.55, 9))))])
         places = [(lines, self._place(lines, box, share)) for lines in texts for share in SHARES]
         # Where nothing is free, the number stands in the middle, without the note.
         free = (one for one in places if not any(boxes.overlap(one[1], other) for other in self.taken))
@@ -169,7 +169,7 @@ def arrow(draw: ImageDraw.ImageDraw, tail: Sequence[float], head: Sequence[float
             draw.line([wings[0], tuple(head), wings[1]], fill=colour, width=2 + more)
     if doubt:
         where = (tail[0] - uy * 9, tail[1] + ux * 9)
-        draw.text(where, "?", font=_font(13), fill=(255, 255, 255), stroke_width=2, stroke_fill=(0, 0, 0), anchor="mm")
+        draw.text(where, "?", font=font(13), fill=(255, 255, 255), stroke_width=2, stroke_fill=(0, 0, 0), anchor="mm")
 
 
 def picture_of(canvas: np.ndarray) -> tuple[Image.Image, ImageDraw.ImageDraw]:

@@ -1,0 +1,74 @@
+"""A record in words: what regions and blocks are called, and a sentence about each layer."""
+
+import math
+
+import torch
+
+from ..attention.layer_regions import HERSELF, PEOPLE
+from ..attention.record import Block, LayerRecord
+from ..attention.regions import HOLE, REFERENCE, REST, SHOWN
+
+OWN, FOREIGN, NEITHER = "its own", "foreign", ""
+
+
+def region_name(region: str, own: str) -> str:
+    """What an artist calls a region of a pathway whose own one is `own`."""
+    if region == REST:
+        return "the background that stays" if own == REST else "everything around her"
+    names = {
+        HOLE: "the hole itself",
+        PEOPLE: "people who stay",
+        HERSELF: "herself",
+        SHOWN: "the erased, in a reference",
+        REFERENCE: "further pictures",
+        "text": "the prompt",
+        "padding": "empty words",
+    }
+    return names.get(region, region)
+
+
+def side(region: str, record: LayerRecord) -> str:
+    """OWN, FOREIGN or NEITHER."""
+    if region == record.own:
+        return OWN
+    return FOREIGN if region in record.foreign() else NEITHER
+
+
+def rows(record: LayerRecord) -> tuple[list[str], torch.Tensor]:
+    """Names of the model's blocks, and their gaps [rows, steps]; transformers inside one block are averaged."""
+    names = [block_name(block) for block in record.blocks]
+    gaps = record.gaps()
+    distinct = list(dict.fromkeys(names))
+    parts = [gaps[[n for n, own in enumerate(names) if own == name]].nanmean(0) for name in distinct]
+    return distinct, torch.stack(parts)
+
+
+def block_name(block: Block) -> str:
+    """("output", 3, 0): output 3."""
+    return "middle" if block[0] == "middle" else " ".join(map(str, block[:2]))
+
+
+def number(value: float) -> str:
+    """A gap, or that there is none."""
+    return "not measured" if math.isnan(value) else f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def worst(record: LayerRecord) -> tuple[str, int, float] | None:
+    """Block, step (from 1) and gap where most leaks."""
+    names, gaps = rows(record)
+    if not gaps.isfinite().any():
+        return None
+    place = int(gaps.nan_to_num(math.inf).argmin())
+    row, column = divmod(place, gaps.shape[1])
+    return names[row], column + 1, float(gaps[row, column])
+
+
+def sentence(name: str, record: LayerRecord) -> str:
+    """One layer in a line."""
+    shares = record.shares()
+    parts = [f"{region_name(region, record.own)} {share:.0%}" for region, share in shares.items() if share >= 0.005]
+    text = f"{name}: attention gap {number(record.gap())}. The hole looks at {', '.join(parts)}."
+    least = worst(record)
+    if least is not None and len(record.seen) > 1:
+        text += f" Least: {number(least[2])} in {least[0]}, step {least[1]} of {len(record.levels)}."
+    return text

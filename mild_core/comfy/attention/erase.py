@@ -23,7 +23,7 @@ KEY = "MILD_AttentionEraser"
 
 NOT_A_UNET = (
     "model: the Attentive Eraser works in the decoder of a UNet (Stable Diffusion 1.5 and 2, SDXL), which {name} does "
-    "not have. For Flux and its like use Steer Attention"
+    "not have. For Flux and its like use Stop Attention Bleed"
 )
 NO_KEY = (
     "MILD: where a hole covers the whole picture nothing is left to look at, so attention stayed as it was there. "

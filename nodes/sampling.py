@@ -98,8 +98,8 @@ class SampleLayers(io.ComfyNode):
                     "positive",
                     optional=True,
                     tooltip="What should be seen, e.g. empty street. Nothing connected: prompts of this pack's own if "
-                    "a clip is there, else zeroed text. Prompt Layers gives single layers prompts of their own. For the "
-                    "Built-in Model: its CONDITIONING, if it has references.",
+                    "a clip is there, else zeroed text. Prompt Layers gives single layers prompts of their own. For "
+                    "the Built-in Model: its CONDITIONING, if it has references.",
                 ),
                 io.Conditioning.Input(
                     "negative",

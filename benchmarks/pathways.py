@@ -17,7 +17,7 @@ prompt too) and the photo half of its sides: what attention costs beside everyth
 about what it is at full width; with narrow models on the full photo attention would be nearly all, and flatter us.
 On a GPU two lines on memory follow: four layers predicted from one and measured, and "save memory".
 
-With its defaults it takes about 15 minutes on two idle cores, a few on a GPU.
+With its defaults it takes about 18 minutes on two idle cores. On a busy machine go by the ratios of CPU time.
 
 The last line is that of the model named last.
 """

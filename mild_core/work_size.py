@@ -4,6 +4,9 @@ BALANCED = "balanced"
 DETAIL = "detail"
 SIZE_MODES = (BALANCED, DETAIL)
 
+ENOUGH = 0.6
+"""Of a model's pixels: a photo that has this share of them is not enlarged."""
+
 SHELVES = (4, 2, 1)
 """Sizes are whole numbers of so many multiples, the first that fits: crops of about one size get the same one, and are
 painted as one batch.
@@ -27,8 +30,8 @@ def work_size(
 
     native_pixels: how many pixels the model was made for (a million for SDXL); None for a model that works on the
     photo's own pixels, whose crops keep their scale. mode "balanced": the scale at which the whole photo (photo_size)
-    would have that many pixels, enlarged only until the hole's shorter side (hole_short_side, in pixels of the photo)
-    is min_hole_cells latent cells of `cell` pixels wide; without photo_size, the photo's own scale. mode "detail":
+    would have that many pixels (a smaller photo keeps its scale from ENOUGH of them on), enlarged only until the
+    hole's shorter side (hole_short_side, in pixels of the photo) is min_hole_cells latent cells of `cell` pixels wide; without photo_size, the photo's own scale. mode "detail":
     every crop at the model's native size. No crop ever gets more than native_pixels (but for rounding, and for at
     least one multiple a side).
     """
@@ -44,10 +47,15 @@ def work_size(
         if mode == DETAIL:
             scale = full
         else:
-            own = 1.0 if photo_size is None else (native_pixels / (photo_size[0] * photo_size[1])) ** 0.5
+            own = 1.0 if photo_size is None else _own_scale(native_pixels / (photo_size[0] * photo_size[1]))
             wanted = min_hole_cells * cell / max(hole_short_side, 1)
             scale = min(max(own, wanted), full)
     return _rounded(height * scale, width * scale, multiple, native_pixels)
+
+
+def _own_scale(times: float) -> float:
+    """Scale of a photo for a model that was made for `times` its pixels."""
+    return times**0.5 if times < 1 else max(1.0, (ENOUGH * times) ** 0.5)
 
 
 def _rounded(height: float, width: float, multiple: int, limit: int | None) -> tuple[int, int]:

@@ -97,14 +97,15 @@ class SampleLayers(io.ComfyNode):
                 io.Conditioning.Input(
                     "positive",
                     optional=True,
-                    tooltip="What should be seen, e.g. empty street. Nothing connected: prompts of this pack's own if a "
-                    "clip is there, else zeroed text. Prompt Layers gives single layers prompts of their own. For the "
-                    "Built-in Model: its CONDITIONING, if it has references.",
+                    tooltip="What should be seen, e.g. empty street. Nothing connected: prompts of this pack's own if "
+                    "a clip is there, else zeroed text. Prompt Layers gives single layers prompts of their own. For "
+                    "the Built-in Model: its CONDITIONING, if it has references.",
                 ),
                 io.Conditioning.Input(
                     "negative",
                     optional=True,
-                    tooltip="What should not be seen, e.g. person. Nothing connected: as for positive. Unused at cfg 1.",
+                    tooltip="What should not be seen, e.g. person. Nothing connected: as for positive. Unused at cfg "
+                    "1.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -127,8 +128,8 @@ class SampleLayers(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="1 leaves it to start: noise for models made for inpainting; 0.75 over an exemplar fill for "
-                    "all other checkpoints. Lower keeps more of what it starts from, which is never the erased "
+                    tooltip="1 leaves it to start: noise for models made for inpainting; 0.75 over an exemplar fill "
+                    "for all other checkpoints. Lower keeps more of what it starts from, which is never the erased "
                     "person.",
                 ),
                 io.Float.Input(

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .. import boxes
 from ..blobs import blobs
 from ..fill import area_resize, push_pull
 from ..growth import VISIBLE, distance
@@ -47,6 +48,9 @@ MAJORITY = 3.0
 
 BANDS = 64
 """Rows at which her smooth colours are worked out, at most."""
+
+AT_A_TIME = 1 << 20
+"""Pixels whose colours are compared at a time, for the memory."""
 
 SPREADS = (0.04, 0.1, 0.3)
 FALL = -0.5
@@ -118,7 +122,7 @@ def trust(pixels: Tensor, visible: Tensor, hole: Tensor, plate: Tensor | None = 
     known = ~seen[None, None]
     around = torch.where(seen[..., None], 0.0, plate.float()).movedim(-1, 0)[None]
     behind = push_pull(around, known)[0].movedim(0, -1)
-    unlike = ((pixels.float() - behind).abs().amax(-1) / NEAR).clamp(0, 1)
+    unlike = ((pixels.float() - behind).abs_().amax(-1) / NEAR).clamp(0, 1)
     return share * (UNSURE + (1 - UNSURE) * unlike.square())
 
 
@@ -139,11 +143,8 @@ def own_colours(pixels: Tensor, share: Tensor) -> Tensor:
     height, width = share.shape
     scale = min(1.0, BANDS / height)
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    # Zeroed first, so that not even rounding depends on what is not hers.
-    own = torch.where((share > 0)[..., None], pixels.float(), 0.0)
-    alike = _sorted_into(own, share)
-    weight = torch.stack([share * (alike == number) for number in range(PALETTE)])[:, None].to(own)
-    sums = area_resize(torch.cat([own.movedim(-1, 0) * weight, weight], 1), size)
+    alike = _sorted_into(pixels, share)
+    sums = torch.cat([_weighted(pixels, share * (alike == number), size) for number in range(PALETTE)])
     total = torch.zeros_like(sums)
     for spread in SPREADS:
         total += _spread(sums, spread * size[0], spread * size[0] * UPRIGHT) * spread**FALL
@@ -152,11 +153,21 @@ def own_colours(pixels: Tensor, share: Tensor) -> Tensor:
     return F.interpolate(colours[None], size=(height, width), mode="bilinear", align_corners=False)[0].movedim(0, -1)
 
 
+def _weighted(pixels: Tensor, weight: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pixels [h, w, 3] times weight [h, w], and the weight, averaged [1, 4, ...]: one by one, for the memory."""
+    # Zeroed first, so that not even rounding depends on what is not hers.
+    channels = [torch.where(weight > 0, pixels[..., channel].float(), 0.0).mul_(weight) for channel in range(3)]
+    return torch.cat([area_resize(picture[None, None], size) for picture in (*channels, weight)], 1)
+
+
 def _sorted_into(pixels: Tensor, share: Tensor) -> Tensor:
-    """Number of the palette's colour that each pixel [h, w, 3] is nearest to, [h, w]; k-means from her quantiles."""
-    known = pixels[share > 0.1]
+    """Number of the palette's colour that each of her pixels [h, w, 3] is nearest to, uint8 [h, w]; k-means from her
+    quantiles. share [h, w]: 0 where they are not hers.
+    """
+    result = torch.zeros_like(share, dtype=torch.uint8)
+    known = pixels[share > 0.1].float()
     if not len(known):
-        return torch.zeros_like(share, dtype=torch.long)
+        return result
     known = known[:: max(1, len(known) // 4000)]
     order = known.sum(1).argsort()
     middles = ((torch.arange(PALETTE, device=known.device) + 0.5) / PALETTE * len(known)).long()
@@ -166,7 +177,10 @@ def _sorted_into(pixels: Tensor, share: Tensor) -> Tensor:
         members = F.one_hot(nearest, PALETTE).to(known)
         count = members.sum(0)[:, None]
         palette = torch.where(count > 0, members.T @ known / count.clamp_min(1), palette)
-    return torch.cdist(pixels.flatten(0, 1), palette).argmin(1).view(share.shape)
+    hers = share > 0
+    parts = pixels[hers].float().split(AT_A_TIME)
+    result[hers] = torch.cat([torch.cdist(part, palette).argmin(1).to(result) for part in parts])
+    return result
 
 
 def _spread(picture: Tensor, tall: float, wide: float) -> Tensor:
@@ -220,7 +234,7 @@ def completed(
     changes.
     """
     under = ground if isinstance(ground, Tensor) else sampled.new_tensor(ground)
-    difference = (sampled.float() - under.to(sampled).float()).abs().amax(-1)
+    difference = (sampled.float() - under.to(sampled).float()).abs_().amax(-1)
     differs = ((difference - SURE[0]) / (SURE[1] - SURE[0])).clamp(0, 1)
     open_ = hole > 0
     own = (visible > VISIBLE) & ~open_
@@ -229,13 +243,13 @@ def completed(
         return Completed(sampled, alpha)
     plate = ground if isinstance(ground, Tensor) else None
     colours = own_colours(sampled, trust(sampled, visible, hole, plate))
-    away = (sampled.float() - colours).abs().amax(-1)
-    expected = (colours - under.to(sampled).float()).abs().amax(-1)
+    away = (sampled.float() - colours).abs_().amax(-1)
+    expected = (colours - under.to(sampled).float()).abs_().amax(-1)
     # Where her colours are the ground's, seeing no difference says little.
     telling = ((expected - SURE[0]) / (SURE[1] - SURE[0])).clamp(0, 1)
     evidence = ((difference - away) / expected.clamp_min(SURE[0])).clamp(-1, 1) * telling
     odds = torch.logit(likely.float(), LEAST) + EVIDENCE * evidence
-    soft = _outlined(torch.where(open_, odds > DECISION, own)) * (likely > LEAST / 2)
+    soft = _outlined(torch.where(open_, odds > DECISION, own), open_) * (likely > LEAST / 2)
     alpha = torch.where(open_, soft * _hanging_on(soft, open_, own), visible.to(soft))
     ground_shows = open_ & (difference < away) & (telling > 0.5)
     pixels = torch.where(ground_shows[..., None], colours.to(sampled), sampled)
@@ -254,10 +268,16 @@ def _hanging_on(soft: Tensor, open_: Tensor, own: Tensor) -> Tensor:
     return F.max_pool2d(reached[None, None].float(), 3, 1, 1)[0, 0] > 0
 
 
-def _outlined(shape: Tensor) -> Tensor:
-    """Alpha [h, w] of a shape (bool) with a smooth outline whose edge is EDGE pixels wide."""
+def _outlined(shape: Tensor, where: Tensor) -> Tensor:
+    """Alpha [h, w] of a shape (bool) with a smooth outline whose edge is EDGE pixels wide, inside `where` (bool)."""
+    result = torch.zeros(shape.shape, device=shape.device)
+    box = boxes.tight_box(where)
+    if box is None:
+        return result
     reach = math.ceil(3 * SMOOTH)
-    padded = F.pad(shape[None, None].float(), (reach,) * 4, mode="replicate")
+    around = boxes.grown(box, reach, reach, (shape.shape[0], shape.shape[1]))
+    padded = F.pad(boxes.cut(shape, around)[None, None].float(), (reach,) * 4, mode="replicate")
     blurred = _blurred(padded, SMOOTH)[0, 0, reach:-reach, reach:-reach]
     # A blurred edge rises by 1 / (SMOOTH sqrt(2 pi)) per pixel in its middle.
-    return ((blurred - 0.5) * (2.5066 * SMOOTH / EDGE) + 0.5).clamp(0, 1)
+    boxes.cut(result, around).copy_(((blurred - 0.5) * (2.5066 * SMOOTH / EDGE) + 0.5).clamp(0, 1))
+    return result

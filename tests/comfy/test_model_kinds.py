@@ -121,8 +121,7 @@ def test_few_steps_without_a_prompt(sample, scenes, tiny, sampler_name):
     scheduler = "sgm_uniform" if sampler_name == "lcm" else "simple"
     result = sample(one(scenes), tiny, steps=4, sampler_name=sampler_name, scheduler=scheduler)
     check(one(scenes), result)
-    other = sample(one(scenes), tiny, steps=4, sampler_name=sampler_name, scheduler=scheduler, seed=9)
-    assert not equal(result, other)
+    assert not equal(result, one(scenes))
 
 
 SOFT = {"sd15": 4, "flux_fill": 4, "qwen_image": 5}

@@ -67,3 +67,9 @@ def test_crops_of_about_one_size_share_it():
     for height in range(300, 900, 13):
         tall, wide = work_size((height, 400), 200, SDXL, 16)
         assert tall % 16 == wide % 16 == 0 and abs(tall / wide / (height / 400) - 1) < 0.06
+
+
+def test_a_photo_that_is_nearly_large_enough_keeps_its_scale():
+    assert work_size((640, 768), 300, SDXL, 8, photo_size=(768, 1024)) == (640, 768)
+    small = work_size((160, 192), 90, SDXL, 8, photo_size=(192, 256))
+    assert small[0] * small[1] > 4 * 160 * 192

@@ -90,11 +90,13 @@ def _native_pixels(model: comfy.model_base.BaseModel) -> int | None:
 
 
 def _has_inpaint_channels(model: comfy.model_base.BaseModel) -> bool:
-    """UNets say so by concat_keys; Flux counts: its Fill and Control models read more channels than they return."""
+    """UNets say so by concat_keys; Flux counts: its Fill model reads picture and mask beside the latent. (Its control
+    models read one more picture, which is the artist's.)
+    """
     if model.concat_keys:
         return True
     config = model.model_config.unet_config
-    return isinstance(model, comfy.model_base.Flux) and config["in_channels"] > config.get("out_channels", 16)
+    return isinstance(model, comfy.model_base.Flux) and config["in_channels"] > 2 * config.get("out_channels", 16)
 
 
 def work_size_of(layer: Layer, photo_size: tuple[int, int], space: LatentSpace) -> tuple[int, int]:

@@ -75,15 +75,27 @@ class Progress:
             return None
         self.drafts = {photo: self._canvas(photo).copy() for photo in {layer.photo for layer in layers}}
         for row, layer in enumerate(layers):
-            size, corner = self._place(layer)
+            size, _ = self._place(layer)
             one = x0[row : row + 1]
             if one.ndim == 4 and one.shape[-2] >= size[0] and one.shape[-1] >= size[1]:
                 one = area_resize(one, size)  # models that work on pixels: decoding every one of them would take long
             picture = previewer.decode_latent_to_preview_image("JPEG", one)[1]
-            if layer.id not in self.holes:
-                self.holes[layer.id] = _thumbnail(layer.hole, size)
-            self.drafts[layer.photo].paste(picture.resize((size[1], size[0])), corner, self.holes[layer.id])
+            self._draw(self.drafts[layer.photo], layer, picture)
         return "JPEG", self.drafts[layers[0].photo], PREVIEW_SIDE
+
+    def _draw(self, canvas: Image.Image, layer: Layer, picture: Image.Image) -> None:
+        """Put the picture, of any size, into the layer's hole. At every step, so only what is seen of it is resized."""
+        (height, width), (left, top) = self._place(layer)
+        if layer.id not in self.holes:
+            self.holes[layer.id] = _thumbnail(layer.hole, (height, width))
+        hole = self.holes[layer.id]
+        box = hole.getbbox()
+        if box is None:  # too small to be seen on the preview
+            return
+        x, y = picture.width / width, picture.height / height
+        source = (box[0] * x, box[1] * y, box[2] * x, box[3] * y)
+        part = picture.resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.BILINEAR, source)
+        canvas.paste(part, (left + box[0], top + box[1]), hole.crop(box))
 
     def _canvas(self, photo: int) -> Image.Image:
         if photo not in self.canvases:

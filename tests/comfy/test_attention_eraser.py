@@ -8,8 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mild.mild_core.attention.layer_regions import Maps
+from mild.mild_core.attention.rule import sma
 from mild.mild_core.comfy.attention import catch, erase, layouts
 from mild.mild_core.comfy.attention.run import rows_of
+from mild.mild_core.comfy.attention.steer import Steering
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.attention import Noting, counting_calls, hooked, sampled
 from mild.tests.helpers.layers import background, layers_of, person, picture
@@ -131,9 +134,11 @@ def test_blocks_are_the_published_ones(family, blocks):
     assert all(kind == "self" and block[0] == "output" for block, kind in found if erase.in_decoder(block, kind))
 
 
-@pytest.mark.parametrize("family", ["sd15", "sdxl"])
-def test_what_is_hidden_has_no_influence(erasing, family):
-    """Its keys and values replaced by random ones: the same to the bit, in every steered attention."""
+@pytest.mark.parametrize(("family", "others"), [("sd15", False), ("sdxl", False), ("sd15", True)])
+def test_what_is_hidden_has_no_influence(erasing, family, others):
+    """Its keys and values replaced by random ones: the same to the bit, in every steered attention; and with others,
+    another rule and another node's override, that come after.
+    """
     tiny, mask, changed = make(family), mask_of(), []
 
     def replaced(inner, site, q, k, v, heads, *args, **kwargs):
@@ -148,8 +153,16 @@ def test_what_is_hidden_has_no_influence(erasing, family):
         changed.append(torch.equal(out, inner(q, k, v, heads, *args, **kwargs)))
         return out
 
+    def finished(model):
+        model = erasing(model, mask)
+        if others:
+            other = Maps.of_mask(mask_of(box=(0, 0, 20, 40)))
+            model = catch.put(model, Steering(other, lambda key, names: sma(names)), "other")
+            model.model_options["transformer_options"][OVERRIDE] = lambda func, *args, **kwargs: func(*args, **kwargs)
+        return model
+
     first = catch.put(tiny.model, Noting(change=replaced), "test")
-    assert torch.equal(sampled(tiny, erasing(first, mask)), sampled(tiny, erasing(tiny.model, mask)))
+    assert torch.equal(sampled(tiny, finished(first)), sampled(tiny, finished(tiny.model)))
     assert len(changed) > 4 and all(changed)
 
 

@@ -25,7 +25,7 @@ BRANCH = "mild_branch"
 
 NO_PLACE = (
     "MILD: the guider of this sampling gives no place for guidance, so the eraser had no effect. Use KSampler or CFG "
-    "Guider, or the eraser's method without guidance."
+    "Guider, or the method attention alone."
 )
 
 

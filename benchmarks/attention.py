@@ -260,7 +260,7 @@ def compare(device: torch.device, options: argparse.Namespace) -> None:
                 big[where] = times
             print(f"{where} ({pixels} px), {len(plain.runs)} runs, plain {plain.median * 1e3:.2f} ms")
             print("  " + ", ".join(f"{name} {took.against(plain)}" for name, took in times.items()), flush=True)
-    print_memory(device, [side for side in (64, 128) if side**2 <= options.most_tokens])
+    print_memory(device, [64] if device.type == "cpu" else [64, 128, 256])
     print(
         f"sma_over_plain={worst(big, 'sma', 'plain')} eight_over_plain={worst(big, '8 regions', 'plain')} "
         f"dense_over_sma={worst(big, 'dense', 'sma', False)} eraser_over_plain={worst(big, 'eraser', 'plain')}"

@@ -1,48 +1,16 @@
-"""Memory of the tensors that a piece of code holds at once."""
+"""Memory that a piece of code holds at once."""
 
-import weakref
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-
-
-class Held(TorchDispatchMode):
-    """Bytes of all tensors made while a `with` block runs that are alive at once, counted one by one: exact also where
-    the memory of the process is not given back. What a kernel needs inside is not seen.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.most = 0
-        self._known: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        old = {one.untyped_storage().data_ptr() for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)}
-        for one in tree_leaves(out):
-            if isinstance(one, Tensor) and one.untyped_storage().data_ptr() not in old | self._known:
-                self._add(one.untyped_storage())
-        return out
-
-    def _add(self, storage: torch.UntypedStorage) -> None:
-        address, size = storage.data_ptr(), storage.nbytes()
-        if size:
-            self._known.add(address)
-            self.now += size
-            self.most = max(self.most, self.now)
-            weakref.finalize(storage, self._gone, address, size)
-
-    def _gone(self, address: int, size: int) -> None:
-        self._known.discard(address)
-        self.now -= size
+from torch.autograd.profiler import profile
 
 
 def most_held(run: Callable[[], Any], device: torch.device) -> int:
-    """Bytes that run() holds at once above what was held before, its result included."""
+    """Bytes that run() holds at once above what was held before, its result and what kernels need inside included;
+    counted by torch's allocator, so exact also where a process gives nothing back.
+    """
     run()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -51,6 +19,12 @@ def most_held(run: Callable[[], Any], device: torch.device) -> int:
         run()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
-    with Held() as held:
-        run()
-    return held.most
+    with profile(profile_memory=True) as profiled:
+        result = run()
+    events = [event for event in profiled.kineto_results.events() if event.name() == "[memory]"]
+    now = most = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        now += event.nbytes()
+        most = max(most, now)
+    del result
+    return most

@@ -154,8 +154,9 @@ def without_gather(row: RowRule, queries: Tensor, keys: Tensor) -> RowRule:
     a = torch.zeros(queries.shape[2], len(limited), device=queries.device)
     b = torch.full((keys.shape[2], len(limited)), half, device=queries.device)
     for n, kept in enumerate(limited):
-        a[slice(None) if kept.queries is None else kept.queries, n] = -half
-        b[kept.keys, n] = 0
+        a[slice(None) if kept.queries is None else kept.queries.to(a.device), n] = -half
+        if kept.keys is not None:
+            b[kept.keys.to(b.device), n] = 0
     if row.a is not None and row.b is not None:
         hard = a.shape[1]
         a, b = torch.cat([a, row.a.to(a)], 1), torch.cat([b, row.b.to(b)], 1)

@@ -161,8 +161,9 @@ def _prepare(call: _Call, q: Tensor, k: Tensor, rows: Sequence[RowRule]) -> _Pre
     if call.whole:
         same = {id(row): columns.without_gather(row, q, k) for row in rows}
         rows = [same[id(row)] for row in rows]
-    elif rows[0].kept:  # then all rows are this one
-        rows = [rows[0]._replace(kept=tuple(kept.to(q.device) for kept in rows[0].kept))] * len(rows)
+    else:
+        moved = {id(row): row._replace(kept=tuple(kept.to(q.device) for kept in row.kept)) for row in rows}
+        rows = [moved[id(row)] for row in rows]
     every = columns.of_rows(rows, q, k)
     biased, measured = every.a.shape[-1] > 0, every.measured.shape[-1] > 0
     form = call.form or choose.COLUMNS
@@ -236,8 +237,14 @@ def _run(
         for one, row in zip(mass, rows, strict=True):
             if row.measured is None:
                 one.fill_(float("nan"))
-            else:
-                one[..., row.measured.shape[1] :] = 0
+                continue
+            count = row.measured.shape[1]
+            one[..., count:] = 0
+            for kept in row.kept if call.whole else ():  # gathered ones have been told already
+                if kept.removed is not None:
+                    removed, its = kept.removed.to(one.device), one[None, ..., :count]
+                    queries = None if kept.queries is None else kept.queries.to(one.device)
+                    gather.put(its, queries, gather.pick(its, queries).masked_fill(removed, float("nan")))
 
 
 def _of_some(tails: Tails | None, rows: slice) -> Tails | None:

@@ -60,6 +60,10 @@ def test_forbidden_keys_are_left_out(name, dtype, whole):
     measured = ~mass.isnan()
     assert (mass.float() - weights @ regions.soft)[measured].abs().max() < HALVES[dtype]
     assert not measured[1].any() and measured[0, ..., 0].all()
+    # nobody may look at the hole, or only those may who are not in it
+    hole = regions.names.index(HOLE)
+    blind = torch.ones(TOKENS, dtype=torch.bool) if rule.query_scale else regions.touched[:, hole]
+    assert torch.equal(~measured[0, ..., hole], blind.expand(HEADS, -1))
 
 
 @pytest.mark.parametrize("whole", [False, True])
@@ -106,6 +110,17 @@ def test_soft_and_hard_rules_hold_together():
         torch.testing.assert_close(out, wanted.transpose(1, 2).flatten(2), atol=1e-4, rtol=0)
         known = ~mass.isnan()
         torch.testing.assert_close(mass[known], (weights @ regions.soft)[known], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_rows_with_other_numbers_of_regions(whole):
+    """What is removed in one row reads "not measured" there, whatever its neighbour measures."""
+    first, second = members(), on_grid({HOLE: masks()[HOLE]}, GRID)
+    rows = [row_rule(attentive_eraser(one.names), one, measured=one.soft) for one in (first, second)]
+    _, mass = attend_measured(fused, *random_call(tokens=TOKENS), HEADS, rows=rows, whole=whole)
+    assert mass.shape[-1] == 3
+    assert mass[:, :, :, 1].isnan().all() and not mass[:, :, :, [0, 2]].isnan().any()
+    assert (mass[1, ..., 2] == 0).all() and (mass[1, ..., 0] - 1).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("gain", [torch.full((HEADS,), 1e-3), torch.tensor([0.0, 1.0, 7.0])])

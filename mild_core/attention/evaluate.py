@@ -243,8 +243,8 @@ def _run(
             for kept in row.kept if call.whole else ():  # gathered ones have been told already
                 if kept.removed is not None:
                     removed, its = kept.removed.to(one.device), one[None, ..., :count]
-                    queries = None if kept.queries is None else kept.queries.to(one.device)
-                    gather.put(its, queries, gather.pick(its, queries).masked_fill(removed, float("nan")))
+                    which = None if kept.queries is None else kept.queries.to(one.device)
+                    gather.put(its, which, gather.pick(its, which).masked_fill(removed, float("nan")))
 
 
 def _of_some(tails: Tails | None, rows: slice) -> Tails | None:

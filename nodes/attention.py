@@ -120,6 +120,14 @@ class SpatialAttention(io.ComfyNode):
                     tooltip="For adaptive: how far own and foreign are to lie apart in what holes look at. 0.98: 99 "
                     "parts own, 1 foreign; 0.9: 95 and 5; 0: as much of the one as of the other.",
                 ),
+                io.Boolean.Input(
+                    "words",
+                    default=False,
+                    advanced=True,
+                    tooltip="For Flux and its like, where words and picture look at each other: the prompt's words "
+                    "look away from those people, too, or the holes learn from the words what these have seen. Stops "
+                    "more; the prompt may be followed less closely.",
+                ),
                 io.Combo.Input(
                     "gains",
                     options=gain_files.files(),
@@ -146,18 +154,19 @@ class SpatialAttention(io.ComfyNode):
         start_percent: float,
         end_percent: float,
         target: float,
+        words: bool,
         gains: str,
         layers: list[Scene] | None = None,
         mask: Tensor | None = None,
         avoid: Tensor | None = None,
     ) -> io.NodeOutput:
-        maps = _maps(layers, which, mask, avoid)
-        settings = Settings(strength, mode == ADAPTIVE, blocks, start_percent, end_percent, target, gains)
+        maps = checked_maps(layers, which, mask, avoid)
+        settings = Settings(strength, mode == ADAPTIVE, blocks, start_percent, end_percent, target, gains, words)
         patched, text = keep_apart(model, maps, settings)
         return io.NodeOutput(patched, ui=shown(cls, text))
 
 
-def _maps(layers: list[Scene] | None, which: str, mask: Tensor | None, avoid: Tensor | None) -> Maps:
+def checked_maps(layers: list[Scene] | None, which: str, mask: Tensor | None, avoid: Tensor | None) -> Maps:
     """ValueError where it is not clear what is to be painted."""
     if (layers is None) == (mask is None):
         found = "nothing is connected" if mask is None else "both are connected"

@@ -6,9 +6,9 @@ which no target could demand):
 
     m <- m + RATE * ( log(x / o) - log((1 - target) / (1 + target)) ) / l
 
-where l is by how much the rule lowers the logit of foreign regions at m = 1: lowering them by y divides x / o by e^y,
-so a step goes RATE of the way. m is the factor of the strength; it starts at 1, moves at most MOST_STEP at once and
-stays within BOUNDS.
+where l is by how much the rule at m = 1 lowers the logits of what is foreign more than those of what is own, for the
+hole's mean token: lowering them by y divides x / o by e^y, so a step goes RATE of the way. m is the factor of the
+strength; it starts at 1, moves at most MOST_STEP at once and stays within BOUNDS.
 """
 
 import math
@@ -21,6 +21,7 @@ from ...attention.factors import RowRule, row_rule
 from ...attention.gap import mean_mass
 from ...attention.layer_regions import Key
 from ...attention.regions import HOLE, Members
+from ...attention.rule import Rule
 from . import layouts
 from .catch import Inner, Site
 from .run import Row
@@ -31,6 +32,9 @@ MOST_STEP = 0.5
 BOUNDS = 0.25, 4.0
 LEAST_MASS = 1e-6
 """Half precision cannot tell less from nothing."""
+
+LEAST_LEVER = 0.1
+"""Logits; a rule that can do less here is not adapted here."""
 
 TARGET = 0.98
 
@@ -72,18 +76,13 @@ class Adaptive(Steering):
 
     def made(self, place: Place, members: Members, progress: float) -> RowRule | None:
         rule, strength = self.rules(place.key, members.names), self.strength * self.when.at(progress)
-        avoided: dict[str, float] = {}
-        if HOLE in rule.regions:
-            logits = rule.table(progress)[rule.regions.index(HOLE)].tolist()
-            avoided = {name: by for name, by in zip(rule.regions, logits, strict=True) if by > 0 and name != HOLE}
+        columns = _own_and_avoided(rule, self.maps.own(place.key), members, progress)
+        lever = strength * _lever(rule, members, columns, progress)
         self._levers.pop(place, None)
-        if not avoided:
+        if lever < LEAST_LEVER:
             return row_rule(rule, members, progress, strength)
-        self._levers[place] = strength * max(avoided.values())
-        own = members.names.index(self.maps.own(place.key))
-        foreign = [number for number, name in enumerate(members.names) if name in avoided]
-        measured = torch.stack([members.soft[:, own], members.soft[:, foreign].sum(1)], 1)
-        return row_rule(rule, members, progress, strength, measured=measured)
+        self._levers[place] = lever
+        return row_rule(rule, members, progress, strength, measured=columns)
 
     def factor(self, row: Row, block: layouts.Block) -> float:
         return self.factors.get((row.layer, block), 1.0)
@@ -108,3 +107,25 @@ class Adaptive(Steering):
             before = self.factors.get(state, 1.0)
             self.factors[state] = next_factor(before, own, foreign, self._lever_of[state], self.target)
         self._seen.clear()
+
+
+def _own_and_avoided(rule: Rule, own: str, members: Members, progress: float) -> Tensor:
+    """[N, 2]: how much of each token is the pathway's own, and how much its hole is to look away from."""
+    row = rule.table(progress)[rule.regions.index(HOLE)].tolist()
+    avoided = {name for name, by in zip(rule.regions, row, strict=True) if by > 0 and name != HOLE}
+    sides = ({own}, avoided)
+    return torch.stack([members.soft[:, [n in side for n in members.names]].sum(1) for side in sides], 1)
+
+
+def _lever(rule: Rule, members: Members, columns: Tensor, progress: float) -> float:
+    """By how much the rule lowers what is avoided more than what is own, for the hole's mean token. 0 where there is
+    nothing of the one or the other, or tokens are so large that they cannot be told apart.
+    """
+    places = [members.names.index(name) for name in rule.regions]
+    soft = members.soft[:, places]
+    hole = soft[:, rule.regions.index(HOLE)]
+    sides = torch.cat([hole[:, None], columns], 1)
+    means = sides.T @ soft / sides.sum(0).clamp(min=LEAST_MASS)[:, None]  # of hole, own and avoided: [3, R]
+    if not bool((sides.sum(0) > 0).all()):
+        return 0.0
+    return float(means[0] @ rule.table(progress).to(means) @ (means[2] - means[1]))

@@ -185,11 +185,18 @@ class LayerRecord:
         }
 
 
+class Pathway(NamedTuple):
+    """Whose record it is."""
+
+    row: str | int  # a layer's id, or the number in the batch where nobody named the rows
+    guided: bool = False  # of the second call of the model in which a guidance looks at what its rule changes
+
+
 class Record:
-    """Of all pathways of a sampling, by layer id, or by row where nobody named the rows."""
+    """Of all pathways of a sampling."""
 
     def __init__(self) -> None:
-        self._layers: dict[str | int, LayerRecord] = {}
+        self._layers: dict[Pathway, LayerRecord] = {}
 
     def begin(self, rows: Iterable[str | int]) -> None:
         """These are sampled from the start: whatever was written down of them before is gone. Numbered rows are
@@ -197,25 +204,26 @@ class Record:
         """
         rows = list(rows)
         numbered = any(isinstance(row, int) for row in rows)
-        gone = {row for row in self._layers if row in rows or (numbered and isinstance(row, int))}
-        self._layers = {row: layer for row, layer in self._layers.items() if row not in gone}
+        gone = {who for who in self._layers if who.row in rows or (numbered and isinstance(who.row, int))}
+        self._layers = {who: layer for who, layer in self._layers.items() if who not in gone}
 
-    def of(self, row: str | int, key: str | int) -> LayerRecord:
-        """Of one row, with the regions of `key`; empty if there is nothing yet."""
-        return self._layers.setdefault(row, LayerRecord(key))
+    def of(self, pathway: Pathway, key: str | int) -> LayerRecord:
+        """Of one pathway, with the regions of `key`; empty if there is nothing yet."""
+        return self._layers.setdefault(pathway, LayerRecord(key))
 
     def settle(self) -> None:
         for layer in self._layers.values():
             layer.settle()
 
     @property
-    def layers(self) -> dict[str | int, LayerRecord]:
+    def layers(self) -> dict[Pathway, LayerRecord]:
         """Those of which something was measured."""
-        return {row: layer for row, layer in self._layers.items() if layer.blocks}
+        return {who: layer for who, layer in self._layers.items() if layer.blocks}
 
-    def as_json(self, names: Mapping[str | int, str]) -> str:
-        """All numbers of some rows as JSON text. names: what the artist calls them."""
-        layers = [{"id": row, "name": name, **self.layers[row].as_dict()} for row, name in names.items()]
+    def as_json(self, names: Mapping[Pathway, str]) -> str:
+        """All numbers of some pathways as JSON text. names: what the artist calls them."""
+        layers = [{"id": who.row, "name": name, "guided": who.guided, **self.layers[who].as_dict()}
+                  for who, name in names.items()]  # fmt: skip
         return json.dumps({"definition": DEFINITION, "layers": layers}, allow_nan=False)
 
 

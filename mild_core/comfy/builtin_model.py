@@ -13,6 +13,9 @@ hole), and from optional values in the CONDITIONING:
                      the hole is a first guess to begin from.
 """
 
+import functools
+from collections.abc import Callable
+
 import comfy.conds
 import comfy.latent_formats
 import comfy.model_base
@@ -109,7 +112,8 @@ class ExemplarDenoiser(torch.nn.Module):
     ) -> Tensor:
         """x, clean [B, 3, H, W]; hole, allowed [B, 1, H, W]; references: one list per row; sigma [B]."""
         tick = comfy.model_management.throw_exception_if_processing_interrupted
-        watch = (transformer_options or {}).get(LOOKED)
+        options = transformer_options or {}
+        watch = options.get(LOOKED)
         x0 = torch.empty_like(x)
         for row in range(len(x)):  # rows may be different photos with different references: each is its own problem
             tick()
@@ -128,8 +132,7 @@ class ExemplarDenoiser(torch.nn.Module):
                 references[row],
                 tick,
                 guided,
-                # of one row, so that the row's number there is always 0
-                None if watch is None else lambda _, looked, row=row: watch(transformer_options, row, looked),
+                None if watch is None else functools.partial(_told, watch, options, row),
             ).to(x0)
         return x0
 
@@ -228,6 +231,11 @@ def is_pixel_space(model: comfy.model_patcher.ModelPatcher) -> bool:
     """Whether the MODEL samples pixels (this one, and others without a VAE) rather than latents."""
     latent_format = model.get_model_object("latent_format")
     return latent_format.spacial_downscale_ratio == 1 and latent_format.latent_channels == 3
+
+
+def _told(watch: Callable, transformer_options: dict, row: int, _: int, looked: Tensor) -> None:
+    """exemplar.denoise gets one row at a time, whose number there is always 0."""
+    watch(transformer_options, row, looked)
 
 
 def _rows_of_mask(mask: Tensor, noise: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from ..fill import area_resize
 from . import gap_words as words
 from .marks import Colour, Font, edge, font
 
-WIDTH, HEIGHT = 1280, 1010
+WIDTH, HEIGHT = 1280, 1060
 GROUND: Colour = (250, 250, 248)
 INK: Colour = (25, 28, 33)
 PALE: Colour = (105, 110, 118)
@@ -24,11 +24,14 @@ MISSING: Colour = (205, 205, 205)
 
 SIDES: dict[str, Colour] = {words.OWN: APART, words.FOREIGN: LEAKS, words.NEITHER: (150, 152, 156)}
 
-LEFT, TOP, MAP = 150, 150, (640, 400)
+LEFT, TOP, MAP = 150, 150, (640, 368)
 TALLEST_ROW = 56
 PANEL = 850
-PHOTOS, PHOTO = 690, (396, 270)
+PHOTO = 396
+"""Widest photo; as tall as what stands above leaves."""
 MARGIN = 28
+EVEN = 4.0
+"""What is looked at so many times as much as if attention were even, or more, may be as bright as can be."""
 
 CAPTIONS = {EARLY: "at the first step", MIDDLE: "halfway", LATE: "at the last step"}
 
@@ -40,15 +43,14 @@ def gap_plot(name: str, record: LayerRecord, photo: Tensor | None, hole: Tensor)
     """
     picture = Image.new("RGB", (WIDTH, HEIGHT), GROUND)
     draw = ImageDraw.Draw(picture)
-    draw.text((MARGIN, 18), f"{name}: does its hole keep to its own?", INK, font(30))
+    draw.text((MARGIN, 18), f"{name}: what its hole looks at", INK, font(30))
     told = (
         f"Attention gap {words.number(record.gap())} on average, over all blocks, heads and steps. +1: it looks at "
-        "nothing but its own; \N{MINUS SIGN}1: at nothing but what is foreign."
+        "nothing but its own; -1: at nothing but what is foreign."
     )
     draw.text((MARGIN, 60), told, PALE, font(17))
-    _heat_map(draw, record)
-    _shares(draw, record)
-    _where(picture, draw, record, photo, hole)
+    reached = max(_heat_map(draw, record), _shares(draw, record))
+    _where(picture, reached + 20, record, photo, hole)
     return torch.from_numpy(np.asarray(picture).astype(np.float32) / 255)
 
 
@@ -64,7 +66,8 @@ def colour_of(gap: float) -> Colour:
 # -- blocks and steps -------------------------------------------------------------------------------------------------
 
 
-def _heat_map(draw: ImageDraw.ImageDraw, record: LayerRecord) -> None:
+def _heat_map(draw: ImageDraw.ImageDraw, record: LayerRecord) -> float:
+    """Returns where it ends."""
     names, gaps = words.rows(record)
     count, steps = gaps.shape
     row, column = min(MAP[1] / count, TALLEST_ROW), MAP[0] / steps
@@ -90,6 +93,7 @@ def _heat_map(draw: ImageDraw.ImageDraw, record: LayerRecord) -> None:
     draw.text((LEFT + MAP[0], bottom + 6), f"late (noise {levels[-1].sigma:.3g})", INK, font(16), anchor="ra")
     _arrow(draw, LEFT + 200, LEFT + MAP[0] - 200, bottom + 17)
     _scale(draw, bottom + 44)
+    return bottom + 86
 
 
 def _arrow(draw: ImageDraw.ImageDraw, start: float, end: float, y: float) -> None:
@@ -101,7 +105,7 @@ def _scale(draw: ImageDraw.ImageDraw, top: float) -> None:
     for x in range(MAP[0]):
         draw.line((LEFT + x, top, LEFT + x, top + 14), colour_of(2 * x / (MAP[0] - 1) - 1))
     for value, text, anchor in (
-        (-1, "\N{MINUS SIGN}1  leaks: foreign only", "la"), (0, "0  both alike", "ma"), (1, "keeps apart  +1", "ra"),
+        (-1, "-1  leaks: foreign only", "la"), (0, "0  both alike", "ma"), (1, "keeps apart  +1", "ra"),
     ):  # fmt: skip
         draw.text((LEFT + (value + 1) / 2 * MAP[0], top + 19), text, INK, font(16), anchor=anchor)
 
@@ -109,7 +113,8 @@ def _scale(draw: ImageDraw.ImageDraw, top: float) -> None:
 # -- what it looks at -------------------------------------------------------------------------------------------------
 
 
-def _shares(draw: ImageDraw.ImageDraw, record: LayerRecord) -> None:
+def _shares(draw: ImageDraw.ImageDraw, record: LayerRecord) -> float:
+    """Returns where it ends."""
     draw.text((PANEL, TOP - 52), "What the hole looks at", INK, font(20))
     draw.text((PANEL, TOP - 24), "share of its attention, over all steps", PALE, font(15))
     y, wide = TOP, WIDTH - MARGIN - PANEL
@@ -123,16 +128,20 @@ def _shares(draw: ImageDraw.ImageDraw, record: LayerRecord) -> None:
             draw.rectangle((PANEL, y + 24, PANEL + max(round(wide * min(share, 1)), 1), y + 38), fill=SIDES[side])
         y += 52
     least = words.worst(record)
-    if least is not None and len(record.seen) > 1:
+    if least is not None:
         draw.text((PANEL, y + 6), "Least kept apart", INK, font(17))
         where = f"{words.number(least[2])} in {least[0]}, step {least[1]} of {len(record.levels)}"
         draw.text((PANEL, y + 30), where, PALE, font(16))
         y += 58
-    _lines(draw, y + 6, "Gap = its own minus foreign: our own definition. A rule that forbids looking raises it by "
-           "definition; look at the picture too.", font(14), wide)  # fmt: skip
+    told = (
+        "Gap = its own minus foreign: our own definition. A rule that forbids looking raises it by definition; look at "
+        "the picture too."
+    )
+    return _lines(draw, y + 6, told, font(14), wide)
 
 
-def _lines(draw: ImageDraw.ImageDraw, y: float, text: str, small: Font, wide: int) -> None:
+def _lines(draw: ImageDraw.ImageDraw, y: float, text: str, small: Font, wide: int) -> float:
+    """Text in lines; returns where they end."""
     line = ""
     for word in [*text.split(), ""]:
         longer = f"{line} {word}".strip()
@@ -141,26 +150,26 @@ def _lines(draw: ImageDraw.ImageDraw, y: float, text: str, small: Font, wide: in
             continue
         draw.text((PANEL, y), line, PALE, small)
         line, y = word, y + 19
+    return y
 
 
 # -- where it looks ---------------------------------------------------------------------------------------------------
 
 
-def _where(
-    picture: Image.Image, draw: ImageDraw.ImageDraw, record: LayerRecord, photo: Tensor | None, hole: Tensor
-) -> None:
-    where = record.where
+def _where(picture: Image.Image, top: float, record: LayerRecord, photo: Tensor | None, hole: Tensor) -> None:
+    where = {phase: looked / looked.mean().clamp_min(1e-9) for phase, looked in record.where.items()}
     if not where:
         return
-    draw.text((MARGIN, PHOTOS - 56), "Where in the picture the hole looks", INK, font(20))
-    draw.text((MARGIN, PHOTOS - 28), "bright yellow: most; dark: hardly; white line: the hole", PALE, font(15))
-    most = max(float(looked.max() / looked.sum().clamp_min(1e-9)) for looked in where.values())
-    x = MARGIN
-    for phase, looked in where.items():
-        drawn = looked_over(photo, hole, looked / looked.sum().clamp_min(1e-9) / most, PHOTO)
-        picture.paste(drawn, (x, PHOTOS))
-        draw.text((x, PHOTOS + drawn.height + 6), CAPTIONS[phase], INK, font(16))
-        x += PHOTO[0] + 18
+    draw = ImageDraw.Draw(picture)
+    draw.text((MARGIN, top), "Where in the picture the hole looks", INK, font(20))
+    draw.text((MARGIN, top + 28), "bright yellow: most; dark: hardly; white line: the hole", PALE, font(15))
+    place, tall = round(top + 56), round(HEIGHT - top - 56 - 40)
+    most = max(EVEN, *(float(torch.quantile(looked.flatten(), 0.995)) for looked in where.values()))
+    for number, (phase, looked) in enumerate(where.items()):
+        x = MARGIN + number * (PHOTO + 18)
+        drawn = looked_over(photo, hole, looked / most, (PHOTO, tall))
+        picture.paste(drawn, (x, place))
+        draw.text((x, place + drawn.height + 6), CAPTIONS[phase], INK, font(16))
 
 
 def looked_over(photo: Tensor | None, hole: Tensor, looked: Tensor, most: tuple[int, int]) -> Image.Image:
@@ -177,8 +186,8 @@ def looked_over(photo: Tensor | None, hole: Tensor, looked: Tensor, most: tuple[
     else:
         small = area_resize(photo.float().cpu().movedim(-1, 0)[None], size)[0]
         grey = small.mean(0)[..., None].clamp(0, 1).numpy()
-    # square roots: what is looked at a quarter as much is still well seen
-    lit = area_resize(looked.float()[None, None], size)[0, 0].clamp(0, 1).sqrt()[..., None].numpy()
+    # a power: what is looked at a quarter as much is still well seen
+    lit = area_resize(looked.float()[None, None], size)[0, 0].clamp(0, 1).pow(0.6)[..., None].numpy()
     canvas = 255 * (0.15 + 0.45 * grey) * (1 - lit) + lit * np.array([255, 205, 40]) * (0.35 + 0.65 * grey)
     canvas = canvas.round().clip(0, 255).astype(np.uint8)
     inside = area_resize((hole.float().cpu() > 0).float()[None, None], size)[0, 0].numpy() > 0

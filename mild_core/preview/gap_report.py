@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..attention.layer_regions import Maps
-from ..attention.record import Record
+from ..attention.record import Pathway, Record
 from ..attention.regions import HOLE
 from ..scene import Layer, Scene, rgb
 from .gap_plot import gap_plot
@@ -32,21 +32,25 @@ def report(record: Record, maps: Maps, scenes: Sequence[Scene] = (), image: Tens
     ValueError where nothing was recorded.
     """
     layers = {layer.id: layer for scene in scenes for layer in scene.layers}
-    names: dict[str | int, str] = {}
-    for row in record.layers:
+    names: dict[Pathway, str] = {}
+    for who in record.layers:
+        row = who.row
         layer = layers.get(row) if isinstance(row, str) else None
         if layer is not None and layer.sampled:
-            names[row] = f"Photo {layer.photo + 1}, {layer.name}" if len(scenes) > 1 else layer.name
+            name = f"Photo {layer.photo + 1}, {layer.name}" if len(scenes) > 1 else layer.name
         elif not scenes or isinstance(row, int):
-            names[row] = row if isinstance(row, str) else f"Picture {row + 1}"
+            name = row if isinstance(row, str) else f"Picture {row + 1}"
+        else:
+            continue
+        names[who] = f"{name}, as the guidance sees it" if who.guided else name
     if not names:
         raise ValueError(NOTHING)
     pictures = []
-    for row, name in names.items():
-        own = record.layers[row]
-        photo = _photo(row, layers.get(str(own.key)), image)
+    for who, name in names.items():
+        own = record.layers[who]
+        photo = _photo(who.row, layers.get(str(own.key)), image)
         pictures.append(gap_plot(name, own, photo, maps.masks(own.key)[HOLE]))
-    lines = [sentence(name, record.layers[row]) for row, name in names.items()]
+    lines = [sentence(name, record.layers[who]) for who, name in names.items()]
     return Report(torch.stack(pictures), record.as_json(names), "\n".join(lines))
 
 

@@ -8,6 +8,9 @@ from ..attention.layer_regions import HERSELF, PEOPLE
 from ..attention.record import Block, LayerRecord
 from ..attention.regions import HOLE, REFERENCE, REST, SHOWN
 
+ALIKE = 0.02
+"""Gaps that differ less are the same to a reader."""
+
 OWN, FOREIGN, NEITHER = "its own", "foreign", ""
 
 
@@ -20,7 +23,7 @@ def region_name(region: str, own: str) -> str:
         PEOPLE: "people who stay",
         HERSELF: "herself",
         SHOWN: "the erased, in a reference",
-        REFERENCE: "further pictures",
+        REFERENCE: "further pictures" if own == REST else "the background behind her",
         "text": "the prompt",
         "padding": "empty words",
     }
@@ -50,13 +53,14 @@ def block_name(block: Block) -> str:
 
 def number(value: float) -> str:
     """A gap, or that there is none."""
-    return "not measured" if math.isnan(value) else f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+    return "not measured" if math.isnan(value) else f"{value:+.2f}"
 
 
 def worst(record: LayerRecord) -> tuple[str, int, float] | None:
-    """Block, step (from 1) and gap where most leaks."""
+    """Block, step (from 1) and gap where most leaks; None where it is about the same everywhere."""
     names, gaps = rows(record)
-    if not gaps.isfinite().any():
+    measured = gaps[gaps.isfinite()]
+    if not len(measured) or measured.max() - measured.min() < ALIKE:
         return None
     place = int(gaps.nan_to_num(math.inf).argmin())
     row, column = divmod(place, gaps.shape[1])
@@ -67,8 +71,8 @@ def sentence(name: str, record: LayerRecord) -> str:
     """One layer in a line."""
     shares = record.shares()
     parts = [f"{region_name(region, record.own)} {share:.0%}" for region, share in shares.items() if share >= 0.005]
-    text = f"{name}: attention gap {number(record.gap())}. The hole looks at {', '.join(parts)}."
+    text = f"{name}: attention gap {number(record.gap())}. Of what the hole looks at: {', '.join(parts)}."
     least = worst(record)
-    if least is not None and len(record.seen) > 1:
+    if least is not None:
         text += f" Least: {number(least[2])} in {least[0]}, step {least[1]} of {len(record.levels)}."
     return text

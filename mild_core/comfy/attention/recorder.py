@@ -20,13 +20,14 @@ from torch import Tensor
 from ...attention.factors import RowRule
 from ...attention.gap import mean_mass
 from ...attention.layer_regions import Maps
-from ...attention.record import Level, Record, Regions, phases
-from ...attention.regions import HOLE, IMAGE, REFERENCE, Members, Span, on_grid, tiles
+from ...attention.record import Level, Pathway, Record, Regions, phases
+from ...attention.regions import HOLE, IMAGE, REFERENCE, Members, on_grid, tiles
 from ...attention.rule import off
 from ...fill import area_resize
 from ..builtin_model import LOOKED, ExemplarModel
 from . import catch, layouts
 from .run import Row, Run, progress, rows_of, run_of, sigma_of
+from .sarg import BRANCH
 from .steer import Place, Steered, Steering
 
 KEY = "MILD_RecordGap"
@@ -70,6 +71,7 @@ class Recorder(Steering):
         self._sigmas: list[float] = []
         self._phases: dict[int, str] = {}
         self._tiles = (1, 1)
+        self._guided = False
 
     # -- a handler ----------------------------------------------------------------------------------------------------
 
@@ -84,6 +86,13 @@ class Recorder(Steering):
         self.record.settle()
         super().end()
 
+    def attend(
+        self, inner: catch.Inner, site: catch.Site, q: Tensor, k: Tensor, v: Tensor, heads: int,
+        transformer_options: dict[str, Any], *args: Any, **kwargs: Any,
+    ) -> Tensor:  # fmt: skip
+        self._guided = bool(transformer_options.get(BRANCH))
+        return super().attend(inner, site, q, k, v, heads, transformer_options, *args, **kwargs)
+
     def row_rule(self, row: Row, place: Place, site: catch.Site, heads: int) -> RowRule | None:
         return super().row_rule(row, place, site, heads) if self._counts(row) else None
 
@@ -91,8 +100,9 @@ class Recorder(Steering):
         measured = members.soft
         if self._phase(progress) is not None:
             looked = measured.new_zeros(len(measured), self._tiles[0] * self._tiles[1])
-            for span in pictures(place):
-                looked[span.start : span.start + span.length] = tiles(span.grid, self._tiles).to(looked)
+            for span in place.spans:
+                if span.kind == IMAGE and span.grid is not None:
+                    looked[span.start : span.start + span.length] = tiles(span.grid, self._tiles).to(looked)
             measured = torch.cat([measured, looked], 1)
         return RowRule(measured=measured)
 
@@ -105,10 +115,11 @@ class Recorder(Steering):
             assert members is not None
             means = mean_mass(seen, members.soft[:, members.names.index(HOLE)])
             count = len(members.names)
-            layer = self.record.of(row.layer, place.key)
+            layer = self.record.of(Pathway(row.layer, self._guided), place.key)
             layer.add(site.block, level, Regions(members.names, self.maps.own(place.key), IGNORED), means[:, :count])
             if phase is not None:
-                layer.add_where(phase, means[:, count:].mean(0).unflatten(0, self._tiles))
+                end = count + self._tiles[0] * self._tiles[1]  # rows of fewer regions are filled up
+                layer.add_where(phase, means[:, count:end].mean(0).unflatten(0, self._tiles))
 
     # -- the built-in model -------------------------------------------------------------------------------------------
 
@@ -143,12 +154,13 @@ class Recorder(Steering):
         shares = looked[0].flatten() @ members.soft.to(looked)
         shares = torch.cat([shares, looked[1:].sum()[None]])
         done = progress(transformer_options["sample_sigmas"], sigma_of(transformer_options))
-        layer = self.record.of(row.layer, key)
+        layer = self.record.of(Pathway(row.layer), key)
         names = (*members.names, REFERENCE)
         layer.add(PATCHES, self._level(done), Regions(names, regions.own, IGNORED), shares[None])
         phase = self._phase(done)
         if phase is not None:
-            layer.add_where(phase, area_resize(looked[None, :1], tile_counts(self.run.shape[-2:], FINE_TILES))[0, 0])
+            drawn = area_resize(looked[None, :1], tile_counts(self.run.shape[-2:], FINE_TILES))[0, 0]
+            layer.add_where(phase, drawn * (looked[0].sum() / drawn.sum().clamp_min(1e-12)))
 
     # -- who and when -----------------------------------------------------------------------------------------------
 
@@ -170,11 +182,6 @@ class Recorder(Steering):
         step = min(int(place + 1e-4), len(self._sigmas) - 2)
         first, second = self._sigmas[step : step + 2]
         return Level(round(done, 6), first + max(place - step, 0) * (second - first))
-
-
-def pictures(place: Place) -> list[Span]:
-    """The spans of the picture that is being painted."""
-    return [span for span in place.spans if span.kind == IMAGE]
 
 
 def tile_counts(size: tuple[int, ...], most: int) -> tuple[int, int]:

@@ -100,7 +100,8 @@ def attend_measured(
 
 
 def _by_heads(q: Tensor, k: Tensor, v: Tensor, heads: int, fewer: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """[B, N, H * d] -> [B, H, N, d], as views."""
+    """[B, N, H * d] -> [B, H, N, d], as views. (Stable Diffusion 3 hands on values as [B, N, H, d].)"""
+    q, k, v = (part.flatten(2) for part in (q, k, v))
     head = q.shape[-1] // heads
     key_heads = k.shape[-1] // head if fewer else heads
     counts = (heads, key_heads, key_heads)

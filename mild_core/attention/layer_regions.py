@@ -6,7 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .. import boxes
 from ..choose.selection import layers_named
+from ..framed import crop_of
 from ..people import resize_mask
 from ..scene import PERSON, Layer, Scene
 from .regions import HOLE, REST
@@ -20,6 +22,9 @@ Key = str | int
 """Whose regions: a layer's id, or the number of a mask in its batch."""
 
 ALL = "all"
+
+LONGEST = 1024
+"""Pixels; several for each token of any model's grid."""
 
 
 class Regions(NamedTuple):
@@ -44,6 +49,19 @@ def of_layer(layer: Layer) -> Regions:
     if people.any():
         masks[PEOPLE] = people.float()
     return Regions(masks, REST)
+
+
+def reduced(masks: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same masks [H, W], averaged to a longer side of LONGEST where theirs is larger: a photo's millions of pixels
+    are then looked at once, and not for every grid of tokens. What touches a token still does.
+    """
+    size = next(iter(masks.values())).shape
+    scale = LONGEST / max(size)
+    if scale >= 1:
+        return masks
+    small = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    stack = torch.stack(list(masks.values()))[None]
+    return dict(zip(masks, crop_of(stack, boxes.whole((size[0], size[1])), (size[0], size[1]), small)[0], strict=True))
 
 
 class Maps:

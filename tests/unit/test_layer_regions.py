@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mild.mild_core import boxes
-from mild.mild_core.attention.layer_regions import HERSELF, PEOPLE, Maps, of_layer
+from mild.mild_core.attention.layer_regions import HERSELF, PEOPLE, Maps, of_layer, reduced
 from mild.mild_core.attention.regions import HOLE, REST, on_grid
 from mild.mild_core.choose.selection import choose
 from mild.mild_core.people import numbered, person_from_mask
@@ -92,6 +92,21 @@ def test_masks_of_whole_photos():
         maps.key("1/background", 2)
     with pytest.raises(ValueError, match="avoid: got 2 masks for 1"):
         Maps.of_mask(soft[:1], soft)
+
+
+def test_large_masks_are_looked_at_once():
+    generator = torch.Generator().manual_seed(0)
+    masks = {name: (torch.rand(1500, 2101, generator=generator) > 0.5).float() for name in (HOLE, PEOPLE)}
+    masks[PEOPLE] *= 1 - masks[HOLE]
+    small = reduced(masks)
+    assert max(small[HOLE].shape) == 1024 and reduced(small) is small
+    for grid in ((64, 96), (9, 13)):
+        assert torch.allclose(on_grid(masks, grid).soft, on_grid(small, grid).soft, atol=1e-2)
+    thin = {HOLE: torch.zeros(1500, 2101)}
+    thin[HOLE][700:702, 3] = 1  # two pixels
+    for grid in ((94, 131), (9, 13)):
+        touched = on_grid(reduced(thin), grid).touched[:, 1]
+        assert (on_grid(thin, grid).touched[:, 1] <= touched).all() and 1 <= int(touched.sum()) <= 2
 
 
 def test_nothing_to_do():

@@ -12,7 +12,7 @@ strength; it starts at 1, moves at most MOST_STEP at once and stays within BOUND
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,6 +49,14 @@ def next_factor(factor: float, own: float, foreign: float, lever: float, target:
     return min(max(factor + step, BOUNDS[0]), BOUNDS[1])
 
 
+class Leverage(NamedTuple):
+    """What a rule's table can do for one pathway on one grid."""
+
+    table: Tensor  # [R, R]
+    sides: Tensor  # [N, 2]: how much of each token is the pathway's own, and how much its hole is to look away from
+    logits: float  # l at strength 1; 0 where there is nothing of either side, or tokens too large to tell them apart
+
+
 class Adaptive(Steering):
     """Steering whose strength follows what was measured: of the positive conditioning, once per noise level."""
 
@@ -62,6 +70,7 @@ class Adaptive(Steering):
         self.factors: dict[State, float] = {}
         self._progress: float | None = None
         self._seen: dict[State, list[Tensor]] = {}
+        self._leverage: dict[Place, Leverage] = {}
         self._levers: dict[Place, float] = {}  # where something is measured
         self._lever_of: dict[State, float] = {}
 
@@ -76,13 +85,16 @@ class Adaptive(Steering):
 
     def made(self, place: Place, members: Members, progress: float) -> RowRule | None:
         rule, strength = self.rules(place.key, members.names), self.strength * self.when.at(progress)
-        columns = _own_and_avoided(rule, self.maps.own(place.key), members, progress)
-        lever = strength * _lever(rule, members, columns, progress)
+        table = rule.table(progress)
+        known = self._leverage.get(place)
+        if known is None or not torch.equal(known.table, table):
+            known = self._leverage[place] = _leverage(rule, table, self.maps.own(place.key), members)
+        lever = strength * known.logits
         self._levers.pop(place, None)
         if lever < LEAST_LEVER:
             return row_rule(rule, members, progress, strength)
         self._levers[place] = lever
-        return row_rule(rule, members, progress, strength, measured=columns)
+        return row_rule(rule, members, progress, strength, measured=known.sides)
 
     def factor(self, row: Row, block: layouts.Block) -> float:
         return self.factors.get((row.layer, block), 1.0)
@@ -109,23 +121,14 @@ class Adaptive(Steering):
         self._seen.clear()
 
 
-def _own_and_avoided(rule: Rule, own: str, members: Members, progress: float) -> Tensor:
-    """[N, 2]: how much of each token is the pathway's own, and how much its hole is to look away from."""
-    row = rule.table(progress)[rule.regions.index(HOLE)].tolist()
+def _leverage(rule: Rule, table: Tensor, own: str, members: Members) -> Leverage:
+    """What is measured of these tokens, and how much the table does about it."""
+    row = table[rule.regions.index(HOLE)].tolist()
     avoided = {name for name, by in zip(rule.regions, row, strict=True) if by > 0 and name != HOLE}
-    sides = ({own}, avoided)
-    return torch.stack([members.soft[:, [n in side for n in members.names]].sum(1) for side in sides], 1)
-
-
-def _lever(rule: Rule, members: Members, columns: Tensor, progress: float) -> float:
-    """By how much the rule lowers what is avoided more than what is own, for the hole's mean token. 0 where there is
-    nothing of the one or the other, or tokens are so large that they cannot be told apart.
-    """
-    places = [members.names.index(name) for name in rule.regions]
-    soft = members.soft[:, places]
-    hole = soft[:, rule.regions.index(HOLE)]
-    sides = torch.cat([hole[:, None], columns], 1)
-    means = sides.T @ soft / sides.sum(0).clamp(min=LEAST_MASS)[:, None]  # of hole, own and avoided: [3, R]
-    if not bool((sides.sum(0) > 0).all()):
-        return 0.0
-    return float(means[0] @ rule.table(progress).to(means) @ (means[2] - means[1]))
+    sides = [members.soft[:, [name in side for name in members.names]].sum(1) for side in ({own}, avoided, {HOLE})]
+    regions = members.soft[:, [members.names.index(name) for name in rule.regions]]
+    stack = torch.stack(sides)
+    total = stack.sum(1, keepdim=True)
+    means = (stack @ regions / total.clamp(min=LEAST_MASS)).cpu()  # [3, R]: of which regions each side's tokens are
+    logits = float(means[2] @ table @ (means[1] - means[0])) if bool((total > 0).all()) else 0.0
+    return Leverage(table, torch.stack(sides[:2], 1), logits)

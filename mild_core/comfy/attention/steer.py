@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...attention import evaluate
 from ...attention.factors import RowRule, row_rule
-from ...attention.layer_regions import Key, Maps
+from ...attention.layer_regions import Key, Maps, reduced
 from ...attention.regions import HOLE, IMAGE, Members, Span, on_spans
 from ...attention.rule import ALWAYS, Rule, Schedule
 from . import layouts
@@ -60,6 +60,9 @@ class Steering:
         self.run: Run | None = None
         self._members: dict[Place, Members | None] = {}
         self._rules: dict[Place, tuple[float, RowRule | None]] = {}
+        self._masks: dict[Key, dict[str, Tensor]] = {}
+        self._memo: dict[Any, Any] = {}
+        self._memo_of: float | None = None  # the progress that it is for
         self._own: dict[tuple[Row, Place, layouts.Block], tuple[float, RowRule | None]] = {}
         self._told = False
 
@@ -80,7 +83,14 @@ class Steering:
         rules = [None if place is None else self.row_rule(row, place, site, heads) for row, place in rows]
         if all(rule is None for rule in rules):
             return inner(q, k, v, heads, *args, **kwargs)
-        out, mass = evaluate.attend_measured(inner, q, k, v, heads, *args, rows=rules, whole=inner.whole, **kwargs)
+        if site.progress != self._memo_of:
+            self._memo_of = site.progress
+            self._memo.clear()
+        # What is particular to a block is not needed again.
+        memo = self._memo if all(rule is None or rule.gain is None for rule in rules) else None
+        out, mass = evaluate.attend_measured(
+            inner, q, k, v, heads, *args, rows=rules, whole=inner.whole, memo=memo, **kwargs
+        )
         if mass is not None:
             self.measured(site, rows, mass)
         return out
@@ -107,7 +117,9 @@ class Steering:
     def members(self, place: Place) -> Members | None:
         """The regions of these tokens; None where the hole touches none of the picture's."""
         if place not in self._members:
-            found = on_spans(self.maps.masks(place.key), place.spans)
+            if place.key not in self._masks:
+                self._masks[place.key] = reduced(self.maps.masks(place.key))
+            found = on_spans(self._masks[place.key], place.spans)
             hole = found.touched[:, found.names.index(HOLE)]
             pictures = (span for span in place.spans if span.kind == IMAGE)
             touched = any(bool(hole[span.start : span.start + span.length].any()) for span in pictures)

@@ -2,27 +2,39 @@
 
 Each template is opened in the real front end (Chromium), queued as it is, and shown before and after. Where a template
 wants a checkpoint that is not here, the example photo's masks take the place of what it would find; where that
-checkpoint would paint, what is going to be painted is drawn in place of a result, and a line below says so. To be run
-again when the Built-in Model paints differently.
+checkpoint would paint, what is going to be painted is drawn in place of a result, and a line below says so; where it
+is about attention, that of small random models is plotted, and the line says that. To be run again when the Built-in
+Model paints differently.
 """
 
 import json
 import sys
+import tempfile
+from pathlib import Path
 from typing import NamedTuple
 
 import demo
 import pack
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from mild.tests.helpers import tiny_loaders  # noqa: E402
 from mild.tests.helpers.browser import graph_to_prompt, open_front_end  # noqa: E402
-from mild.tests.helpers.templates import PHOTO_FILE, nodes_of, photo_with_spot, without_detector  # noqa: E402
+from mild.tests.helpers.templates import (  # noqa: E402
+    PHOTO_FILE,
+    nodes_of,
+    photo_with_spot,
+    with_tiny_models,
+    without_detector,
+)
+from mild.tools.find_comfyui import PACK_FOLDER  # noqa: E402
 
 WORKFLOWS = pack.ROOT / "workflows"
 HALF = (480, 360)  # pixels of each of the two pictures
 QUALITY = 85
 LINE = 64  # pixels that a line below the pictures takes; in the template browser a quarter of that is seen
 INK, PAPER = "#1a1a1a", "white"
-
+HEAT_MAP = (20, 92, 810, 604)  # of what Show Attention Gap draws: left, top, right, bottom
+GAP = "MILD_AttentionGap"
 
 STRIPES = ("MILD_Decompose", 1)
 
@@ -35,6 +47,7 @@ class Look(NamedTuple):
     picked: tuple[int, ...] = ()  # who is clicked where the template leaves that to the artist
     drawing: tuple[str, int] | None = None  # after: in place of a result, this class's output of this number
     before: tuple[str, int] | None = None  # before: this output in place of the photo
+    plotted: int | None = None  # both: without and with a rule, this picture of the gaps, of small random models
     line: str = ""  # what stands below both: of a drawing, that it is one
 
 
@@ -54,13 +67,17 @@ LOOKS = {
     "one_layer_with_ksampler": Look(
         before=("MILD_GetLayer", 0), drawing=("MILD_GetLayer", 1), line="Picture and mask for KSampler: no result"
     ),
+    "attentive_eraser_sdxl": Look(
+        part=(468, 148, 768, 373), drawing=STRIPES, line="Attentive Eraser fills the red: a drawing"
+    ),
+    "spatial_attention_before_after": Look(part=HEAT_MAP, plotted=1, line="Attention before and after: a random model"),
     "touch_up_a_spot": Look(part=(0, 351, 300, 576), before=STRIPES),
 }
 
 
 def main() -> None:
     names = sys.argv[1:] or list(LOOKS)
-    with demo.Server() as server:
+    with tempfile.TemporaryDirectory() as base, started(Path(base)) as server:
         server.upload_image(photo_with_spot(), PHOTO_FILE)
         graphs = {}
         with open_front_end(server) as page:
@@ -70,17 +87,34 @@ def main() -> None:
         for name in names:
             look = LOOKS[name]
             pair = (Image.open(path).convert("RGB") for path in pictures(server, graphs[name], look))
-            halves = [
-                ImageOps.fit(one.crop(look.part) if look.part else one, HALF, Image.Resampling.LANCZOS) for one in pair
-            ]
+            halves = [half(one, look) for one in pair]
             sheet = with_line(demo.triptych(halves), look.line)
             path = WORKFLOWS / f"{name}.jpg"
             sheet.save(path, quality=QUALITY, optimize=True)
             print(f"{path.name}: {sheet.width} x {sheet.height}, {path.stat().st_size // 1024} KB")
 
 
+def started(base: Path) -> demo.Server:
+    """A server that has small random models beside the pack."""
+    extra = tiny_loaders.install(base / "custom_nodes")
+    return demo.Server(base=base, arguments=("--whitelist-custom-nodes", PACK_FOLDER, extra))
+
+
+def half(picture: Image.Image, look: Look) -> Image.Image:
+    """One of the two pictures in its size: photos fill it, plots are shown whole."""
+    part = picture.crop(look.part) if look.part else picture
+    if look.plotted is None:
+        return ImageOps.fit(part, HALF, Image.Resampling.LANCZOS)
+    return ImageOps.pad(part, HALF, Image.Resampling.LANCZOS, color=picture.getpixel((0, 0)))
+
+
 def pictures(server: demo.Server, graph: dict, look: Look) -> list:
     """Paths of the picture before and of the one after."""
+    if look.plotted is not None:
+        graph = with_tiny_models(graph)
+        titles = {graph[key]["_meta"]["title"]: key for key in nodes_of(graph, GAP)}
+        before, after = ([titles[f"Show Attention Gap: {name}"], 0] for name in ("without", "with"))
+        return saved(server, graph, before, after, look.plotted)
     choosing = nodes_of(graph, "MILD_ChoosePeople")
     if look.picked:
         picks = [{"photo": 0, "number": number} for number in look.picked]
@@ -93,10 +127,15 @@ def pictures(server: demo.Server, graph: dict, look: Look) -> list:
     if look.drawing == ("MILD_GetLayer", 1):
         graph["mask"] = {"class_type": "MaskToImage", "inputs": {"mask": after}}
         after = ["mask", 0]
+    return saved(server, graph, before, after)
+
+
+def saved(server: demo.Server, graph: dict, before: list, after: list, number: int = 0) -> list:
+    """Paths of the pictures of this number of both batches."""
     for name, image in (("before", before), ("after", after)):
         graph[name] = {"class_type": "SaveImage", "inputs": {"images": image, "filename_prefix": name}}
     result = server.run(needed(graph, ("before", "after")))
-    return [result.of(name)[0].path for name in ("before", "after")]
+    return [result.of(name)[number].path for name in ("before", "after")]
 
 
 def output_of(graph: dict, wanted: tuple[str, int]) -> list:

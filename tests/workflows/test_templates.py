@@ -22,6 +22,7 @@ from mild.tests.helpers.tiny_loaders import NODE
 TEMPLATES = sorted((Path(init_file).parent / "workflows").glob("*.json"))
 REACH = 16  # px by which a change may reach beyond the given masks: growth, and nothing else
 TITLE = 30  # px above a node that its title takes
+DYNAMIC = "COMFY_DYNAMICCOMBO_V3"  # an input whose choice brings inputs of its own, as name.input
 FEW_STEPS = 3  # for random models, which learn nothing from more
 
 each_template = pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
@@ -40,6 +41,17 @@ def save_mask(graph: dict, name: str, mask: list) -> None:
     save(graph, name, [f"{name}-image", 0])
 
 
+def asked(inputs: dict, values: dict) -> tuple[dict, dict]:
+    """The required and the optional inputs of a class by /object_info, with those that a choice of its brings."""
+    required, optional = dict(inputs["required"]), dict(inputs.get("optional", {}))
+    for name, (kind, *more) in inputs["required"].items():
+        if kind == DYNAMIC:
+            (chosen,) = (option["inputs"] for option in more[0]["options"] if option["key"] == values[name])
+            for all_of_them, part in ((required, "required"), (optional, "optional")):
+                all_of_them.update({f"{name}.{key}": value for key, value in chosen.get(part, {}).items()})
+    return required, optional
+
+
 def picture(result, name: str) -> np.ndarray:
     return np.asarray(Image.open(result.of(name)[0].path).convert("RGB"))
 
@@ -55,13 +67,15 @@ def test_template_runs(server, browser_page, path):
     graph = with_tiny_models(without_detector(graph_to_prompt(browser_page, workflow)))
     assert set(red_nodes(browser_page)) <= wanting_models(workflow)
     own = set(graph)
-    (decompose,), (recompose,) = (nodes_of(graph, kind) for kind in ("MILD_Decompose", "MILD_Recompose"))
+    (decompose,), recomposes = (nodes_of(graph, kind) for kind in ("MILD_Decompose", "MILD_Recompose"))
+    results = [f"result{key}" for key in recomposes]
     choosing = nodes_of(graph, "MILD_ChoosePeople")
     samplers = nodes_of(graph, "MILD_SampleLayers") + nodes_of(graph, "KSampler")
     goes = [choosing[0], 1] if choosing else graph[decompose]["inputs"]["also_erase"]
     save(graph, "photo", graph[decompose]["inputs"]["image"])
-    save(graph, "result", [recompose, 0])
-    save_mask(graph, "changed", [recompose, 1])
+    for name, key in zip(results, recomposes, strict=True):
+        save(graph, name, [key, 0])
+        save_mask(graph, f"changed-{name}", [key, 1])
     save_mask(graph, "erase", goes)
     if nodes_of(graph, NODE):
         for key in samplers:
@@ -70,7 +84,7 @@ def test_template_runs(server, browser_page, path):
     for choose in choosing:
         if not graph[choose]["inputs"]["who"]:
             waiting = server.run(graph)
-            assert not waiting.of("result") and waiting.of("photo")
+            assert not any(waiting.of(name) for name in results) and waiting.of("photo")
             graph[choose]["inputs"]["picked"] = json.dumps({"people": [{"photo": 0, "number": 4}]})
     reported = []
     result = server.run(graph, progress=reported.append)
@@ -80,14 +94,15 @@ def test_template_runs(server, browser_page, path):
     assert samplers and all(
         any(progress.preview for progress in reported if progress.node == key) for key in samplers
     ), "no preview while painting"
-    photo, after = picture(result, "photo"), picture(result, "result")
-    differs = (photo != after).any(-1)
-    erase = Image.fromarray(picture(result, "erase")[..., 0])
+    photo, erase = picture(result, "photo"), Image.fromarray(picture(result, "erase")[..., 0])
     near = np.asarray(erase.filter(ImageFilter.MaxFilter(2 * REACH + 1))) > 0
-    assert differs[np.asarray(erase) > 127].mean() > 0.9, "what should go is still there"
-    assert not (differs & ~near).any(), "pixels changed away from what goes"
-    changed = picture(result, "changed")[..., 0] > 0
-    assert not (differs & ~changed).any(), "the node's own mask of changes does not say so"
+    for name in results:
+        differs = (photo != picture(result, name)).any(-1)
+        assert differs[np.asarray(erase) > 127].mean() > 0.9, "what should go is still there"
+        assert not (differs & ~near).any(), "pixels changed away from what goes"
+        changed = picture(result, f"changed-{name}")[..., 0] > 0
+        assert not (differs & ~changed).any(), "the node's own mask of changes does not say so"
+    assert len({picture(result, name).tobytes() for name in results}) == len(results), "painted twice the same"
     for key in nodes_of(graph, "MILD_SampleLayers"):
         if "clip" in graph[key]["inputs"]:
             assert "the pack's own" in result.outputs[key]["text"][0]
@@ -101,13 +116,14 @@ def test_every_value_is_one_that_the_server_takes(server, browser_page, path):
     graph = graph_to_prompt(browser_page, workflow)
     known = server.get("/object_info")
     for node in graph.values():
-        inputs = known[node["class_type"]]["input"]
-        required, optional = inputs["required"], inputs.get("optional", {})
+        required, optional = asked(known[node["class_type"]]["input"], node["inputs"])
         assert set(required) <= set(node["inputs"]) <= set(required) | set(optional), node["class_type"]
         for name, value in node["inputs"].items():
             kind, *more = {**required, **optional}[name]
             options = more[0] if more else {}
             choices = kind if isinstance(kind, list) else options.get("options")
+            if kind == DYNAMIC:
+                choices = [option["key"] for option in choices]
             if isinstance(value, list):
                 source = graph[value[0]]["class_type"]
                 assert known[source]["output"][value[1]] in kind.split(",") or "*" in kind

@@ -68,7 +68,7 @@ LOOKS = {
         before=("MILD_GetLayer", 0), drawing=("MILD_GetLayer", 1), line="Picture and mask for KSampler: no result"
     ),
     "attentive_eraser_sdxl": Look(
-        part=(468, 148, 768, 373), drawing=STRIPES, line="Attentive Eraser fills the red: a drawing"
+        part=(488, 162, 768, 372), drawing=STRIPES, line="Attentive Eraser fills the red: a drawing"
     ),
     "spatial_attention_before_after": Look(part=HEAT_MAP, plotted=1, line="Attention before and after: a random model"),
     "touch_up_a_spot": Look(part=(0, 351, 300, 576), before=STRIPES),

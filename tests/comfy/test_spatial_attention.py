@@ -255,7 +255,7 @@ def twins():
 def test_layers_alone_as_in_a_batch(sample, adaptive):
     tiny, scenes, seen = make("sd15"), twins(), []
     model = catch.put(apart(tiny, Maps.of(scenes), adaptive=adaptive), Noting(log=seen), "test")
-    inputs = {"steps": 1 + adaptive, "cfg": 2.0, "positive": tiny.positive, "negative": tiny.negative}
+    inputs = {"steps": 1 + 2 * adaptive, "cfg": 2.0, "positive": tiny.positive, "negative": tiny.negative}
     inputs["ground"] = "neutral"
     together = sample(scenes, tiny, model=model, **inputs)
     batch = len(seen)

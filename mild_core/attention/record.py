@@ -150,12 +150,13 @@ class LayerRecord:
 
     def foreign(self) -> tuple[str, ...]:
         """Names of the regions that count as foreign."""
-        names = [seen.regions.names[n] for seen in self.seen.values() for n in seen.regions.sides[1]]
-        return tuple(dict.fromkeys(names))
+        different = dict.fromkeys(regions for regions, _ in self._mass.values())
+        return tuple(dict.fromkeys(regions.names[n] for regions in different for n in regions.sides[1]))
 
     @property
     def own(self) -> str:
-        return next(iter(self.seen.values())).regions.own
+        regions, _ = next(iter(self._mass.values()))
+        return regions.own
 
     def as_dict(self) -> dict[str, Any]:
         """All numbers, ready for JSON; None: not measured."""

@@ -75,13 +75,14 @@ def _heat_map(draw: ImageDraw.ImageDraw, record: LayerRecord) -> float:
     draw.text((LEFT, TOP - 52), "Block by block, step by step", INK, font(20))
     draw.text((LEFT, TOP - 24), "each row: a block of the model; each column: a step", PALE, font(15))
     every = math.ceil(14 / row)
+    line = int(column >= 4)  # between two of them
     numbers = font(14) if row >= 18 and column >= 46 else None
     for y, name in enumerate(names):
         top = TOP + y * row
         if y % every == 0:
             draw.text((LEFT - 10, top + row / 2), name, INK, font(min(16, max(11, round(row)))), anchor="rm")
         for x, gap in enumerate(gaps[y].tolist()):
-            box = (LEFT + x * column, top, LEFT + (x + 1) * column - 1, top + row - 1)
+            box = (LEFT + x * column, top, LEFT + (x + 1) * column - line, top + row - (row >= 4))
             draw.rectangle(box, fill=colour_of(gap))
             if numbers is not None and not math.isnan(gap):
                 ink = (255, 255, 255) if abs(gap) > 0.5 else INK
@@ -188,7 +189,7 @@ def looked_over(photo: Tensor | None, hole: Tensor, looked: Tensor, most: tuple[
         grey = small.mean(0)[..., None].clamp(0, 1).numpy()
     # a power: what is looked at a quarter as much is still well seen
     lit = area_resize(looked.float()[None, None], size)[0, 0].clamp(0, 1).pow(0.6)[..., None].numpy()
-    canvas = 255 * (0.15 + 0.45 * grey) * (1 - lit) + lit * np.array([255, 205, 40]) * (0.35 + 0.65 * grey)
+    canvas = 255 * (0.08 + 0.42 * grey) * (1 - lit) + lit * np.array([255, 210, 60]) * (0.55 + 0.45 * grey)
     canvas = canvas.round().clip(0, 255).astype(np.uint8)
     inside = area_resize((hole.float().cpu() > 0).float()[None, None], size)[0, 0].numpy() > 0
     canvas[edge(inside, 3)] = (0, 0, 0)

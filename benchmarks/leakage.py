@@ -20,9 +20,9 @@ builtin    the built-in model
 remains then came by other ways. Random networks say what a rule does to attention's part; how much trained models leak
 they do not say.
 
-Scenes: each person of the example photo who has others near her, erased while these stay; --data DIR: the same of photos
-NAME.jpg with NAME_inst.png. Crops around the hole, scaled to --size. With its defaults it takes a few minutes on two
-cores.
+Scenes: each person of the example photo who has others near her, erased while these stay; --data DIR: the same of
+photos NAME.jpg with NAME_inst.png. Crops around the hole, scaled to --size. With its defaults it takes a few minutes on
+two cores.
 """
 
 import argparse

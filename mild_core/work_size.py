@@ -31,9 +31,9 @@ def work_size(
     native_pixels: how many pixels the model was made for (a million for SDXL); None for a model that works on the
     photo's own pixels, whose crops keep their scale. mode "balanced": the scale at which the whole photo (photo_size)
     would have that many pixels (a smaller photo keeps its scale from ENOUGH of them on), enlarged only until the
-    hole's shorter side (hole_short_side, in pixels of the photo) is min_hole_cells latent cells of `cell` pixels wide; without photo_size, the photo's own scale. mode "detail":
-    every crop at the model's native size. No crop ever gets more than native_pixels (but for rounding, and for at
-    least one multiple a side).
+    hole's shorter side (hole_short_side, in pixels of the photo) is min_hole_cells latent cells of `cell` pixels wide;
+    without photo_size, the photo's own scale. mode "detail": every crop at the model's native size. No crop ever gets
+    more than native_pixels (but for rounding, and for at least one multiple a side).
     """
     if mode not in SIZE_MODES:
         raise ValueError(f"size mode: got '{mode}', expected one of {', '.join(SIZE_MODES)}.")

@@ -1,6 +1,7 @@
 """The attention gap as a picture: how well each block kept apart at each step, and where the hole looked."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ CAPTIONS = {EARLY: "at the first step", MIDDLE: "halfway", LATE: "at the last st
 
 
 def gap_plot(name: str, record: LayerRecord, photo: Tensor | None, hole: Tensor) -> Tensor:
-    """[HEIGHT, WIDTH, 3], 0..1: one layer's record.
+    """[h, WIDTH, 3], 0..1, h at most HEIGHT: one layer's record.
 
     name: the layer's; photo [h, w, 3], 0..1: its crop, None: not known; hole: [h', w'], 0..1, in the same frame.
     """
@@ -50,8 +51,17 @@ def gap_plot(name: str, record: LayerRecord, photo: Tensor | None, hole: Tensor)
     )
     draw.text((MARGIN, 60), told, PALE, font(17))
     reached = max(_heat_map(draw, record), _shares(draw, record))
-    _where(picture, reached + 20, record, photo, hole)
-    return torch.from_numpy(np.asarray(picture).astype(np.float32) / 255)
+    reached = _where(picture, reached + 20, record, photo, hole)
+    return torch.from_numpy(np.asarray(picture)[: math.ceil(reached) + MARGIN].astype(np.float32) / 255)
+
+
+def together(plots: Sequence[Tensor]) -> Tensor:
+    """[layers, h, WIDTH, 3]: one IMAGE of plots, each with empty ground below it as far as others reach further."""
+    height = max(len(plot) for plot in plots)
+    batch = (torch.tensor(GROUND, dtype=torch.float32) / 255).repeat(len(plots), height, WIDTH, 1)
+    for own, plot in zip(batch, plots, strict=True):
+        own[: len(plot)] = plot
+    return batch
 
 
 def colour_of(gap: float) -> Colour:
@@ -157,20 +167,22 @@ def _lines(draw: ImageDraw.ImageDraw, y: float, text: str, small: Font, wide: in
 # -- where it looks ---------------------------------------------------------------------------------------------------
 
 
-def _where(picture: Image.Image, top: float, record: LayerRecord, photo: Tensor | None, hole: Tensor) -> None:
+def _where(picture: Image.Image, top: float, record: LayerRecord, photo: Tensor | None, hole: Tensor) -> float:
+    """Returns where it ends."""
     where = {phase: looked / looked.mean().clamp_min(1e-9) for phase, looked in record.where.items()}
     if not where:
-        return
+        return top
     draw = ImageDraw.Draw(picture)
     draw.text((MARGIN, top), "Where in the picture the hole looks", INK, font(20))
     draw.text((MARGIN, top + 28), "bright yellow: most; dark: hardly; white line: the hole", PALE, font(15))
-    place, tall = round(top + 56), round(HEIGHT - top - 56 - 40)
+    place, tall = round(top + 56), round(HEIGHT - top - 56 - 30 - MARGIN)
     most = max(EVEN, *(float(torch.quantile(looked.flatten(), 0.995)) for looked in where.values()))
     for number, (phase, looked) in enumerate(where.items()):
         x = MARGIN + number * (PHOTO + 18)
         drawn = looked_over(photo, hole, looked / most, (PHOTO, tall))
         picture.paste(drawn, (x, place))
         draw.text((x, place + drawn.height + 6), CAPTIONS[phase], INK, font(16))
+    return place + drawn.height + 30
 
 
 def looked_over(photo: Tensor | None, hole: Tensor, looked: Tensor, most: tuple[int, int]) -> Image.Image:

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from ..attention.layer_regions import Maps
 from ..attention.record import Pathway, Record
 from ..attention.regions import HOLE
 from ..scene import Layer, Scene, rgb
-from .gap_plot import gap_plot
+from .gap_plot import gap_plot, together
 from .gap_words import sentence
 
 NOTHING = (
@@ -51,7 +50,7 @@ def report(record: Record, maps: Maps, scenes: Sequence[Scene] = (), image: Tens
         photo = _photo(who.row, layers.get(str(own.key)), image)
         pictures.append(gap_plot(name, own, photo, maps.masks(own.key)[HOLE]))
     lines = [sentence(name, record.layers[who]) for who, name in names.items()]
-    return Report(torch.stack(pictures), record.as_json(names), "\n".join(lines))
+    return Report(together(pictures), record.as_json(names), "\n".join(lines))
 
 
 def _photo(row: str | int, layer: Layer | None, image: Tensor | None) -> Tensor | None:

@@ -10,7 +10,7 @@ from mild.mild_core import exemplar
 from mild.mild_core.attention.gap import sides
 from mild.mild_core.attention.record import EARLY, LATE, MIDDLE, Level, Pathway, Record, Regions, phases
 from mild.mild_core.preview import gap_words
-from mild.mild_core.preview.gap_plot import HEIGHT, WIDTH, colour_of, gap_plot, looked_over
+from mild.mild_core.preview.gap_plot import HEIGHT, WIDTH, colour_of, gap_plot, looked_over, together
 
 REGIONS = Regions(("rest", "hole", "people", "text"), "rest", ("text",))
 
@@ -113,9 +113,17 @@ def test_any_number_of_blocks_and_steps(blocks, levels):
     layer = recorded([0.2, 0.2, 0.6, 0.0], tuple(("single", n) for n in range(blocks)), levels)
     layer.add_where(EARLY, torch.ones(3, 5))
     drawn = gap_plot("Background", layer, torch.rand(30, 20, 3), torch.ones(30, 20))
-    assert drawn.shape == (HEIGHT, WIDTH, 3) and 0 <= drawn.min() and drawn.max() <= 1
+    assert drawn.shape[1:] == (WIDTH, 3) and 300 < len(drawn) <= HEIGHT and 0 <= drawn.min() and drawn.max() <= 1
     middle = (drawn[155:165, 400:402] * 255).round().flatten(0, 1)
     assert (middle == torch.tensor(colour_of(-0.4))).all(1).any()
+
+
+def test_plots_of_several_heights_are_one_image():
+    low, high = recorded([0.5, 0.2, 0.3, 0]), recorded([0.5, 0.2, 0.3, 0], tuple(("single", n) for n in range(20)))
+    plots = [gap_plot("A", layer, None, torch.ones(4, 4)) for layer in (low, high)]
+    batch = together(plots)
+    assert len(plots[0]) < len(plots[1]) == batch.shape[1] and torch.equal(batch[1], plots[1])
+    assert torch.equal(batch[0, : len(plots[0])], plots[0]) and (batch[0, len(plots[0]) :] == batch[0, 0, 0]).all()
 
 
 def test_colours_tell_more_from_less():

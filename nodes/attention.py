@@ -66,8 +66,8 @@ class SpatialAttention(io.ComfyNode):
                     min=0.0,
                     max=5.0,
                     step=0.05,
-                    tooltip="How firmly attention is kept apart. 0 changes nothing; 1 leaves next to nothing of what "
-                    "must not be looked at.",
+                    tooltip="How firmly attention is kept apart. 0 changes nothing; 1 holds back most of what must not "
+                    "be looked at, the least in the coarsest parts of the model.",
                 ),
                 io.Combo.Input(
                     "mode",

@@ -14,7 +14,8 @@ eraser         Attentive Eraser: keys of the hole left out, its queries scaled
 
 Token counts are those of 512, 1,024 and 2,048 px on the largest attention of models with this head size. On a CPU,
 float32 and two heads; on a GPU, bfloat16, eight heads and two rows. Then the memory that 16 heads take beyond plain's,
-as a share of q + k + v. The last line names the worst size of 4,096 tokens and above.
+as a share of q + k + v. At last whole steps of UNets with SMA on every self-attention, by random models of ComfyUI's
+classes (attention_steps.py). The last line names the worst size of 4,096 tokens and above, and the worst UNet.
 
 --write-table measures instead which form is the faster one and renews what the pack chooses by,
 mild_core/attention/forms.json, for this kind of device.
@@ -32,6 +33,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import attention_steps
 import torch
 import torch.nn.functional as F
 from held import most_held
@@ -265,7 +267,12 @@ def compare(device: torch.device, options: argparse.Namespace) -> None:
         f"sma_over_plain={worst(big, 'sma', 'plain')} eight_over_plain={worst(big, '8 regions', 'plain')} "
         f"dense_over_sma={worst(big, 'dense', 'sma', False)} eraser_over_plain={worst(big, 'eraser', 'plain')}"
     )
+    steps = (
+        attention_steps.compare(options.steps.split(","), device.type, options.step_repeats) if options.steps else {}
+    )
+    slowest = max(steps, key=lambda kind: steps[kind]) if steps else None
     print(
+        f"step_ratio={f'{steps[slowest]:.3f} ({slowest})' if slowest else 'not measured'} "
         f"sma_over_plain={worst(big, 'sma', 'plain')} "
         f"materialised_over_sma={worst(big, 'materialised', 'sma', False)} "
         f"cag_overhead={worst(big, 'sma + gap', 'sma')}"
@@ -313,6 +320,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=120, help="a case that takes longer ends after 5 repeats")
     parser.add_argument("--most-tokens", type=int, help="larger cases are left out (CPU 16384, GPU 65536)")
+    parser.add_argument("--steps", default="sd15,sdxl", help="UNets whose whole steps are timed; empty: none")
+    parser.add_argument("--step-repeats", type=int, default=10)
     parser.add_argument("--write-table", action="store_true")
     options = parser.parse_args()
     if options.device == "auto":

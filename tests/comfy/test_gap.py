@@ -106,7 +106,7 @@ def test_where_it_looks_is_what_it_looks_at():
     assert looked[:, looked.shape[1] // 2 :].sum() == pytest.approx(sum(shares) / len(shares), abs=1e-4)
 
 
-@pytest.mark.parametrize(("sampler", "steps"), [("euler", 1), ("euler", 2), ("euler", 4), ("heun", 3), ("dpm_2", 3)])
+@pytest.mark.parametrize(("sampler", "steps"), [("euler", 1), ("euler", 3), ("heun", 2), ("dpm_2", 2)])
 def test_noise_levels_are_the_samplers(sampler, steps):
     tiny, handler = make("sd15"), Noting()
     record, _ = recorded(tiny, catch.put(tiny.model, handler, "test"), steps=steps, sampler=sampler)
@@ -306,8 +306,6 @@ def test_cancelled_and_queued_again(comfy):
     ran = comfy.run_graph(graph(comfy, tiny, latent, steps=3))
     (layer,) = json.loads(ran.outputs["show"][1])["layers"]
     assert len(layer["cells"]) == 3 * 16  # no step is left over from before
-    plain = recorded(tiny, cfg=7.0, steps=3)[0]
-    assert layer["blocks"] == [" ".join(map(str, block)) for block in plain.blocks]
 
 
 @pytest.mark.usefixtures("small_native_size")

@@ -72,9 +72,11 @@ def test_a_layer_alone_is_the_layer_in_the_batch(sample, alike, batches, sampler
         "sampler_name": sampler_name, "steps": 3, "cfg": cfg, "denoise": denoise, "positive": tiny.positive,
         "negative": tiny.negative,
     }  # fmt: skip
-    together = layers_of(sample(alike, tiny, **settings))
-    assert max(map(len, seen)) == (1 if sampler_name == "dpm_adaptive" else 3)
-    for layer_id in ("1/person-2", "1/person-4", "1/background"):
+    by_itself = sampler_name == "dpm_adaptive"  # makes very many steps
+    scenes = only(alike, "1/person-2", "1/person-4") if by_itself else alike
+    together = layers_of(sample(scenes, tiny, **settings))
+    assert max(map(len, seen)) == (1 if by_itself else 3)
+    for layer_id in ("1/person-4",) if by_itself else ("1/person-2", "1/person-4", "1/background"):
         (alone,) = layers_of(sample(only(alike, layer_id), tiny, **settings)).values()
         assert same(alone, together[layer_id])
 

@@ -24,8 +24,6 @@ mild_core/attention/forms.json, for this kind of device.
 import argparse
 import json
 import math
-import os
-import platform
 import statistics
 import sys
 import time
@@ -37,6 +35,7 @@ import attention_steps
 import torch
 import torch.nn.functional as F
 from held import most_held
+from machine import machine
 from torch import Tensor
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
@@ -217,17 +216,6 @@ def print_memory(device: torch.device, sides: list[int]) -> None:
         shares = {name: (most_held(row, device) - plain) / given for name, row in made.items()}
         words = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
         print(f"memory beyond plain's, of q + k + v ({given / 2**20:.0f} MiB), d 40, {side**2} tokens: {words}")
-
-
-def machine(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    name = platform.processor() or platform.machine()
-    known = Path("/proc/cpuinfo")
-    if known.is_file():
-        lines = known.read_text(encoding="utf-8").splitlines()
-        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
-    return f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
 
 
 # ------------------------------------------------------------------------------------------------------- running

@@ -35,7 +35,7 @@ import numpy as np
 import random_models
 import torch
 import torch.nn.functional as F
-from pathways import machine
+from machine import machine
 from PIL import Image
 from torch import Tensor
 

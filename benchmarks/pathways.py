@@ -23,18 +23,16 @@ The last line is that of the model named last.
 """
 
 import argparse
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import random_models
 import torch
+from machine import machine
 from random_models import RandomModel
 from torch import Tensor
 
@@ -315,17 +313,6 @@ class Browser:
         if preview is not None:
             self.previews += 1
             self.thread.submit(lambda: preview[1].convert("RGB").save(BytesIO(), "JPEG", quality=95))
-
-
-def machine(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    name = platform.processor() or platform.machine()
-    known = Path("/proc/cpuinfo")
-    if known.is_file():
-        lines = known.read_text(encoding="utf-8").splitlines()
-        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
-    return f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
 
 
 def main() -> None:

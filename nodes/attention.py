@@ -15,6 +15,22 @@ from .show import shown
 from .sockets import Layers
 
 
+def mask_inputs() -> list[io.Input]:
+    """What stands in place of layers where KSampler paints."""
+    return [
+        io.Mask.Input(
+            "mask",
+            optional=True,
+            tooltip="For KSampler, in place of layers: what is painted anew, over the whole picture.",
+        ),
+        io.Mask.Input(
+            "avoid",
+            optional=True,
+            tooltip="Beside mask: people, or anything else, that must not show up in what is painted.",
+        ),
+    ]
+
+
 class SpatialAttention(io.ComfyNode):
     """Spatially-modulated attention on a MODEL."""
 
@@ -50,16 +66,7 @@ class SpatialAttention(io.ComfyNode):
                     optional=True,
                     tooltip="For Sample Layers: the very layers that it gets. Each is kept apart in its own crop.",
                 ),
-                io.Mask.Input(
-                    "mask",
-                    optional=True,
-                    tooltip="For KSampler, in place of layers: what is painted anew, over the whole picture.",
-                ),
-                io.Mask.Input(
-                    "avoid",
-                    optional=True,
-                    tooltip="Beside mask: people, or anything else, that must not show up in what is painted.",
-                ),
+                *mask_inputs(),
                 io.Float.Input(
                     "strength",
                     default=1.0,

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..mild_core.comfy.attention.recorder import Recorder, recording
 from ..mild_core.preview.gap_report import report
 from ..mild_core.scene import Scene
-from .attention import checked_maps
+from .attention import checked_maps, mask_inputs
 from .checks import checked_image
 from .show import shown
 from .sockets import Gap, Layers
@@ -42,16 +42,7 @@ class RecordGap(io.ComfyNode):
                     optional=True,
                     tooltip="For Sample Layers: the very layers that it gets. Each is recorded by itself.",
                 ),
-                io.Mask.Input(
-                    "mask",
-                    optional=True,
-                    tooltip="For KSampler, in place of layers: what is painted anew, over the whole picture.",
-                ),
-                io.Mask.Input(
-                    "avoid",
-                    optional=True,
-                    tooltip="Beside mask: people, or anything else, that must not show up in what is painted.",
-                ),
+                *mask_inputs(),
                 io.String.Input(
                     "which",
                     default="all",

@@ -91,6 +91,7 @@ def open_template(page, folder: str, name: str) -> None:
     page.get_by_role("button", name="Templates").first.click()
     page.get_by_role("dialog").get_by_text(folder, exact=True).click()
     card = page.get_by_test_id(f"template-workflow-{name}")
+    card.scroll_into_view_if_needed()  # pictures of cards below the window's edge are not loaded before
     picture = card.locator("img").first
     picture.wait_for()
     page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=picture.element_handle())

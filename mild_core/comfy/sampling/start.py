@@ -47,7 +47,7 @@ def decided(start: str, denoise: float, layer: Layer, space: LatentSpace, fixed:
         elif space.inpaint_channels or builtin or (fixed and denoise >= 1):
             start = NOISE
         else:
-            return Start(EXEMPLAR, min(denoise, EXEMPLAR_DENOISE) if denoise >= 1 else denoise)
+            return Start(EXEMPLAR, EXEMPLAR_DENOISE if denoise >= 1 else denoise)
     if start == EXEMPLAR and builtin:  # it makes that very fill by itself
         start = NOISE
     return Start(start, denoise)

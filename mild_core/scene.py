@@ -53,6 +53,36 @@ class Layer(NamedTuple):
     likely: Tensor | None = None  # [h, w], 0..1: how likely a pixel is this person's; None for the background
     positive: list | None = None  # CONDITIONING of her own, in place of what the sampler gives all layers
     negative: list | None = None
+    segments: Tensor | None = None  # [h, w], uint8: a person's morphology.parts.SEGMENTS, hidden part included; 0 unknown
+
+
+class Body(NamedTuple):
+    """What is known of one person's body: pose, parsing and place."""
+
+    number: int  # the person's, within her photo
+    name: str
+    erased: bool
+    box: Box  # of the visible mask
+    mask: Tensor  # [y1 - y0, x1 - x0], 0..1: the person's own tensor, not a copy
+    sure: float = 1.0  # confidence 0..1 of her mask and of her place among the others
+    joints: Tensor | None = None  # [18, 3]: x, y in pixels of the photo, confidence 0..1; COCO-18, on the CPU
+    inferred: Tensor | None = None  # [18], bool: joints that nobody saw and that were worked out
+    hands: Tensor | None = None  # [2, 21, 3]: left, right; as joints; confidence 0 where not seen
+    face: Tensor | None = None  # [70, 3]: as joints
+    parts: Tensor | None = None  # [h, w] of parts_box, uint8: morphology.parts.PARTS
+    parts_box: Box | None = None
+    parts_sure: Tensor | None = None  # [h, w] of parts_box, 0..1: confidence of `parts`
+
+
+class Morphology(NamedTuple):
+    """The people of one photo, and how they stand to one another."""
+
+    photo: int  # which of the batch, from 0
+    size: tuple[int, int]  # height and width of the photo
+    bodies: tuple[Body, ...]  # in the order of their numbers
+    own: Tensor  # [P, len(morphology.relations.OWN)]: each by herself
+    pairs: Tensor  # [P, P, len(morphology.relations.PAIRS)]: row = who, column = towards whom
+    nobody: tuple[Tensor, ...] = ()  # poses [18, 3] that fit nobody
 
 
 class Scene(NamedTuple):
@@ -60,6 +90,7 @@ class Scene(NamedTuple):
 
     photo: Tensor  # [H, W, C], C in 1, 3, 4: the artist's own tensor, not a copy
     layers: tuple[Layer, ...]  # back to front
+    morphology: Morphology | None = None
 
 
 def rgb(photo: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core.find.bounding_boxes import frames_of
+from ..mild_core.find.bounding_boxes import boxes_around, frames_of
 from ..mild_core.people import (
     numbered,
     people_from_blobs,
@@ -99,6 +99,11 @@ class PeopleFromMasks(io.ComfyNode):
             outputs=[
                 People.Output(display_name="people", tooltip="For Choose People."),
                 io.Image.Output(display_name="preview", tooltip="The photo with everyone outlined and numbered."),
+                io.BoundingBox.Output(
+                    display_name="boxes",
+                    tooltip="A box around each person, one list for each photo: for SDPose, which reads one pose in "
+                    "each, or any other node that takes boxes.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -138,7 +143,8 @@ class PeopleFromMasks(io.ComfyNode):
         text = _sentence(result, existing, empty, specks, len(found) - len(once))
         if boxes and mode == PER_MASK and frames is None:
             text += "\nThere is one mask for several boxes: switch individual_masks on in the detector."
-        return io.NodeOutput(result, preview, ui=shown(cls, text, preview))
+        around = [boxes_around([one for one in result if one.photo == number]) for number in range(count)]
+        return io.NodeOutput(result, preview, around, ui=shown(cls, text, preview))
 
 
 def _pictures(value: Tensor, mode: str) -> list[Tensor]:

@@ -5,6 +5,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from .. import boxes
+from ..scene import Person
 from .found import Found
 
 
@@ -68,6 +70,21 @@ def boxes_of(found: Sequence[Found]) -> list[dict]:
             "score": one.score,
         }
         for one in found
+    ]
+
+
+def boxes_around(people: Sequence[Person]) -> list[dict]:
+    """The masks of one photo's people as bounding boxes, for any node that takes them."""
+    return [
+        {
+            "x": one.box[0],
+            "y": one.box[1],
+            "width": boxes.width(one.box),
+            "height": boxes.height(one.box),
+            "label": "person",
+            "score": 1.0,
+        }
+        for one in people
     ]
 
 

@@ -85,7 +85,7 @@ def test_without_a_photo_there_is_a_size_and_no_picture(run_graph, graph):
 
 
 def test_a_batch_has_a_picture_and_people_of_its_own_for_each_photo(run_node):
-    (people, _) = run_node("MILD_PeopleFromMasks", masks=torch.ones(2, 8, 10), split="separate blobs", photo=1)
+    (people, *_) = run_node("MILD_PeopleFromMasks", masks=torch.ones(2, 8, 10), split="separate blobs", photo=1)
     picked = json.dumps({"people": [{"photo": 1, "number": 1, "x": 0.5, "y": 0.5}]})
     photos = torch.rand(3, 8, 10, 3)
     chosen, erase, keep = run_node("MILD_ChoosePeople", people=people, image=photos, who="", picked=picked)
@@ -94,7 +94,7 @@ def test_a_batch_has_a_picture_and_people_of_its_own_for_each_photo(run_node):
 
 
 def test_nobody_found(run_node):
-    (people, _) = run_node("MILD_PeopleFromMasks", masks=torch.zeros(1, 8, 10), split="separate blobs", photo=1)
+    (people, *_) = run_node("MILD_PeopleFromMasks", masks=torch.zeros(1, 8, 10), split="separate blobs", photo=1)
     waiting = run_node("MILD_ChoosePeople", people=people, image=torch.rand(1, 8, 10, 3), who="")
     assert all(isinstance(value, ExecutionBlocker) for value in waiting)
     chosen, erase, _ = run_node("MILD_ChoosePeople", people=people, image=torch.rand(1, 8, 10, 3), who="all")
@@ -102,13 +102,13 @@ def test_nobody_found(run_node):
 
 
 def test_channels_and_sizes(run_node):
-    (people, _) = run_node("MILD_PeopleFromMasks", masks=torch.ones(1, 5, 7), split="separate blobs", photo=1)
+    (people, *_) = run_node("MILD_PeopleFromMasks", masks=torch.ones(1, 5, 7), split="separate blobs", photo=1)
     for channels in (1, 3, 4):
         _, erase, _ = run_node("MILD_ChoosePeople", people=people, image=torch.rand(1, 23, 31, channels), who="all")
         assert erase.shape == (1, 23, 31) and erase.min() == 1
 
 
 def test_junk_in_picked_is_refused(run_node):
-    (people, _) = run_node("MILD_PeopleFromMasks", masks=torch.ones(1, 5, 7), split="separate blobs", photo=1)
+    (people, *_) = run_node("MILD_PeopleFromMasks", masks=torch.ones(1, 5, 7), split="separate blobs", photo=1)
     with pytest.raises(ValueError, match="^picked: "):
         run_node("MILD_ChoosePeople", people=people, who="", picked="1,3")

@@ -37,7 +37,7 @@ def people_of(run_node):
     """people_of(masks, who): the people of these masks, with a choice made."""
 
     def people_of(masks, who="all", **inputs):
-        people, _ = run_node("MILD_PeopleFromMasks", masks=masks, **(FROM_MASKS | inputs))
+        people, *_ = run_node("MILD_PeopleFromMasks", masks=masks, **(FROM_MASKS | inputs))
         return run_node("MILD_ChoosePeople", people=people, who=who)[0]
 
     return people_of
@@ -58,7 +58,7 @@ def summary(people):
 
 
 def test_a_batch_of_masks_from_left_to_right(run_node):
-    people, preview = run_node("MILD_PeopleFromMasks", masks=TWO, image=photos(), **FROM_MASKS)
+    people, preview, _ = run_node("MILD_PeopleFromMasks", masks=TWO, image=photos(), **FROM_MASKS)
     assert summary(people) == [(0, 1, (10, 20, 30, 80)), (0, 2, (28, 15, 50, 90))]
     assert preview.shape == (1, *SIZE, 3)
 
@@ -74,16 +74,16 @@ def test_a_batch_of_masks_from_left_to_right(run_node):
     ],
 )
 def test_masks_come_in_many_shapes(run_node, masks):
-    people, _ = run_node("MILD_PeopleFromMasks", masks=masks, **FROM_MASKS)
+    people, *_ = run_node("MILD_PeopleFromMasks", masks=masks, **FROM_MASKS)
     assert [person.box for person in people] == [(10, 20, 30, 80), (28, 15, 50, 90)]
 
 
 def test_one_painted_mask_with_several_people(run_node):
     painted = (figure(5, 5, 25, 60) + figure(60, 5, 80, 60))[None]
-    people, _ = run_node("MILD_PeopleFromMasks", masks=painted, **(FROM_MASKS | {"split": "separate blobs"}))
+    people, *_ = run_node("MILD_PeopleFromMasks", masks=painted, **(FROM_MASKS | {"split": "separate blobs"}))
     assert [person.box for person in people] == [(5, 5, 25, 60), (60, 5, 80, 60)]
     one_each = torch.cat([painted, figure(1, 1, 30, 30)[None]])
-    people, preview = run_node("MILD_PeopleFromMasks", masks=one_each, split="separate blobs", photo=3)
+    people, preview, _ = run_node("MILD_PeopleFromMasks", masks=one_each, split="separate blobs", photo=3)
     assert [(person.photo, person.number) for person in people] == [(2, 1), (2, 2), (3, 1)]
     assert preview.shape[0] == 4
 
@@ -93,7 +93,7 @@ def test_label_images(run_node, as_image):
     labels = figure(5, 5, 25, 60, value=2 / 255) + figure(60, 5, 80, 60, value=1 / 255)
     masks = labels[None, ..., None].expand(-1, -1, -1, 3) if as_image else labels[None]
     photo = photos(size=(194, 262))
-    people, _ = run_node("MILD_PeopleFromMasks", masks=masks, image=photo, split="label image", photo=1)
+    people, *_ = run_node("MILD_PeopleFromMasks", masks=masks, image=photo, split="label image", photo=1)
     assert [person.box for person in people] == [(10, 10, 50, 120), (120, 10, 160, 120)]
 
 
@@ -103,14 +103,14 @@ def test_a_photo_is_no_label_image(run_node):
 
 
 def test_masks_of_another_size_are_fitted_to_the_photo(run_node):
-    people, preview = run_node("MILD_PeopleFromMasks", masks=TWO, image=photos(size=(291, 393)), **FROM_MASKS)
+    people, preview, _ = run_node("MILD_PeopleFromMasks", masks=TWO, image=photos(size=(291, 393)), **FROM_MASKS)
     assert people[0].size == (291, 393) and people[0].box == (30, 60, 90, 240)
     assert preview.shape == (1, 291, 393, 3)
 
 
 def test_people_are_added_to_people(run_node):
-    first, _ = run_node("MILD_PeopleFromMasks", masks=TWO, **FROM_MASKS)
-    more, _ = run_node("MILD_PeopleFromMasks", masks=figure(0, 0, 5, 9)[None], people=first, **FROM_MASKS)
+    first, *_ = run_node("MILD_PeopleFromMasks", masks=TWO, **FROM_MASKS)
+    more, *_ = run_node("MILD_PeopleFromMasks", masks=figure(0, 0, 5, 9)[None], people=first, **FROM_MASKS)
     assert [person.number for person in more] == [1, 2, 3]
     assert more[2].box == (0, 0, 5, 9)
 
@@ -147,7 +147,7 @@ def test_broken_masks_are_named(run_node, masks, words):
 
 
 def test_choice_as_masks(run_node):
-    people, _ = run_node("MILD_PeopleFromMasks", masks=TWO, **FROM_MASKS)
+    people, *_ = run_node("MILD_PeopleFromMasks", masks=TWO, **FROM_MASKS)
     chosen, erase, keep = run_node("MILD_ChoosePeople", people=people, image=photos(2), who="all but 1")
     assert [person.erased for person in chosen] == [False, True]
     assert erase.shape == keep.shape == (2, *SIZE)
@@ -157,10 +157,10 @@ def test_choice_as_masks(run_node):
 
 
 def test_choices_that_name_nobody(run_node):
-    people, _ = run_node("MILD_PeopleFromMasks", masks=TWO, **FROM_MASKS)
+    people, *_ = run_node("MILD_PeopleFromMasks", masks=TWO, **FROM_MASKS)
     with pytest.raises(ValueError, match="no person 7; this photo has 1-2"):
         run_node("MILD_ChoosePeople", people=people, who="7")
-    far, _ = run_node("MILD_PeopleFromMasks", masks=TWO, split="one person per mask", photo=3)
+    far, *_ = run_node("MILD_PeopleFromMasks", masks=TWO, split="one person per mask", photo=3)
     with pytest.raises(ValueError, match="image: there are people in 3 photos, but image holds 1"):
         run_node("MILD_ChoosePeople", people=far, image=photos(), who="all")
 

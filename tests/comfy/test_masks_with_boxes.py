@@ -26,9 +26,12 @@ def sam3(*counts, size=SIZE):
 @pytest.mark.parametrize("counts", [(2,), (2, 0, 3), (0, 0, 1), (1, 1)])
 def test_masks_go_to_the_photo_of_their_boxes(run_node, counts):
     masks, boxes = sam3(*counts)
-    people, preview = run_node(
+    people, preview, around = run_node(
         "MILD_PeopleFromMasks", masks=masks, boxes=boxes, image=photos(len(counts)), **FROM_MASKS
     )
+    given = sorted((one["x"], one["y"], one["width"], one["height"]) for frame in boxes for one in frame)
+    assert sorted((one["x"], one["y"], one["width"], one["height"]) for frame in around for one in frame) == given
+    assert [len(frame) for frame in around] == list(counts)
     assert [sum(person.photo == index for person in people) for index in range(len(counts))] == list(counts)
     assert all(person.number >= 1 for person in people) and preview.shape[0] == len(counts)
 
@@ -36,14 +39,14 @@ def test_masks_go_to_the_photo_of_their_boxes(run_node, counts):
 def test_photos_one_by_one_in_a_list(run_node):
     masks, boxes = zip(*(sam3(count) for count in (2, 0, 1)), strict=True)
     image = Many([photos(), photos(), photos()])
-    people, _ = run_node("MILD_PeopleFromMasks", masks=Many(masks), boxes=Many(boxes), image=image, **FROM_MASKS)
+    people, *_ = run_node("MILD_PeopleFromMasks", masks=Many(masks), boxes=Many(boxes), image=image, **FROM_MASKS)
     assert [person.photo for person in people] == [0, 0, 2]
 
 
 @pytest.mark.parametrize("boxes", [None, [[]]])
 def test_no_masks_at_all_are_nobody(run_node, boxes):
     masks, _ = sam3(0)
-    people, preview = run_node("MILD_PeopleFromMasks", masks=masks, boxes=boxes, image=photos(), **FROM_MASKS)
+    people, preview, _ = run_node("MILD_PeopleFromMasks", masks=masks, boxes=boxes, image=photos(), **FROM_MASKS)
     assert people == [] and preview.shape == (1, *SIZE, 3)
 
 
@@ -79,5 +82,5 @@ def test_boxes_of_find_people_prompt_sam3(run_node):
     _, _, boxes = run_node("MILD_FindPeople", **FIND, image=photos(2), boxes=given)
     assert all(set(one) >= {"x", "y", "width", "height"} for photo in boxes for one in photo)
     masks, _ = sam3(1, 2)
-    people, _ = run_node("MILD_PeopleFromMasks", masks=masks, boxes=boxes, **FROM_MASKS)
+    people, *_ = run_node("MILD_PeopleFromMasks", masks=masks, boxes=boxes, **FROM_MASKS)
     assert [person.photo for person in people] == [0, 1, 1]

@@ -30,7 +30,7 @@ PHOTO = torch.rand(1, *SIZE, 3, generator=torch.Generator().manual_seed(0))
 
 @pytest.fixture
 def people(run_node):
-    found, _ = run_node("MILD_PeopleFromMasks", masks=torch.stack([LEFT, RIGHT]), split="one person per mask", photo=1)
+    found, *_ = run_node("MILD_PeopleFromMasks", masks=torch.stack([LEFT, RIGHT]), split="one person per mask", photo=1)
     return run_node("MILD_ChoosePeople", people=found, who="2")[0]
 
 
@@ -77,7 +77,7 @@ def test_without_a_word_the_order_is_what_splitting_finds_by_itself(ordered, peo
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_depth_of_any_size_and_kind(run_node, channels):
     apart = torch.stack([figure(5, 20, 25, 80), figure(90, 20, 110, 80)])
-    found, _ = run_node("MILD_PeopleFromMasks", masks=apart, split="one person per mask", photo=1)
+    found, *_ = run_node("MILD_PeopleFromMasks", masks=apart, split="one person per mask", photo=1)
     depth = torch.linspace(0, 1, 50)[None, None, :, None].expand(1, 33, 50, channels)
     ranks = []
     for invert in (False, True):
@@ -122,7 +122,7 @@ def test_a_hidden_part_is_what_gets_painted(run_node, people, layers_of):
 
 
 def test_hidden_parts_are_chained_and_said(comfy, run_node):
-    found, _ = run_node("MILD_PeopleFromMasks", masks=torch.stack([LEFT, RIGHT]), split="one person per mask", photo=1)
+    found, *_ = run_node("MILD_PeopleFromMasks", masks=torch.stack([LEFT, RIGHT]), split="one person per mask", photo=1)
     graph = {
         "people": {"class_type": "TEST_Give", "inputs": {"key": comfy.give(found)}},
         "mask": {"class_type": "TEST_Give", "inputs": {"key": comfy.give(figure(1, 1, 9, 9)[None])}},

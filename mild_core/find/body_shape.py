@@ -8,6 +8,7 @@ shorter, so the longest reading counts.
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,6 +53,8 @@ LIMBS = (
     (R_KNEE, R_ANKLE, 0.246, 0.053, 0.037),
     (L_KNEE, L_ANKLE, 0.246, 0.053, 0.037),
 )
+LIMB_SEGMENTS = (*("upper arm",) * 2, *("lower arm",) * 2, *("upper leg",) * 2, *("lower leg",) * 2)
+"""What each of LIMBS is called in morphology.parts.SEGMENTS."""
 
 # what else tells the height: distances of joints that are no limb
 LONG_SPANS = ((R_SHOULDER, L_SHOULDER, 0.24), (R_SHOULDER, R_HIP, 0.30), (L_SHOULDER, L_HIP, 0.30))
@@ -73,6 +76,16 @@ HEAD_SPANS = ((R_EAR, L_EAR, EARS), (NOSE, NECK, NOSE_TO_NECK))
 HEAD_JOINTS = (NOSE, R_EYE, L_EYE, R_EAR, L_EAR)
 
 
+class Capsule(NamedTuple):
+    """What lies nearer to a line than a radius that goes over from `first` to `second` along it."""
+
+    segment: str  # one of morphology.parts.SEGMENTS
+    start: Tensor  # [2]: x, y in pixels, as `end`
+    end: Tensor
+    first: float
+    second: float
+
+
 def body_shape(joints: Tensor, size: tuple[int, int]) -> tuple[Tensor, Box] | None:
     """The body of joints [18, 3] (x, y in pixels, confidence) in a photo of this height and width.
 
@@ -88,27 +101,39 @@ def body_shape(joints: Tensor, size: tuple[int, int]) -> tuple[Tensor, Box] | No
     if not boxes.area(place):
         return None
     canvas = torch.zeros(boxes.height(place), boxes.width(place), device=joints.device)
-    points = joints[:, :2].float() - torch.tensor([place[0], place[1]], device=joints.device)
-    known = [bool(one) for one in seen(joints)]
-    for start, end, _, first, second in LIMBS:
-        if known[start] and known[end]:
-            _capsule(canvas, points[start], points[end], first * height, second * height)
-    for elbow, wrist, length, radius in (
-        (R_ELBOW, R_WRIST, HAND, HAND_RADIUS),
-        (L_ELBOW, L_WRIST, HAND, HAND_RADIUS),
-        (R_KNEE, R_ANKLE, FOOT, FOOT_RADIUS),
-        (L_KNEE, L_ANKLE, FOOT, FOOT_RADIUS),
-    ):
-        if known[elbow] and known[wrist]:
-            along = points[wrist] - points[elbow]
-            along = along / along.norm().clamp_min(1e-3)
-            _capsule(canvas, points[wrist], points[wrist] + along * length * height, radius * height, radius * height)
-    _draw_trunk(canvas, points, known, height)
-    _draw_head(canvas, points, known, height)
+    corner = torch.tensor([place[0], place[1]], device=joints.device)
+    for part in capsules(joints):
+        _draw(canvas, part._replace(start=part.start - corner, end=part.end - corner))
     tight = boxes.tight_box(canvas)
     if tight is None:
         return None
     return boxes.cut(canvas, tight).clone(), boxes.outside(tight, place)
+
+
+def capsules(joints: Tensor) -> list[Capsule]:
+    """The body of joints [18, 3] (x, y in pixels, confidence) as capsules: limbs, hands and feet, trunk, head.
+
+    Joints that were not seen (poses.seen) give none.
+    """
+    height = body_height(joints)
+    points = joints[:, :2].float()
+    known = [bool(one) for one in seen(joints)]
+    parts = []
+    for segment, (start, end, _, first, second) in zip(LIMB_SEGMENTS, LIMBS, strict=True):
+        if known[start] and known[end]:
+            parts.append(Capsule(segment, points[start], points[end], first * height, second * height))
+    for segment, elbow, wrist, length, radius in (
+        ("hand", R_ELBOW, R_WRIST, HAND, HAND_RADIUS),
+        ("hand", L_ELBOW, L_WRIST, HAND, HAND_RADIUS),
+        ("foot", R_KNEE, R_ANKLE, FOOT, FOOT_RADIUS),
+        ("foot", L_KNEE, L_ANKLE, FOOT, FOOT_RADIUS),
+    ):
+        if known[elbow] and known[wrist]:
+            along = points[wrist] - points[elbow]
+            along = along / along.norm().clamp_min(1e-3)
+            tip = points[wrist] + along * length * height
+            parts.append(Capsule(segment, points[wrist], tip, radius * height, radius * height))
+    return parts + _trunk(points, known, height) + _head(points, known, height)
 
 
 def body_height(joints: Tensor) -> float:
@@ -132,7 +157,7 @@ def _readings(joints: Tensor, spans: Sequence[tuple[int, int, float]]) -> list[f
     ]
 
 
-def _draw_trunk(canvas: Tensor, points: Tensor, known: list[bool], height: float) -> None:
+def _trunk(points: Tensor, known: list[bool], height: float) -> list[Capsule]:
     """Shoulders and hips, filled: bars between the two flanks, close enough to leave no gap."""
     flanks = [(R_SHOULDER, R_HIP), (L_SHOULDER, L_HIP)]
     whole = [(start, end) for start, end in flanks if known[start] and known[end]]
@@ -140,45 +165,56 @@ def _draw_trunk(canvas: Tensor, points: Tensor, known: list[bool], height: float
     if len(whole) == 2:
         length = max(float((points[start] - points[end]).norm()) for start, end in whole)
         count = max(2, math.ceil(length / radius) + 1)
+        bars = []
         for index in range(count):
             share = index / (count - 1)
             ends = [points[start] + (points[end] - points[start]) * share for start, end in whole]
-            _capsule(canvas, ends[0], ends[1], radius, radius)
-    else:
-        for start, end in whole:
-            _capsule(canvas, points[start], points[end], 1.6 * radius, 1.6 * radius)
-        for start, end in ((R_SHOULDER, L_SHOULDER), (R_HIP, L_HIP)):
-            if known[start] and known[end]:
-                _capsule(canvas, points[start], points[end], radius, radius)
+            bars.append(Capsule("torso", ends[0], ends[1], radius, radius))
+        return bars
+    parts = [Capsule("torso", points[start], points[end], 1.6 * radius, 1.6 * radius) for start, end in whole]
+    for start, end in ((R_SHOULDER, L_SHOULDER), (R_HIP, L_HIP)):
+        if known[start] and known[end]:
+            parts.append(Capsule("torso", points[start], points[end], radius, radius))
+    return parts
 
 
-def _draw_head(canvas: Tensor, points: Tensor, known: list[bool], height: float) -> None:
+def _head(points: Tensor, known: list[bool], height: float) -> list[Capsule]:
     """An ellipse along the line from neck to face, and the neck."""
     face = [points[joint] for joint in HEAD_JOINTS if known[joint]]
     if not face:
-        return
+        return []
     # The ears are level with the middle of the head, the nose lies below and in front of it.
     ears = [points[joint] for joint in (R_EAR, L_EAR) if known[joint]]
     middle = torch.stack(ears if len(ears) == 2 else face).mean(0)
     up = middle - points[NECK] if known[NECK] else points.new_tensor([0.0, -1.0])
     distance = float(up.norm())
     up = up / distance if distance > 1e-3 else points.new_tensor([0.0, -1.0])
+    parts = []
     if known[NECK]:
-        _capsule(canvas, points[NECK], middle, NECK_RADIUS * height, NECK_RADIUS * height)
+        parts.append(Capsule("head", points[NECK], middle, NECK_RADIUS * height, NECK_RADIUS * height))
     seen_spans = [span for span in HEAD_SPANS if known[span[0]] and known[span[1]]]
     readings = [float((points[one] - points[other]).norm()) / share for one, other, share in seen_spans]
     height = min(max([height, *readings]), LARGEST_HEAD * height)
     middle = middle + up * 0.02 * height
     half = (HEAD_HEIGHT - HEAD_WIDTH) * height
     radius = HEAD_WIDTH * height
-    _capsule(canvas, middle - up * half, middle + up * half, radius, radius)
+    return [*parts, Capsule("head", middle - up * half, middle + up * half, radius, radius)]
 
 
-def _capsule(canvas: Tensor, start: Tensor, end: Tensor, first: float, second: float) -> None:
-    """Draw what lies nearer to the line from start to end (x, y) than a radius that goes from `first` to `second`."""
-    first, second = max(first, THINNEST), max(second, THINNEST)
-    radius = max(first, second) + 1
-    ends = [float(value) for value in (*start, *end)]
+def inside_by(part: Capsule, x: Tensor, y: Tensor) -> Tensor:
+    """Pixels by which the points x [w], y [h, 1] lie inside a capsule (negative: outside) -> [h, w]."""
+    first, second = max(part.first, THINNEST), max(part.second, THINNEST)
+    ends = [float(value) for value in (*part.start, *part.end)]
+    x, y = x - ends[0], y - ends[1]
+    along_x, along_y = ends[2] - ends[0], ends[3] - ends[1]
+    length = along_x**2 + along_y**2
+    share = ((x * along_x + y * along_y) / length).clamp(0, 1) if length > 1e-6 else torch.zeros_like(x + y)
+    return first + share * (second - first) - torch.hypot(x - share * along_x, y - share * along_y)
+
+
+def _draw(canvas: Tensor, part: Capsule) -> None:
+    radius = max(part.first, part.second, THINNEST) + 1
+    ends = [float(value) for value in (*part.start, *part.end)]
     around = (
         math.floor(min(ends[0], ends[2]) - radius),
         math.floor(min(ends[1], ends[3]) - radius),
@@ -188,13 +224,9 @@ def _capsule(canvas: Tensor, start: Tensor, end: Tensor, first: float, second: f
     place = boxes.intersection(around, boxes.whole((int(canvas.shape[0]), int(canvas.shape[1]))))
     if not boxes.area(place):
         return
-    x = torch.arange(place[0], place[2], device=canvas.device) + 0.5 - ends[0]
-    y = torch.arange(place[1], place[3], device=canvas.device)[:, None] + 0.5 - ends[1]
-    along_x, along_y = ends[2] - ends[0], ends[3] - ends[1]
-    length = along_x**2 + along_y**2
-    share = ((x * along_x + y * along_y) / length).clamp(0, 1) if length > 1e-6 else torch.zeros_like(x + y)
-    distance = torch.hypot(x - share * along_x, y - share * along_y)
-    drawn = (0.5 + first + share * (second - first) - distance).clamp(0, 1)
+    x = torch.arange(place[0], place[2], device=canvas.device) + 0.5
+    y = torch.arange(place[1], place[3], device=canvas.device)[:, None] + 0.5
+    drawn = (0.5 + inside_by(part, x, y)).clamp(0, 1)
     under = boxes.cut(canvas, place)
     torch.maximum(under, drawn, out=under)
 

@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from ..mild_core.example_photo import load_example
+from .sockets import Poses
 
 
 class ExamplePhoto(io.ComfyNode):
@@ -15,7 +16,7 @@ class ExamplePhoto(io.ComfyNode):
             display_name="Example Photo",
             category="MILD",
             description=(
-                "A photo of six pedestrians with a mask for each, and the same place without them. "
+                "A photo of six pedestrians with a mask and a pose for each, and the same place without them. "
                 "For trying things out: replace this node by Load Image with your own photo and masks. "
                 "Photo: OpenCV (Apache-2.0 and BSD); scene: PETS 2009, University of Reading."
             ),
@@ -31,6 +32,7 @@ class ExamplePhoto(io.ComfyNode):
                     display_name="hidden",
                     tooltip="Where person 3 may go on behind person 2, for Paint Hidden Part. Drawn by hand: a guess.",
                 ),
+                Poses.Output(display_name="poses", tooltip="Their poses, for Read Bodies, as far as they are seen."),
             ],
         )
 

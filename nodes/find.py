@@ -13,9 +13,7 @@ from ..mild_core.preview.overlay import preview_people
 from ..mild_core.scene import Person
 from .checks import checked_image
 from .show import shown
-from .sockets import People
-
-Poses = io.Custom("POSE_KEYPOINT")  # OpenPose frames, as SDPose and DWPose nodes give them
+from .sockets import People, Poses
 
 
 class FindPeople(io.ComfyNode):

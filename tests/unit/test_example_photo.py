@@ -3,6 +3,7 @@
 import torch
 
 from mild.mild_core.example_photo import FOLDER, load_example
+from mild.mild_core.find.poses import R_ELBOW, R_WRIST, joints_in_frames, seen
 
 
 def test_shapes_and_ranges():
@@ -10,7 +11,7 @@ def test_shapes_and_ranges():
     height, width = example.photo.shape[1:3]
     assert example.photo.shape == example.background.shape == (1, height, width, 3)
     assert example.masks.shape[1:] == (height, width)
-    for tensor in example:
+    for tensor in example[:4]:
         assert tensor.dtype == torch.float32 and 0 <= tensor.min() and tensor.max() <= 1
 
 
@@ -40,6 +41,22 @@ def test_the_hidden_part_is_on_the_second_person_beside_the_third():
     assert (hidden <= example.masks[1]).all()
     beside = torch.nn.functional.max_pool2d(hidden[None, None], 7, 1, 3)[0, 0]
     assert (beside * example.masks[2]).any()
+
+
+def test_each_pose_lies_on_its_mask():
+    example = load_example()
+    (joints,) = joints_in_frames(example.poses, [example.photo.shape[1:3]])
+    assert len(joints) == len(example.masks)
+    near = torch.nn.functional.max_pool2d(example.masks[:, None], 7, 1, 3)[:, 0]
+    for one, mask in zip(joints, near, strict=True):
+        x, y = one[seen(one), :2].round().long().T
+        assert len(x) >= 12 and mask[y, x].all()
+
+
+def test_the_hidden_arm_has_no_joints():
+    example = load_example()
+    (joints,) = joints_in_frames(example.poses, [example.photo.shape[1:3]])
+    assert not seen(joints[2])[[R_ELBOW, R_WRIST]].any()
 
 
 def test_all_files_are_small():

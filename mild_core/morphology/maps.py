@@ -1,0 +1,125 @@
+"""What the spatial guidance sees of one layer: skeleton, body parts, and who stands where, drawn at its own size."""
+
+import torch
+from torch import Tensor
+
+from .. import boxes
+from ..find.body_shape import body_height, body_shape
+from ..find.poses import SEEN
+from ..scene import Body, Box, Morphology
+from .area_shares import area_shares
+from .parts import PARTS
+from .relations import OWN
+from .skeleton import LIMBS, in_crop, placed_joints, skeletons
+
+CHANNELS = ("red", "green", "blue", *PARTS[1:], "this", "kept", "erased", "overlap", "rank", "confidence")
+"""red, green, blue: the skeleton as pose ControlNets know it, as bright as its joints are sure. PARTS[1:]: the share of
+each cell that the part fills, times its confidence. this, kept, erased: shares filled by the layer's own person, by
+others who stay, by those who go. overlap: where a body that stays and another person's mask share a cell. rank: depth
+of whoever is seen there, 1 for the nearest, 0 for the background. confidence: how much of the guidance is let through.
+"""
+
+THICK = 0.09
+"""Around a limb, as a share of the body's height, its confidence holds; over as much again it fades to nothing."""
+
+SAMPLES = 4
+"""Labels are looked at in at least so many places along each side of a cell."""
+
+RANK = OWN.index("depth rank")
+
+
+def maps(morphology: Morphology, number: int | None, box: Box, size: tuple[int, int]) -> Tensor:
+    """[len(CHANNELS), height, width], 0..1, float32: the crop `box` of the photo drawn at `size` (height, width).
+
+    number: of the person whose layer it is; None for the background, where skeleton and parts stay empty: no body
+    belongs there. A number that is nobody's gives the background's maps. The box may reach beyond the photo. Every
+    cell covers an exact share of the crop, so that maps of different crops and sizes agree. On the device of the masks.
+    "confidence" is 0 everywhere when all that is known of the layer has confidence 0.
+    """
+    this = next((body for body in morphology.bodies if body.number == number and number is not None), None)
+    device = morphology.bodies[0].mask.device if morphology.bodies else torch.device("cpu")
+    result = torch.zeros(len(CHANNELS), *size, device=device)
+    named = dict(zip(CHANNELS[3 + len(PARTS) - 1 :], result[3 + len(PARTS) - 1 :], strict=True))
+    shares = [area_shares(body.mask, body.box, box, size) for body in morphology.bodies]
+    for body, share in zip(morphology.bodies, shares, strict=True):
+        name = "this" if body is this else "erased" if body.erased else "kept"
+        named[name].add_(share).clamp_(max=1)
+    ranks = morphology.own[:, RANK].tolist()
+    for index in sorted(range(len(shares)), key=lambda index: ranks[index]):
+        named["rank"].mul_(1 - shares[index]).add_(shares[index], alpha=ranks[index])
+    sure = torch.zeros(size, device=device)
+    for body, share in zip(morphology.bodies, shares, strict=True):
+        torch.maximum(sure, share * body.sure, out=sure)
+    if this is None:
+        for body, share in zip(morphology.bodies, shares, strict=True):
+            if not body.erased:
+                whole = torch.maximum(share, _shape(body, morphology, box, size, device))
+                torch.maximum(named["overlap"], torch.minimum(whole, named["erased"]), out=named["overlap"])
+    else:
+        own = shares[morphology.bodies.index(this)]
+        whole = torch.maximum(own, _shape(this, morphology, box, size, device))
+        named["overlap"].copy_(torch.minimum(whole, (named["kept"] + named["erased"]).clamp(max=1)))
+        if this.joints is not None:
+            joints = placed_joints(this.joints, morphology.size)
+            result[:3] = skeletons([joints], box, size, dimmed=True).to(device)
+            torch.maximum(sure, _around(joints, box, size).to(device), out=sure)
+        if this.parts is not None and this.parts_box is not None:
+            parts = _parts(this, box, size)
+            result[3 : 3 + len(parts)] = parts.to(device)
+            torch.maximum(sure, parts.sum(0).clamp(max=1).to(device), out=sure)
+        # Nothing holds that was said of a person who is not surely there.
+        sure.mul_(this.sure)
+    named["confidence"].copy_(sure)
+    return result
+
+
+def _shape(body: Body, morphology: Morphology, box: Box, size: tuple[int, int], device: torch.device) -> Tensor:
+    """Her body as her skeleton tells it, [height, width], 0..1."""
+    if body.joints is not None:
+        found = body_shape(in_crop(placed_joints(body.joints, morphology.size).cpu(), box, size), size)
+        if found is not None:
+            return boxes.placed(*found, boxes.whole(size)).to(device)
+    return torch.zeros(size, device=device)
+
+
+def _around(joints: Tensor, box: Box, size: tuple[int, int]) -> Tensor:
+    """How sure the pose is about each cell, [height, width]: 1 on a limb whose both ends are sure, fading around it."""
+    here = in_crop(joints.cpu(), box, size)
+    radius = THICK * body_height(here)
+    field = torch.zeros(size)
+    ends, sure = here[:, :2].tolist(), here[:, 2].tolist()
+    for start, end in LIMBS:
+        confidence = min(sure[start], sure[end])
+        if confidence > SEEN:
+            _raise(field, ends[start], ends[end], radius, confidence)
+    for point, confidence in zip(ends, sure, strict=True):
+        if confidence > SEEN:
+            _raise(field, point, point, radius, confidence)
+    return field
+
+
+def _raise(field: Tensor, start: list[float], end: list[float], radius: float, confidence: float) -> None:
+    """Lift the field [H, W] to `confidence` within `radius` of a line, and to less up to twice that."""
+    low = [int(max(min(start[axis], end[axis]) - 2 * radius, 0)) for axis in (0, 1)]
+    high = [int(min(max(start[axis], end[axis]) + 2 * radius + 1, field.shape[1 - axis])) for axis in (0, 1)]
+    if low[0] >= high[0] or low[1] >= high[1]:
+        return
+    x = torch.arange(low[0], high[0]) + 0.5 - start[0]
+    y = torch.arange(low[1], high[1])[:, None] + 0.5 - start[1]
+    along = end[0] - start[0], end[1] - start[1]
+    length = along[0] ** 2 + along[1] ** 2
+    share = ((x * along[0] + y * along[1]) / length).clamp(0, 1) if length > 0 else torch.zeros(())
+    distance = torch.hypot(x - share * along[0], y - share * along[1])
+    under = field[low[1] : high[1], low[0] : high[0]]
+    torch.maximum(under, (2 - distance / max(radius, 0.5)).clamp(0, 1) * confidence, out=under)
+
+
+def _parts(body: Body, box: Box, size: tuple[int, int]) -> Tensor:
+    """[len(PARTS) - 1, height, width]: shares of each cell, times how sure the parsing is."""
+    labels, sure, place = body.parts, body.parts_sure, body.parts_box
+    result = torch.zeros(len(PARTS) - 1, *size, device=labels.device)
+    for label in torch.bincount(labels.flatten(), minlength=len(PARTS)).nonzero()[:, 0].tolist():
+        if 0 < label < len(PARTS):
+            share = (labels == label).float()
+            result[label - 1] = area_shares(share if sure is None else share * sure, place, box, size)
+    return result

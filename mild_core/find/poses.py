@@ -5,7 +5,7 @@ ankle, right eye, left eye, right ear, left ear. Right and left are the person's
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ NOSE, NECK, R_SHOULDER, R_ELBOW, R_WRIST, L_SHOULDER, L_ELBOW, L_WRIST = range(8
 R_HIP, R_KNEE, R_ANKLE, L_HIP, L_KNEE, L_ANKLE, R_EYE, L_EYE, R_EAR, L_EAR = range(8, 18)
 
 JOINTS = 18
+HAND, FACE = 21, 70
+"""Joints of a hand, and points of a face: 68 of the jaw, brows, nose, eyes and mouth, then the two pupils."""
+
 SEEN = 0.05
 """Joints of a lower confidence were not seen: detectors give them as 0, 0."""
 
@@ -23,6 +26,14 @@ _FROM_COCO_17 = (0, 0, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
 _FROM_BLAZEPOSE = (0, 0, 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27, 5, 2, 8, 7)
 # OpenPose's BODY_25 has the middle of the hips in ninth place, and feet at the end
 _FROM_BODY_25 = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
+
+
+class Pose(NamedTuple):
+    """One skeleton of a photo. All places are x, y in pixels of the photo; a confidence of 0 says: not seen."""
+
+    joints: Tensor  # [18, 3]: x, y, confidence 0..1
+    hands: Tensor | None = None  # [2, 21, 3]: left, right
+    face: Tensor | None = None  # [70, 3]
 
 
 def seen(joints: Tensor) -> Tensor:
@@ -67,12 +78,17 @@ def pose_score(joints: Tensor) -> float:
 
 
 def joints_in_frames(frames: Any, sizes: Sequence[tuple[int, int]]) -> list[list[Tensor]]:
-    """The joints [18, 3] of everyone in each photo, in pixels of that photo.
+    """The joints [18, 3] of everyone in each photo, in pixels of that photo: see poses_in_frames."""
+    return [[pose.joints for pose in poses] for poses in poses_in_frames(frames, sizes)]
+
+
+def poses_in_frames(frames: Any, sizes: Sequence[tuple[int, int]]) -> list[list[Pose]]:
+    """The pose of everyone in each photo, in pixels of that photo.
 
     frames: POSE_KEYPOINT, a list of OpenPose frames (dicts with people, canvas_width and canvas_height), one for each
     photo, or one such dict. People without joints are left out, joints without a place have confidence 0. Coordinates
     may be pixels of the canvas or shares of it. sizes: height and width of each photo. Raises ValueError, in the
-    socket's name, for anything else.
+    socket's name, for anything else; hands and faces of an unknown number of points are left out.
     """
     if isinstance(frames, dict):
         frames = [frames]
@@ -86,23 +102,36 @@ def joints_in_frames(frames: Any, sizes: Sequence[tuple[int, int]]) -> list[list
             f"poses: there are poses for {len(frames)} photos, but image holds {len(sizes)}. "
             "Connect the poses that were found in these photos."
         )
-    return [_joints_in_frame(frame, size) for frame, size in zip(frames, sizes, strict=False)] or [[] for _ in sizes]
+    return [_poses_in_frame(frame, size) for frame, size in zip(frames, sizes, strict=False)] or [[] for _ in sizes]
 
 
-def _joints_in_frame(frame: dict, size: tuple[int, int]) -> list[Tensor]:
-    everybody = (_joints(person) for person in frame.get("people") or [])
-    poses = [joints for joints in everybody if joints is not None and seen(joints).any()]
+def _poses_in_frame(frame: dict, size: tuple[int, int]) -> list[Pose]:
+    everybody = (_pose(person) for person in frame.get("people") or [])
+    poses = [pose for pose in everybody if pose is not None and seen(pose.joints).any()]
     height = float(frame.get("canvas_height") or size[0])
     width = float(frame.get("canvas_width") or size[1])
     # OpenPose's own files hold pixels, some nodes give shares of the canvas: nobody is within two pixels of a corner.
-    largest = max((float(joints[seen(joints), :2].abs().max()) for joints in poses), default=0.0)
+    largest = max((float(pose.joints[seen(pose.joints), :2].abs().max()) for pose in poses), default=0.0)
     is_share = largest <= 2.0 and max(height, width) > 8
-    scale_x = size[1] * (1.0 if is_share else 1 / width)
-    scale_y = size[0] * (1.0 if is_share else 1 / height)
-    for joints in poses:
-        joints[:, 0] *= scale_x
-        joints[:, 1] *= scale_y
-    return poses
+    scale = torch.tensor([size[1] * (1.0 if is_share else 1 / width), size[0] * (1.0 if is_share else 1 / height), 1.0])
+
+    def placed(points: Tensor | None) -> Tensor | None:
+        return None if points is None else points * scale
+
+    return [Pose(pose.joints * scale, placed(pose.hands), placed(pose.face)) for pose in poses]
+
+
+def _pose(person: dict) -> Pose | None:
+    """One person of a frame, as she is written there; None if she has no joints."""
+    joints = _joints(person)
+    if joints is None:
+        return None
+    hands = [_points(person.get(f"hand_{side}_keypoints_2d"), (HAND,)) for side in ("left", "right")]
+    face = _points(person.get("face_keypoints_2d"), (68, FACE))
+    if face is not None and len(face) < FACE:
+        face = torch.cat([face, torch.zeros(FACE - len(face), 3)])
+    both = torch.stack([torch.zeros(HAND, 3) if hand is None else hand for hand in hands])
+    return Pose(joints, both if (both[..., 2] > 0).any() else None, face)
 
 
 def _joints(person: dict) -> Tensor | None:
@@ -110,19 +139,26 @@ def _joints(person: dict) -> Tensor | None:
     flat = person.get("pose_keypoints_2d") or []
     if not flat:
         return None
-    try:
-        values = torch.tensor([float(value or 0) for value in flat], dtype=torch.float32)
-    except (TypeError, ValueError):
-        values = torch.zeros(0)
-    count = len(values) // 3
-    if len(values) != 3 * count or count not in (17, 18, 25):
+    points = _points(flat, (17, 18, 25))
+    if points is None:
         raise ValueError(
             f"poses: somebody's pose_keypoints_2d holds {len(flat)} values; 18 joints of x, y and confidence are "
             "understood, also 25 (BODY_25) or 17 (COCO). Connect a node that gives body poses of people."
         )
-    points = torch.nan_to_num(values.reshape(count, 3), nan=0.0, posinf=0.0, neginf=0.0)
+    if len(points) == 17:
+        return from_coco_17(points)
+    return points[list(_FROM_BODY_25)] if len(points) == 25 else points
+
+
+def _points(flat: Any, counts: Sequence[int]) -> Tensor | None:
+    """[N, 3] of x, y, confidence one after the other; None if they are not one of these counts of points."""
+    try:
+        values = torch.tensor([float(value or 0) for value in flat or []], dtype=torch.float32)
+    except (TypeError, ValueError):
+        return None
+    if len(values) % 3 or len(values) // 3 not in counts:
+        return None
+    points = torch.nan_to_num(values.reshape(-1, 3), nan=0.0, posinf=0.0, neginf=0.0)
     # A joint at 0, 0 was not found, whatever its confidence; -1, -1 is what some nodes write for the same.
     points[:, 2] = torch.where((points[:, :2] <= 0).all(-1), torch.zeros(()), points[:, 2].clamp(0, 1))
-    if count == 17:
-        return from_coco_17(points)
-    return points[list(_FROM_BODY_25)] if count == 25 else points
+    return points

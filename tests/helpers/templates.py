@@ -14,11 +14,19 @@ FAMILIES = {
     "flux1-fill-dev.safetensors": "flux_fill",
     "clip_l.safetensors": "flux_fill",
     "ae.safetensors": "flux_fill",
+    "control_v11p_sd15_openpose_fp16.safetensors": "sd15_inpaint",
+    "diffusion_pytorch_model_promax.safetensors": "sdxl",
 }
 """Files that templates name, and the small random model (tests/helpers/tiny_models.py) that stands in for each."""
 
-SLOTS = {"CheckpointLoaderSimple": (0, 1, 2), "UNETLoader": (0,), "DualCLIPLoader": (1,), "VAELoader": (2,)}
-"""ComfyUI's loaders, and which of MODEL, CLIP and VAE each of their outputs is."""
+SLOTS = {
+    "CheckpointLoaderSimple": (0, 1, 2),
+    "UNETLoader": (0,),
+    "DualCLIPLoader": (1,),
+    "VAELoader": (2,),
+    "ControlNetLoader": (3,),
+}
+"""ComfyUI's loaders, and which of MODEL, CLIP, VAE and CONTROL_NET each of their outputs is."""
 
 PHOTO_FILE = "example.png"
 """What Load Image is set to in templates: ComfyUI's own example, which a new installation has."""

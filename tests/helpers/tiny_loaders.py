@@ -12,6 +12,11 @@ NODE = "TEST_TinyModel"
 CLIP_OF = {"sd15_inpaint": "sd15", "sdxl": "sdxl", "flux_fill": "flux"}
 """Families of tiny_models, and the family of tiny_clip that each reads."""
 
+CONTROLNET_OF = {"sd15_inpaint": ("controlnet", "sd15"), "sdxl": ("union", "sdxl")}
+"""The kind of tiny_controlnets that a family's template loads, and the family that it is made for: a ControlNet of
+SD1.5 knows nothing of the channels by which an inpainting model is told of the hole.
+"""
+
 
 def install(custom_nodes: Path) -> str:
     """Make the node known to a server that has not been started; returns the folder's name, to be whitelisted."""
@@ -37,7 +42,7 @@ async def comfy_entrypoint():
                 node_id=NODE,
                 category="test",
                 inputs=[io.Combo.Input("family", options=list(CLIP_OF))],
-                outputs=[io.Model.Output(), io.Clip.Output(), io.Vae.Output()],
+                outputs=[io.Model.Output(), io.Clip.Output(), io.Vae.Output(), io.ControlNet.Output()],
             )
 
         @classmethod
@@ -46,10 +51,13 @@ async def comfy_entrypoint():
             name = "mild.tests.helpers.in_process"
             sys.modules.setdefault(name, types.ModuleType(name))
             from mild.tests.helpers.tiny_clip import make_clip
+            from mild.tests.helpers.tiny_controlnets import make_controlnet
             from mild.tests.helpers.tiny_models import make
 
             tiny = make(family)
-            return io.NodeOutput(tiny.model, make_clip(CLIP_OF[family]), tiny.vae)
+            kind, base = CONTROLNET_OF.get(family, (None, None))
+            control = None if kind is None else make_controlnet(kind, make(base))
+            return io.NodeOutput(tiny.model, make_clip(CLIP_OF[family]), tiny.vae, control)
 
     class Extension(ComfyExtension):
         async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -1,8 +1,8 @@
 """What knowing bodies costs: `python benchmarks/morphology.py`, or some rows of it: `--rows maps,step,tokens`
 
-maps: the maps of the background and of each of 8 people of a photo of 6000 x 4000 px (benchmarks/layers.py), with joints
-and parsing, on a crop with context, at a quarter of the size at which an SDXL-class model paints it in detail (its
-full million pixels). In this process, the best of several runs.
+maps: the maps of the background and of each of 8 people of a photo of 6000 x 4000 px (benchmarks/layers.py), with
+joints and parsing, on a crop with context, at a quarter of the size at which an SDXL-class model paints it in detail
+(its full million pixels). In this process, the best of several runs.
 """
 
 import argparse

@@ -3,10 +3,12 @@
 import importlib
 from types import ModuleType
 
+INSTEAD = "choose another way to find people"
 
-def optional_module(name: str, package: str, finder: str) -> ModuleType:
+
+def optional_module(name: str, package: str, finder: str, instead: str = INSTEAD) -> ModuleType:
     """The module `name`, which `package` (as pip calls it) brings. Raises ValueError, in one sentence, if it is absent
-    or does not load.
+    or does not load. instead: what else the artist can do.
     """
     try:
         return importlib.import_module(name)
@@ -18,11 +20,11 @@ def optional_module(name: str, package: str, finder: str) -> ModuleType:
             ) from error
         raise ValueError(
             f"{finder}: the package {package} is not installed: run `pip install {package}` in ComfyUI's Python and "
-            "start ComfyUI again, or choose another way to find people."
+            f"start ComfyUI again, or {instead}."
         ) from error
     except Exception as error:
         # A package of somebody else may fail in any way while it loads; the artist needs to know which one it was.
         raise ValueError(
             f"{finder}: the package {package} does not load ({type(error).__name__}: {error}): it may not fit the "
-            "versions of other packages here, so update it or choose another way to find people."
+            f"versions of other packages here, so update it or {instead}."
         ) from error

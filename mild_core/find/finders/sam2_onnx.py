@@ -10,7 +10,10 @@ from torch import Tensor
 
 from ...scene import rgb
 from ..prompts import Prompt, best_mask
-from .missing import optional_module
+from .onnx_session import onnx_session
+
+NAME = "SAM 2 (ONNX)"
+MEANT = "the encoder takes an image, the decoder points. Choose the two files that belong together."
 
 SIDE = 1024
 """The photo is stretched to this square, as SAM 2 does."""
@@ -23,9 +26,8 @@ class Sam2Onnx:
 
     def __init__(self, encoder: Path, decoder: Path):
         """Raises ValueError if the package onnxruntime is absent or a file is none of SAM 2's."""
-        runtime = optional_module("onnxruntime", "onnxruntime", "SAM 2 (ONNX)")
-        self._encoder = _session(runtime, encoder, {"image"})
-        self._decoder = _session(runtime, decoder, {"image_embed", "point_coords", "point_labels"})
+        self._encoder = onnx_session(encoder, NAME, {"image"}, (), MEANT)
+        self._decoder = onnx_session(decoder, NAME, {"image_embed", "point_coords", "point_labels"}, (), MEANT)
 
     def masks(self, photo: Tensor, prompts: list[Prompt], step: Callable[[], None]) -> list[tuple[Tensor, tuple]]:
         """For each prompt of photo [H, W, C], 0..1: a mask [h, w], 0..1, and its box in pixels of the photo.
@@ -51,24 +53,6 @@ class Sam2Onnx:
             result.append(best_mask(torch.from_numpy(logits)[0], torch.from_numpy(scores)[0], prompt, size))
             step()
         return result
-
-
-def _session(runtime: Any, path: Path, inputs: set[str]) -> Any:
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3
-    # Threads that wait must not spin: on a busy machine they would take the time of those that work.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        # onnxruntime's own errors have no common class that is public.
-        raise ValueError(f"SAM 2 (ONNX): {path.name} cannot be read ({error}). Choose another file.") from None
-    if not inputs <= {one.name for one in session.get_inputs()}:
-        raise ValueError(
-            f"SAM 2 (ONNX): {path.name} is not the file it should be: the encoder takes an image, the decoder points. "
-            "Choose the two files that belong together."
-        )
-    return session
 
 
 def _picture(photo: Tensor) -> Any:

@@ -83,7 +83,7 @@ def relations_version() -> str:
 
 
 def from_metadata(metadata: Mapping[str, str] | None) -> GuidanceConfig:
-    """The configuration that a file carries. Raises ValueError, in one sentence, for files of other kinds or versions."""
+    """The configuration that a file carries. Raises ValueError, in one sentence, for other kinds or versions."""
     said = metadata or {}
     if said.get("format") != FORMAT:
         raise ValueError(

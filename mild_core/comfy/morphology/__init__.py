@@ -1,0 +1,1 @@
+"""Bodies told to a model: guidance from files, beside ControlNets and in the text."""

@@ -17,6 +17,7 @@ from ...complete.plate import plate_under
 from ...painted import finished
 from ...scene import Layer, Scene
 from ..builtin_model import ExemplarModel
+from ..morphology import tokens
 from .conditioning import for_layer, own_values
 from .encode import Encoded, LatentSpace, decode, encode, latent_space, work_size_of
 from .groups import Row, Sampling, groups, sampled
@@ -108,7 +109,7 @@ def sample_layers(
     guider.set_cfg(settings.cfg)
     sampler = comfy.samplers.sampler_object(settings.sampler_name)
     planned = _planned(to_paint, scenes, space, options.start, settings.denoise, False)
-    sampling = Sampling(guider, Noise_RandomNoise(settings.seed), sampler, _sizes(scenes))
+    sampling = Sampling(guider, Noise_RandomNoise(settings.seed), sampler, _sizes(scenes), scenes)
     painted = _painted(
         scenes, planned, sampling, space, lambda denoise: _sigmas(model, settings, denoise), prompts.of, options
     )
@@ -141,7 +142,7 @@ def sample_layers_advanced(
     space = latent_space(guider.model_patcher, vae)
     full = sampler.max_denoise(_Inner(guider.model_patcher.model), sigmas)
     planned = _planned(to_paint, scenes, space, options.start, 1.0 if full else 0.5, True)
-    sampling = Sampling(guider, noise, sampler, _sizes(scenes))
+    sampling = Sampling(guider, noise, sampler, _sizes(scenes), scenes)
 
     def own(layer: Layer) -> dict[str, list]:
         given = {}
@@ -199,15 +200,17 @@ def _painted(
     steps = sum(_steps(sigmas(plan.start.denoise)) for plan in planned)
     if fill is not None:
         steps += len(filled) * _steps(fill.sigmas)
+    # All of them first: the text encoder and the model need not change places in the memory.
+    prompted = {plan.layer.id: _prompted(sampling.guider, prompts(plan.layer)) for plan in planned}
+    conds, notes = tokens.for_layers(prompted, [plan.layer for plan in planned])
     run = Run(
         sampling,
         space,
         sigmas,
-        # All of them first: the text encoder and the model need not change places in the memory.
-        {plan.layer.id: _prompted(sampling.guider, prompts(plan.layer)) for plan in planned},
+        conds,
         Memory(sampling.guider.model_patcher, options.memory),
         Progress(sampling.guider.model_patcher, scenes, steps),
-        [],
+        notes,
     )
     done: dict[str, Layer] = {}
 

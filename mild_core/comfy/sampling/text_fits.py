@@ -44,8 +44,8 @@ def check_text(model: comfy.model_patcher.ModelPatcher, conditioning: list, sock
     for text, values in conditioning:
         if width is not None and isinstance(text, Tensor) and text.shape[-1] != width:
             raise ValueError(
-                f"{socket}: its text has {_channels(text.shape[-1])}, but this MODEL "
-                f"({type(model.model.model_config).__name__}) reads {_channels(width)}. {_remedy(socket)}"
+                f"{socket}: its text has {channels(text.shape[-1])}, but this MODEL "
+                f"({type(model.model.model_config).__name__}) reads {channels(width)}. {_remedy(socket)}"
             )
         _check_pooled(model, values, socket)
 
@@ -72,7 +72,8 @@ def _check_pooled(model: comfy.model_patcher.ModelPatcher, values: dict, socket:
         )
 
 
-def _channels(width: int) -> str:
+def channels(width: int) -> str:
+    """How wide a text is, in words, and whose such texts are."""
     whose = f" ({_WHOSE[width]})" if width in _WHOSE else ""
     return f"{width:,} channels{whose}"
 

@@ -97,13 +97,14 @@ class MorphologyControl(comfy.controlnet.ControlBase):
         """Maps [1, len(CHANNELS), h, w] for a layer that is sampled at `size` (height, width in pixels).
 
         morphology: the layers' own of this photo, if they have one; what Guide by Bodies was given goes before it.
-        None if there is neither: then the picture is all there is.
+        None if there is neither: then the picture is all there is. A photo that Guide by Bodies was not told of, and
+        the layers know nothing of either, has empty maps.
         """
         people = next((given for given in self.morphology if given.photo == layer.photo), morphology)
+        height, width = (max(side * self.config.map_cell // self.config.cell, 1) for side in size)
         if people is None:
-            return None
-        drawn = tuple(max(side * self.config.map_cell // self.config.cell, 1) for side in size)
-        return maps(people, layer.number, layer.box, (drawn[0], drawn[1]))[None]
+            return torch.zeros(1, len(CHANNELS), height, width) if self.morphology else None
+        return maps(people, layer.number, layer.box, (height, width))[None]
 
     def pre_run(self, model: Any, percent_to_timestep_function: Any) -> None:
         """Before the first step. Raises ValueError when guidance and MODEL are of different families."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...framed import crop_of, same_frame
-from ...scene import Layer
+from ...scene import Layer, Scene
 
 MARKED = -0.5
 """Values below are marks, not colours: ControlNets for inpainting get -1 where they are to paint."""
@@ -26,13 +26,21 @@ EFFECT_MASK = "mask_cond_hint_original"
 class Hints:
     """ControlNets for one batch, whose row i is layers[i].
 
-    photo_sizes: height and width of each photo; size: height and width in pixels at which the batch is sampled.
+    photo_sizes: height and width of each photo; size: height and width in pixels at which the batch is sampled;
+    scenes: of all photos, where they are known.
     """
 
-    def __init__(self, layers: Sequence[Layer], photo_sizes: Sequence[tuple[int, int]], size: tuple[int, int]):
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        photo_sizes: Sequence[tuple[int, int]],
+        size: tuple[int, int],
+        scenes: Sequence[Scene] = (),
+    ):
         self.layers = layers
         self.photo_sizes = photo_sizes
         self.size = size
+        self.scenes = scenes
         self.notes: list[str] = []
         """Sentences for the artist, each once."""
         self._copies: dict[int, tuple[Any, Any]] = {}  # by id; the original is kept so that no other object gets its id
@@ -59,7 +67,10 @@ class Hints:
         if isinstance(control, comfy.controlnet.ControlLora):
             copy.control_model = None  # its cleanup fails where it did not come to make one
         hint = control.cond_hint_original
-        if isinstance(hint, Tensor) and hint.ndim == 4:
+        drawn = self._drawn(control)
+        if drawn is not None:
+            copy.cond_hint_original = drawn
+        elif isinstance(hint, Tensor) and hint.ndim == 4:
             # A mask of one pixel says "everywhere", in any crop.
             masked = any(mask.shape[-2:].numel() > 1 for mask in control.extra_concat_orig)
             copy.cond_hint_original = torch.cat([self._hint(layer, control, masked) for layer in self.layers])
@@ -74,6 +85,17 @@ class Hints:
         if getattr(copy.vae, "latent_dim", 2) == 3:
             copy.vae = OneByOne(copy.vae)
         return copy
+
+    def _drawn(self, control: Any) -> Tensor | None:
+        """[rows, C, h, w]: what a ControlNet draws by itself for these layers, from the people of their photos; None
+        where it draws nothing.
+        """
+        draw = getattr(control, "layer_hint", None)
+        if draw is None:
+            return None
+        people = {scene.morphology.photo: scene.morphology for scene in self.scenes if scene.morphology is not None}
+        rows = [draw(layer, people.get(layer.photo), self.size) for layer in self.layers]
+        return None if any(row is None for row in rows) else torch.cat(rows)
 
     def _hint(self, layer: Layer, control: Any, masked: bool) -> Tensor:
         """The ControlNet's picture for this layer, [1, C, *size]."""

@@ -15,7 +15,7 @@ import comfy.utils
 import torch
 from torch import Tensor
 
-from ...scene import Layer
+from ...scene import Layer, Scene
 from ...seeds import seed_of
 from .control import Hints
 from .memory import Memory
@@ -44,6 +44,7 @@ class Sampling(NamedTuple):
     noise: Any  # NOISE
     sampler: comfy.samplers.Sampler
     photo_sizes: Sequence[tuple[int, int]]  # height, width
+    scenes: Sequence[Scene] = ()  # of these photos, where ControlNets may ask for layers and people
 
 
 def layer_seed(seed: int, layer_id: str) -> int:
@@ -108,7 +109,7 @@ def _batch(
 ) -> Tensor:
     layers = [row.layer for row in batch]
     seeds = [layer_seed(sampling.noise.seed, layer.id) for layer in layers]
-    hints = Hints(layers, sampling.photo_sizes, batch[0].size)
+    hints = Hints(layers, sampling.photo_sizes, batch[0].size, sampling.scenes)
     guider = copy.copy(sampling.guider)
     guider.original_conds = {name: stacked([row.conds[name] for row in batch], hints.copied) for name in batch[0].conds}
     if guider.model_patcher.is_dynamic() and _have_hooks(guider.original_conds):

@@ -1,5 +1,7 @@
 """What the spatial guidance sees of one layer: skeleton, body parts, and who stands where, drawn at its own size."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -23,7 +25,7 @@ THICK = 0.09
 """Around a limb, as a share of the body's height, its confidence holds; over as much again it fades to nothing."""
 
 SAMPLES = 4
-"""Labels are looked at in at least so many places along each side of a cell."""
+"""Labels are looked at in so many places along each side of a cell, where there are more."""
 
 RANK = OWN.index("depth rank")
 
@@ -32,9 +34,9 @@ def maps(morphology: Morphology, number: int | None, box: Box, size: tuple[int, 
     """[len(CHANNELS), height, width], 0..1, float32: the crop `box` of the photo drawn at `size` (height, width).
 
     number: of the person whose layer it is; None for the background, where skeleton and parts stay empty: no body
-    belongs there. A number that is nobody's gives the background's maps. The box may reach beyond the photo. Every
-    cell covers an exact share of the crop, so that maps of different crops and sizes agree. On the device of the masks.
-    "confidence" is 0 everywhere when all that is known of the layer has confidence 0.
+    belongs there. The box may reach beyond the photo. Every cell covers an exact share of the crop, so that maps of
+    different crops and sizes agree. On the device of the masks. "confidence" is 0 everywhere when all that is known of
+    the layer has confidence 0, and when nobody has that number.
     """
     this = next((body for body in morphology.bodies if body.number == number and number is not None), None)
     device = morphology.bodies[0].mask.device if morphology.bodies else torch.device("cpu")
@@ -64,11 +66,12 @@ def maps(morphology: Morphology, number: int | None, box: Box, size: tuple[int, 
             result[:3] = skeletons([joints], box, size, dimmed=True).to(device)
             torch.maximum(sure, _around(joints, box, size).to(device), out=sure)
         if this.parts is not None and this.parts_box is not None:
-            parts = _parts(this, box, size)
-            result[3 : 3 + len(parts)] = parts.to(device)
-            torch.maximum(sure, parts.sum(0).clamp(max=1).to(device), out=sure)
+            parts = result[3 : 3 + len(PARTS) - 1]
+            labels, weights = this.parts.to(device), None if this.parts_sure is None else this.parts_sure.to(device)
+            torch.maximum(sure, _draw_parts(parts, labels, weights, this.parts_box, box), out=sure)
+    if number is not None:
         # Nothing holds that was said of a person who is not surely there.
-        sure.mul_(this.sure)
+        sure.mul_(0.0 if this is None else this.sure)
     named["confidence"].copy_(sure)
     return result
 
@@ -114,12 +117,32 @@ def _raise(field: Tensor, start: list[float], end: list[float], radius: float, c
     torch.maximum(under, (2 - distance / max(radius, 0.5)).clamp(0, 1) * confidence, out=under)
 
 
-def _parts(body: Body, box: Box, size: tuple[int, int]) -> Tensor:
-    """[len(PARTS) - 1, height, width]: shares of each cell, times how sure the parsing is."""
-    labels, sure, place = body.parts, body.parts_sure, body.parts_box
-    result = torch.zeros(len(PARTS) - 1, *size, device=labels.device)
+def _draw_parts(canvas: Tensor, labels: Tensor, sure: Tensor | None, place: Box, box: Box) -> Tensor:
+    """Write the shares of the parts, times how sure the parsing is, into canvas [len(PARTS) - 1, height, width].
+
+    Returns their sum, [height, width]. labels and sure are stretched over `place`.
+    """
+    size = (canvas.shape[1], canvas.shape[2])
+    total = canvas.new_zeros(size)
+    down = _looks(labels.shape[0], boxes.height(place), boxes.height(box) / size[0], labels)
+    across = _looks(labels.shape[1], boxes.width(place), boxes.width(box) / size[1], labels)
+    labels = labels.index_select(0, down).index_select(1, across)
+    weight = None if sure is None else sure.index_select(0, down).index_select(1, across).float()
     for label in torch.bincount(labels.flatten(), minlength=len(PARTS)).nonzero()[:, 0].tolist():
         if 0 < label < len(PARTS):
             share = (labels == label).float()
-            result[label - 1] = area_shares(share if sure is None else share * sure, place, box, size)
-    return result
+            share = area_shares(share if weight is None else share.mul_(weight), place, box, size)
+            canvas[label - 1] = share
+            total += share
+    return total.clamp_(max=1)
+
+
+def _looks(count: int, side: int, cell: float, like: Tensor) -> Tensor:
+    """Which of `count` labels along a side of `side` pixels are looked at: all, or SAMPLES a cell, evenly spread."""
+    wanted = math.ceil(side / cell * SAMPLES)
+    if wanted >= count:
+        return torch.arange(count, device=like.device)
+    middles = (torch.arange(wanted, device=like.device, dtype=torch.float32) + 0.5) * (count / wanted)
+    # The middle of an even number of pixels lies between two: the one and the other in turn, so that nothing shifts.
+    middles[1::2] -= 0.01
+    return middles.long().clamp(max=count - 1)

@@ -6,32 +6,17 @@ import torch
 from mild.mild_core.morphology.relations import OWN, PAIRS, relations
 from mild.mild_core.morphology.token_features import OWN_WIDTH, People, padded, people_of
 from mild.mild_core.morphology.tokens import RelationTokens
-from mild.mild_core.scene import Body, Morphology, Person
+from mild.mild_core.scene import Morphology
+from mild.tests.helpers import bodies
+from mild.tests.helpers.bodies import skeleton
 
 SIZE = (90, 131)
 CONTEXT = 48
 BOXES = [(5, 10, 40, 80), (30, 15, 70, 85), (80, 20, 120, 88)]
 
 
-def skeleton(box, seed=0):
-    """[18, 3] inside the box."""
-    random = torch.rand(18, 3, generator=torch.Generator().manual_seed(seed))
-    x0, y0, x1, y1 = box
-    return random * torch.tensor([x1 - x0, y1 - y0, 0.5]) + torch.tensor([x0, y0, 0.5])
-
-
 def morphology(boxes=BOXES, erased=(1,), sure=None, joints=None):
-    """People who fill their boxes, numbered from 1; everyone has a pose, unless joints say otherwise."""
-    sure = sure or [1.0] * len(boxes)
-    joints = [skeleton(box, seed) for seed, box in enumerate(boxes)] if joints is None else joints
-    bodies, people = [], []
-    for index, box in enumerate(boxes):
-        mask = torch.ones(box[3] - box[1], box[2] - box[0])
-        gone = index + 1 in erased
-        bodies.append(Body(index + 1, f"P{index + 1}", gone, box, mask, sure[index], joints[index]))
-        people.append(Person(f"P{index + 1}", index + 1, 0, SIZE, box, mask, gone))
-    own, pairs = relations(people, joints, sure)
-    return Morphology(0, SIZE, tuple(bodies), own, pairs)
+    return bodies.morphology(SIZE, boxes, erased, sure, joints)
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +108,9 @@ def test_pose_erased_and_order_are_read(network, text):
     }
     for name, other in others.items():
         assert not torch.allclose(plain, mixed(network, text, other)), name
-    inferred = morphology()
-    inferred = inferred._replace(
-        bodies=tuple(body._replace(inferred=torch.ones(18, dtype=torch.bool)) for body in inferred.bodies)
-    )
+    seen = morphology()
+    guessed = torch.ones(18, dtype=torch.bool)
+    inferred = seen._replace(bodies=tuple(body._replace(inferred=guessed) for body in seen.bodies))
     assert not torch.allclose(plain, mixed(network, text, inferred))
 
 
@@ -195,19 +179,23 @@ def test_strength_scales_the_change(network, text):
     assert torch.allclose(whole, 2 * half, atol=1e-5)
 
 
+def posed(joints):
+    """Everyone has these joints, and the relations know of none."""
+    without = morphology(joints=[None] * 3)
+    return without._replace(bodies=tuple(body._replace(joints=joints) for body in without.bodies))
+
+
 def test_joints_that_nobody_can_have_fade_out(network, text):
     nothing = mixed(network, text, morphology(joints=[None] * 3))
     wild = torch.tensor([[1e30, -1e30, 1.0], [float("nan"), 3.0, 1.0], [-400.0, 20.0, 1.0]]).repeat(6, 1)
-    bodies = tuple(body._replace(joints=wild) for body in morphology(joints=[None] * 3).bodies)
-    assert torch.equal(mixed(network, text, morphology(joints=[None] * 3)._replace(bodies=bodies)), nothing)
+    assert torch.equal(mixed(network, text, posed(wild)), nothing)
     unsure = [skeleton(box) * torch.tensor([1.0, 1.0, 0.0]) for box in BOXES]
     assert torch.allclose(mixed(network, text, morphology(joints=unsure)), nothing, atol=1e-3)
 
     def at(x):
         joints = torch.zeros(18, 3)
         joints[4] = torch.tensor([x, 40.0, 1.0])
-        bodies = tuple(body._replace(joints=joints) for body in morphology(joints=[None] * 3).bodies)
-        return people_of(morphology(joints=[None] * 3)._replace(bodies=bodies)).own
+        return people_of(posed(joints)).own
 
     steps = [at(x) for x in torch.linspace(120, 180, 61).tolist()]
     jumps = [float((one - other).abs().max()) for one, other in zip(steps, steps[1:], strict=False)]

@@ -2,7 +2,8 @@
 
 ComfyUI hangs ControlNets on the conditioning, one after another (`previous_controlnet`), each with a picture in the
 photo's frame (`cond_hint_original`) of which stock code crops the middle. It hands the picture's rows to the rows of a
-batch by position, so a picture with a row for every layer reaches each its own.
+batch by position, so a picture with a row for every layer reaches each its own. Where the artist connects as many
+pictures as all photos have layers (Pose Hint makes such), they are the layers', in their order.
 """
 
 from collections.abc import Sequence
@@ -41,6 +42,8 @@ class Hints:
         self.photo_sizes = photo_sizes
         self.size = size
         self.scenes = scenes
+        every = (layer.id for scene in scenes for layer in scene.layers)
+        self._numbers = {layer_id: number for number, layer_id in enumerate(every)}
         self.notes: list[str] = []
         """Sentences for the artist, each once."""
         self._copies: dict[int, tuple[Any, Any]] = {}  # by id; the original is kept so that no other object gets its id
@@ -99,7 +102,7 @@ class Hints:
 
     def _hint(self, layer: Layer, control: Any, masked: bool) -> Tensor:
         """The ControlNet's picture for this layer, [1, C, *size]."""
-        picture = _of_photo(control.cond_hint_original, layer)
+        picture = self._row(control.cond_hint_original, layer)
         size = self.photo_sizes[layer.photo]
         if not same_frame((picture.shape[-2], picture.shape[-1]), size):
             note = (
@@ -114,7 +117,7 @@ class Hints:
 
     def _mask(self, layer: Layer, masks: Tensor, hints: Tensor) -> Tensor:
         """An inpaint mask [B, C, H, W] that lies over the ControlNet's pictures, for this layer: [1, C, *size]."""
-        mask, size = _of_photo(masks, layer), self.photo_sizes[layer.photo]
+        mask, size = self._row(masks, layer), self.photo_sizes[layer.photo]
         if not same_frame((hints.shape[-2], hints.shape[-1]), size):
             return self._whole(mask, "nearest-exact")
         if not same_frame((mask.shape[-2], mask.shape[-1]), size):
@@ -123,10 +126,19 @@ class Hints:
         return crop_of(mask, layer.box, size, self.size, nearest=True)
 
     def _effect_mask(self, layer: Layer, masks: Tensor) -> Tensor:
-        mask, size = _of_photo(masks[:, None], layer), self.photo_sizes[layer.photo]
+        mask, size = self._row(masks[:, None], layer), self.photo_sizes[layer.photo]
         if not same_frame((mask.shape[-2], mask.shape[-1]), size):
             return self._whole(mask, "bilinear")
         return crop_of(mask, layer.box, size, self.size)
+
+    def _row(self, pictures: Tensor, layer: Layer) -> Tensor:
+        """[1, C, H, W] of pictures [B, C, H, W]: where there is one for every layer of all photos, the layer's own.
+        All others are the photos', which stock code deals out to a batch of photos in turn.
+        """
+        count = pictures.shape[0]
+        if count == len(self._numbers) and count not in (1, len(self.photo_sizes)):
+            return pictures[self._numbers[layer.id]][None]
+        return pictures[layer.photo % count][None]
 
     def _whole(self, picture: Tensor, how: str) -> Tensor:
         """As stock code lays a picture over a latent of another shape: its middle."""
@@ -145,8 +157,3 @@ class OneByOne:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.vae, name)
-
-
-def _of_photo(pictures: Tensor, layer: Layer) -> Tensor:
-    """[1, C, H, W] of pictures [B, C, H, W]: stock code deals them out to a batch of photos in turn."""
-    return pictures[layer.photo % pictures.shape[0]][None]

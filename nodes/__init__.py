@@ -9,6 +9,7 @@ from . import (
     example_photo,
     find,
     gap,
+    guidance,
     hidden,
     layer,
     models,
@@ -39,6 +40,7 @@ class MildExtension(ComfyExtension):
             eraser,
             gap,
             prompts,
+            guidance,
             sampling,
             recompose,
         )

@@ -18,6 +18,7 @@ from torch import Tensor
 from ...framed import crop_of
 from ...morphology.guidance import CONFIDENCE, MorphologyGuidance
 from ...morphology.maps import CHANNELS, maps
+from ...morphology.whole_photo import whole_photo_maps
 from ...scene import Layer, Morphology
 from .families import fits, words_of
 
@@ -92,6 +93,17 @@ class MorphologyControl(comfy.controlnet.ControlBase):
         self.morphology = ()
         # Whatever a mask cuts out of a picture is for ControlNets that paint.
         return super().set_cond_hint(cond_hint, strength, timestep_percent_range, vae, [])
+
+    def set_people(
+        self, morphology: Sequence[Morphology], strength: float = 1.0, span: tuple[float, float] = (0.0, 1.0)
+    ) -> "MorphologyControl":
+        """Follow these people, one Morphology for each photo (at least one), in place of a picture.
+
+        Samplers that know of no layers get maps of whole photos.
+        """
+        self.set_cond_hint(whole_photo_maps(morphology), strength, span)
+        self.morphology = tuple(morphology)
+        return self
 
     def layer_hint(self, layer: Layer, morphology: Morphology | None, size: tuple[int, int]) -> Tensor | None:
         """Maps [1, len(CHANNELS), h, w] for a layer that is sampled at `size` (height, width in pixels).

@@ -1,32 +1,20 @@
-"""Where files of this pack's own networks lie: ComfyUI's folder models/mild."""
+"""Where files of body guidance lie: ComfyUI's folder models/mild, beside attention's gains."""
 
 from pathlib import Path
 
 import folder_paths
 
-KEY = "mild"
-EXTENSIONS = {".safetensors"}
+from ..attention.gains import EXTENSION, KEY, register
+
 ABSENT = "none there yet"
 """The only choice of a list without files; a saved workflow keeps it."""
 
 
-def register() -> None:
-    """Make ComfyUI list the files of models/mild, beside what this key may have already (extra_model_paths.yaml).
-
-    Cheap, may be called again, and creates no folder.
-    """
-    paths, extensions = folder_paths.folder_names_and_paths.get(KEY, ([], set()))
-    own = str(Path(folder_paths.models_dir) / KEY)
-    if own not in paths:
-        paths.append(own)
-    folder_paths.folder_names_and_paths[KEY] = (paths, set(extensions) | EXTENSIONS)
-
-
 def files() -> list[str]:
-    """The safetensors files there; [ABSENT] if there are none."""
+    """The safetensors files there that are no gains (those have it in their names); [ABSENT] if there are none."""
     register()
     names = folder_paths.get_filename_list(KEY)
-    return [name for name in names if Path(name).suffix.lower() in EXTENSIONS] or [ABSENT]
+    return [name for name in names if _fits(Path(name).name.lower())] or [ABSENT]
 
 
 def path_of(name: str) -> Path:
@@ -39,3 +27,7 @@ def path_of(name: str) -> Path:
             "here; without one, Pose Hint and a stock pose ControlNet do a similar job."
         )
     return Path(path)
+
+
+def _fits(name: str) -> bool:
+    return name.endswith(EXTENSION) and "gains" not in name

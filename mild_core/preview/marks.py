@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from .. import boxes
-from ..scene import Box, Person
+from ..scene import Body, Box, Person
 
 Colour = tuple[int, int, int]
 
@@ -22,6 +22,8 @@ KEPT: Colour = (40, 170, 255)
 GUESSED: Colour = (255, 190, 40)
 TOLD: Colour = (70, 225, 120)
 PLATES: dict[bool, Colour] = {True: (150, 20, 20), False: (20, 20, 20)}
+
+WORDS: Colour = (60, 60, 60)
 
 RISING, FALLING, LEVEL = (1, 1), (1, -1), (0, 1)
 """Stripes as (x, y) steps: whatever is marked differs by their direction, not by colour alone."""
@@ -101,7 +103,7 @@ class Plates:
         self.draw, self.size = draw, size
         self.taken: list[Box] = []
 
-    def add(self, person: Person, box: Box, note: str) -> None:
+    def add(self, person: Person | Body, box: Box, note: str) -> None:
         """Her number inside her box, in the middle if nothing is there yet; below it a small note, if she has room for
         it.
         """
@@ -121,6 +123,23 @@ class Plates:
         """Numbers keep off an arrow where they can."""
         (x0, x1), (y0, y1) = (sorted(int(end[axis]) for end in (tail, head)) for axis in (0, 1))
         self.taken.append((x0 - 2, y0 - 2, x1 + 3, y1 + 3))
+
+    def write(self, text: str, place: Sequence[float]) -> None:
+        """Small words beside a place, or nowhere if there is no room near it."""
+        letters = font(max(11, min(16, max(self.size) // 60)))
+        left, top, right, bottom = self.draw.textbbox((0, 0), text, font=letters)
+        wide, tall = round(right - left) + 6, round(bottom - top) + 6
+        for away in (1.0, 1.6, 2.4):
+            for x, y in ((0, away), (0, -away), (0.5 * away, away), (-0.5 * away, away), (away, 0), (-away, 0)):
+                corner = round(place[0] + x * (wide + 12) / 2 - wide / 2), round(place[1] + y * (tall + 8) - tall / 2)
+                area = (*corner, corner[0] + wide, corner[1] + tall)
+                if boxes.intersection(area, boxes.whole(self.size)) == area and not any(
+                    boxes.overlap(area, other) for other in self.taken
+                ):
+                    self.taken.append(area)
+                    self.draw.rectangle(area, fill=WORDS)
+                    self.draw.text((corner[0] + 3 - left, corner[1] + 3 - top), text, (255, 255, 255), letters)
+                    return
 
     def _place(self, lines: list[Line], box: Box, share: float) -> Box:
         """Where a plate with these lines stands at this share of the way down a box."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from .. import boxes
 from ..fill import area_resize
 from ..growth import VISIBLE
-from ..order.order import Order, Pair, in_order
+from ..order.order import Order, in_order
 from ..people import fitted, photo_size
 from ..scene import PERSON, Box, Layer, Person, Scene
 from . import marks
@@ -39,14 +39,14 @@ def preview_people(people: Sequence[Person], photos: Sequence[Tensor], count: in
 
     photos: [H, W, C] each, where there are any; a grey ground takes the place of the others.
     """
-    return _batch([_drawn_people(people, photos, index, None) for index in range(count)])
+    return one_batch([_drawn_people(people, photos, index, None) for index in range(count)])
 
 
 def preview_order(
     people: Sequence[Person], photos: Sequence[Tensor], count: int, orders: Mapping[int, Order]
 ) -> Tensor:
     """preview_people, with depths and arrows. orders: each photo's order, of these people."""
-    return _batch([_drawn_people(people, photos, index, orders.get(index)) for index in range(count)])
+    return one_batch([_drawn_people(people, photos, index, orders.get(index)) for index in range(count)])
 
 
 def preview_layers(scenes: Sequence[Scene], people: Sequence[Person], protect: Tensor | None = None) -> Tensor:
@@ -59,7 +59,7 @@ def preview_layers(scenes: Sequence[Scene], people: Sequence[Person], protect: T
     """
     pictures = []
     for index, scene in enumerate(scenes):
-        canvas = _canvas(scene.photo)
+        canvas = canvas_of(scene.photo)
         size = (int(scene.photo.shape[0]), int(scene.photo.shape[1]))
         here = [fitted(person, size) for person in people if person.photo == index]
         told = {person.number for person in here if person.hidden is not None}
@@ -69,14 +69,14 @@ def preview_layers(scenes: Sequence[Scene], people: Sequence[Person], protect: T
             small = area_resize(own[None, None].float(), (canvas.shape[0], canvas.shape[1]))[0, 0]
             canvas[marks.edge((small > 0.5).cpu().numpy())] = KEPT
         pictures.append(_with_people(canvas, here, in_order(here), size, stripes=False))
-    return _batch(pictures)
+    return one_batch(pictures)
 
 
 def _drawn_people(people: Sequence[Person], photos: Sequence[Tensor], index: int, order: Order | None) -> np.ndarray:
     here = [person for person in people if person.photo == index]
     size = photo_size(here, index) or (512, 512)
     if index < len(photos):
-        canvas = _canvas(photos[index])
+        canvas = canvas_of(photos[index])
     else:
         height, width = _preview_size(size)
         canvas = np.full((height, width, 3), 96, dtype=np.uint8)
@@ -121,7 +121,7 @@ def _preview_size(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _canvas(photo: Tensor) -> np.ndarray:
+def canvas_of(photo: Tensor) -> np.ndarray:
     """photo [H, W, C] as 8-bit RGB [h, w, 3] of preview size."""
     size = (int(photo.shape[0]), int(photo.shape[1]))
     small_size = _preview_size(size)
@@ -133,7 +133,7 @@ def _canvas(photo: Tensor) -> np.ndarray:
     return (small.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy().copy()
 
 
-def _batch(pictures: Sequence[np.ndarray]) -> Tensor:
+def one_batch(pictures: Sequence[np.ndarray]) -> Tensor:
     """One IMAGE; pictures of another size than the first are brought to its size."""
     first = pictures[0].shape[:2]
     same = [
@@ -173,7 +173,8 @@ def _with_people(
     for pair in pairs:
         if pair.touching:
             front, back = (areas[ordered[place].number] for place in (pair.front, pair.back))
-            tail, head = _arrow_between(pair, front, back, (small[0] / size[0], small[1] / size[1]))
+            x, y = pair.place[0] * small[1] / size[1], pair.place[1] * small[0] / size[0]
+            tail, head = arrow_across(x, y, front, back)
             marks.arrow(draw, tail, head, pair.told, pair.confidence < DOUBT)
             plates.keep_free(tail, head)
     for person in sorted(people, key=lambda person: boxes.area(person.box)):
@@ -188,9 +189,8 @@ def _area(person: Person, size: tuple[int, int], small: tuple[int, int]) -> Mark
     return area if area is not None else Marked((0, 0, 1, 1), np.ones((1, 1), dtype=bool))
 
 
-def _arrow_between(pair: Pair, front: Marked, back: Marked, scale: tuple[float, float]) -> tuple[Place, Place]:
-    """Tail and head of a short arrow across the line where two people meet: many of them stay readable."""
-    x, y = pair.place[0] * scale[1], pair.place[1] * scale[0]
+def arrow_across(x: float, y: float, front: Marked, back: Marked) -> tuple[Place, Place]:
+    """Tail and head of a short arrow across x, y, where two people meet: many of them stay readable."""
     reach = min(max(0.7 * math.sqrt(min(front.mask.sum(), back.mask.sum())), ARROW[0]), ARROW[1])
     tail, head = (_middle_near(area, x, y, reach) for area in (front, back))
     dx, dy = head[0] - tail[0], head[1] - tail[1]

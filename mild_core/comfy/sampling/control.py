@@ -20,6 +20,12 @@ from ...scene import Layer, Scene
 MARKED = -0.5
 """Values below are marks, not colours: ControlNets for inpainting get -1 where they are to paint."""
 
+DRAWN = (
+    "Body guidance was drawn for each layer from the bodies that Split into Layers got, in place of the picture at Apply "
+    "ControlNet."
+)
+"""Said once, where a picture gave way."""
+
 EFFECT_MASK = "mask_cond_hint_original"
 """Where Advanced-ControlNet keeps the mask [B, H, W] of where a ControlNet works."""
 
@@ -91,14 +97,18 @@ class Hints:
 
     def _drawn(self, control: Any) -> Tensor | None:
         """[rows, C, h, w]: what a ControlNet draws by itself for these layers, from the people of their photos; None
-        where it draws nothing.
+        where it draws nothing, or has a picture for each of them.
         """
-        draw = getattr(control, "layer_hint", None)
-        if draw is None:
+        draw, picture = getattr(control, "layer_hint", None), control.cond_hint_original
+        if draw is None or (not control.morphology and isinstance(picture, Tensor) and self._by_layer(picture)):
             return None
         people = {scene.morphology.photo: scene.morphology for scene in self.scenes if scene.morphology is not None}
         rows = [draw(layer, people.get(layer.photo), self.size) for layer in self.layers]
-        return None if any(row is None for row in rows) else torch.cat(rows)
+        if any(row is None for row in rows):
+            return None
+        if not control.morphology and DRAWN not in self.notes:
+            self.notes.append(DRAWN)
+        return torch.cat(rows)
 
     def _hint(self, layer: Layer, control: Any, masked: bool) -> Tensor:
         """The ControlNet's picture for this layer, [1, C, *size]."""
@@ -135,10 +145,12 @@ class Hints:
         """[1, C, H, W] of pictures [B, C, H, W]: where there is one for every layer of all photos, the layer's own.
         All others are the photos', which stock code deals out to a batch of photos in turn.
         """
+        number = self._numbers[layer.id] if self._by_layer(pictures) else layer.photo % pictures.shape[0]
+        return pictures[number][None]
+
+    def _by_layer(self, pictures: Tensor) -> bool:
         count = pictures.shape[0]
-        if count == len(self._numbers) and count not in (1, len(self.photo_sizes)):
-            return pictures[self._numbers[layer.id]][None]
-        return pictures[layer.photo % count][None]
+        return count == len(self._numbers) and count not in (1, len(self.photo_sizes))
 
     def _whole(self, picture: Tensor, how: str) -> Tensor:
         """As stock code lays a picture over a latent of another shape: its middle."""

@@ -6,8 +6,9 @@ disc for each joint, in all 18 colours at full strength. Ellipses and discs are 
 512 x 512.
 """
 
+import colorsys
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -82,15 +83,23 @@ COLOURS = tuple(
 )
 """Red, green, blue of limbs and joints: a wheel in steps of 20 degrees."""
 
+# From the wrist to each finger's tip.
+BONES = tuple(
+    (0 if step == 0 else 4 * finger + step, 4 * finger + step + 1) for finger in range(5) for step in range(4)
+)
+
 DARKENED = 0.6
+FINGER, FACE = 0.25, 0.75
+"""Half width of a finger's line and radius of a face's point, as shares of a limb's half width."""
+
 STICK = 4 / 512
 """Half width of a limb and radius of a joint, as a share of the side of a square picture."""
 
 REACH = 0.5
 """Joints may lie outside the photo: one that lies farther than this share of its longer side is a mistake."""
 
-FINE = 2.0
-"""Pixels: what is thinner to each side is drawn larger and averaged, so that it covers its true area."""
+FINE, FINEST = 2.0, 8
+"""Pixels: what is thinner to each side is drawn larger, up to so many times, and averaged, to cover its true area."""
 
 
 def stick_of(size: tuple[int, int]) -> float:
@@ -150,35 +159,83 @@ def skeletons(
     return canvas
 
 
+def draw_hands(canvas: Tensor, points: Tensor, crop: Box, stick: float) -> None:
+    """Draw one hand's points [21, 3] over canvas [3, height, width], which shows the photo's box `crop`.
+
+    Fingers are thin lines in the colours of a wheel, joints blue discs as large as a body's. stick: see skeletons.
+    """
+    here = in_crop(points.cpu().float(), crop, (canvas.shape[1], canvas.shape[2]))
+    known = (here[:, 2] > SEEN).tolist()
+    for bone, (start, end) in enumerate(BONES):
+        if known[start] and known[end]:
+            colour = canvas.new_tensor(colorsys.hsv_to_rgb(bone / len(BONES), 1, 1))
+            bar(canvas, here[start, :2], here[end, :2], FINGER * stick, colour)
+    for point, seen in zip(here, known, strict=True):
+        if seen:
+            bar(canvas, point[:2], point[:2], stick, canvas.new_tensor([0.0, 0.0, 1.0]))
+
+
+def draw_face(canvas: Tensor, points: Tensor, crop: Box, stick: float) -> None:
+    """Draw a face's points [n, 3] as white discs over canvas [3, height, width], which shows the photo's box `crop`."""
+    for point in in_crop(points.cpu().float(), crop, (canvas.shape[1], canvas.shape[2])):
+        if point[2] > SEEN:
+            bar(canvas, point[:2], point[:2], FACE * stick, canvas.new_tensor([1.0, 1.0, 1.0]))
+
+
 def ellipse(canvas: Tensor, start: Tensor, end: Tensor, half_width: float, colour: Tensor, opacity: float = 1) -> None:
-    """Paint a filled ellipse from start to end (x, y in pixels) over canvas [3, H, W]; a disc where both are one."""
+    """Paint a filled ellipse over canvas [3, H, W], whose long axis goes from start to end (x, y in pixels)."""
+    half = max(float((end - start).norm()) / 2, 1e-3)
+
+    def inside(along: Tensor, across: Tensor) -> Tensor:
+        # Distance to the edge, to first order: the value of the implicit form over the length of its gradient.
+        u, v = along / half, across / half_width
+        value = torch.hypot(u, v)
+        slope = torch.hypot(u / half, v / half_width) / value.clamp_min(1e-6)
+        return (1 - value) / slope.clamp_min(1e-6)
+
+    _paint(canvas, start, end, half_width, inside, colour, opacity)
+
+
+def bar(canvas: Tensor, start: Tensor, end: Tensor, half_width: float, colour: Tensor, opacity: float = 1) -> None:
+    """Paint a line with round ends (a disc, if it has no length) from start to end (x, y in pixels) over the canvas."""
+    half = float((end - start).norm()) / 2
+
+    def inside(along: Tensor, across: Tensor) -> Tensor:
+        return half_width - torch.hypot((along.abs() - half).clamp(min=0), across)
+
+    _paint(canvas, start, end, half_width, inside, colour, opacity)
+
+
+def _paint(
+    canvas: Tensor,
+    start: Tensor,
+    end: Tensor,
+    half_width: float,
+    inside: Callable[[Tensor, Tensor], Tensor],
+    colour: Tensor,
+    opacity: float,
+) -> None:
+    """Paint a shape that lies around the line from start to end, within its rectangle only.
+
+    inside(along, across): pixels by which a point lies inside, from its place along the line, counted from the middle,
+    and across it.
+    """
     x0, y0, x1, y1 = (float(value) for value in (*start, *end))
-    middle_x, middle_y = (x0 + x1) / 2, (y0 + y1) / 2
-    length = math.hypot(x1 - x0, y1 - y0)
-    along_x, along_y = ((x1 - x0) / length, (y1 - y0) / length) if length > 0 else (1.0, 0.0)
-    long = length / 2 if length > 0 else half_width
-    reach_x = math.hypot(long * along_x, half_width * along_y) + 1
-    reach_y = math.hypot(long * along_y, half_width * along_x) + 1
     around = (
-        math.floor(middle_x - reach_x),
-        math.floor(middle_y - reach_y),
-        math.ceil(middle_x + reach_x),
-        math.ceil(middle_y + reach_y),
+        math.floor(min(x0, x1) - half_width - 1),
+        math.floor(min(y0, y1) - half_width - 1),
+        math.ceil(max(x0, x1) + half_width + 1),
+        math.ceil(max(y0, y1) + half_width + 1),
     )
     place = boxes.intersection(around, boxes.whole((canvas.shape[-2], canvas.shape[-1])))
     if not boxes.area(place):
         return
-    fine = min(max(1, math.ceil(FINE / half_width)), 8)
-    x = _centres(place[0], place[2], fine) - middle_x
-    y = _centres(place[1], place[3], fine)[:, None] - middle_y
-    across = (x * -along_y + y * along_x) / half_width
-    along = (x * along_x + y * along_y) / max(long, 1e-3)
-    # Signed distance from the edge, to first order: the value of the implicit form over the length of its gradient.
-    value = torch.hypot(along, across)
-    slope = torch.hypot(along / max(long, 1e-3), across / half_width)
-    inside = (1 - value) * value / slope.clamp_min(1e-6)
-    cover = (inside * fine + 0.5).clamp(0, 1)
-    cover = torch.where(value < 1e-3, torch.ones_like(cover), cover)
+    length = math.hypot(x1 - x0, y1 - y0)
+    along_x, along_y = ((x1 - x0) / length, (y1 - y0) / length) if length > 0 else (1.0, 0.0)
+    fine = min(max(1, math.ceil(FINE / half_width)), FINEST)
+    x = _centres(place[0], place[2], fine) - (x0 + x1) / 2
+    y = _centres(place[1], place[3], fine)[:, None] - (y0 + y1) / 2
+    cover = (inside(x * along_x + y * along_y, y * along_x - x * along_y) * fine + 0.5).clamp(0, 1)
     if fine > 1:
         cover = torch.nn.functional.avg_pool2d(cover[None], fine)[0]
     under = canvas[:, place[1] : place[3], place[0] : place[2]]

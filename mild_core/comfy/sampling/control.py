@@ -21,8 +21,8 @@ MARKED = -0.5
 """Values below are marks, not colours: ControlNets for inpainting get -1 where they are to paint."""
 
 DRAWN = (
-    "Body guidance was drawn for each layer from the bodies that Split into Layers got, in place of the picture at Apply "
-    "ControlNet."
+    "Body guidance was drawn for each layer from the bodies that Split into Layers got, in place of the picture at "
+    "Apply ControlNet."
 )
 """Said once, where a picture gave way."""
 

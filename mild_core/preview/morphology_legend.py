@@ -41,8 +41,8 @@ Sign = Callable[[Image.Image, int, int], None]
 def legend(width: int, signs: Signs) -> np.ndarray:
     """[h, width, 3] uint8, as many rows as it takes; none if nothing occurs."""
     entries: list[tuple[Sign, str]] = [
-        *([(_box(KEPT, False), "stays")] if signs.kept else []),
-        *([(_box(ERASED, False), "goes")] if signs.erased else []),
+        *([(_outlined(KEPT), "stays")] if signs.kept else []),
+        *([(_outlined(ERASED), "goes")] if signs.erased else []),
         *([(_limb(set(), RAINBOW, L_ELBOW, L_WRIST), "joints that were seen")] if signs.seen else []),
         *(
             [(_limb({R_ELBOW, R_WRIST}, RAINBOW, R_ELBOW, R_WRIST), "hidden joints, worked out")]
@@ -51,7 +51,7 @@ def legend(width: int, signs: Signs) -> np.ndarray:
         ),
         *([(_arrow, "in front, hides")] if signs.arrows else []),
         *([(_limb(set(), GREY, L_ELBOW, L_WRIST), "pose that fits nobody")] if signs.nobody else []),
-        *((_box(PART_COLOURS[part], True), PARTS[part]) for part in signs.parts),
+        *_parts(signs.parts),
     ]
     if not entries:
         return np.zeros((0, width, 3), dtype=np.uint8)
@@ -71,12 +71,30 @@ def legend(width: int, signs: Signs) -> np.ndarray:
     return np.asarray(picture)
 
 
-def _box(colour: Colour, filled: bool) -> Sign:
+def _parts(parts: tuple[int, ...]) -> list[tuple[Sign, str]]:
+    """A colour for each part, left and right ones side by side."""
+    entries: dict[str, list[Colour]] = {}
+    for part in parts:
+        side, _, name = PARTS[part].partition(" ")
+        opposite = f"{'right' if side == 'left' else 'left'} {name}"
+        is_pair = side in ("left", "right") and PARTS.index(opposite) in parts
+        entries.setdefault(f"{name}, left and right" if is_pair else PARTS[part], []).append(PART_COLOURS[part])
+    return [(_filled(colours), text) for text, colours in entries.items()]
+
+
+def _outlined(colour: Colour) -> Sign:
     def sign(picture: Image.Image, x: int, y: int) -> None:
-        place = (x + 4, y - 9, x + 26, y + 9)
-        ImageDraw.Draw(picture).rectangle(
-            place, fill=colour if filled else None, outline=INK if filled else colour, width=1 if filled else 3
-        )
+        ImageDraw.Draw(picture).rectangle((x + 3, y - 9, x + 26, y + 9), outline=colour, width=3)
+
+    return sign
+
+
+def _filled(colours: list[Colour]) -> Sign:
+    def sign(picture: Image.Image, x: int, y: int) -> None:
+        wide = 24 / len(colours)
+        for place, colour in enumerate(colours):
+            left, right = round(x + 3 + place * wide), round(x + 3 + (place + 1) * wide)
+            ImageDraw.Draw(picture).rectangle((left, y - 9, right, y + 9), colour, INK)
 
     return sign
 
@@ -93,4 +111,5 @@ def _limb(hollow: set[int], colours: tuple[Colour, ...], start: int, end: int) -
 
 
 def _arrow(picture: Image.Image, x: int, y: int) -> None:
+    ImageDraw.Draw(picture).rounded_rectangle((x - 2, y - 10, x + 30, y + 10), 4, (120, 124, 130))
     marks.arrow(ImageDraw.Draw(picture), (x + 2, y), (x + 28, y), told=True, doubt=False)

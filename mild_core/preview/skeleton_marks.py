@@ -1,4 +1,4 @@
-"""Skeletons as artists see them in previews: full where joints were seen, dashed and hollow where they were worked out."""
+"""Skeletons as previews show them: full where joints were seen, dashed and hollow where they were worked out."""
 
 import math
 from collections.abc import Sequence
@@ -20,6 +20,9 @@ FINE = 2
 
 LIMB_SHARE, LIMB_WIDTHS = 0.012, (2.0, 6.0)
 """Width of a limb as a share of the skeleton's longer side, and the narrowest and widest, in pixels."""
+
+PALEST = 0.3
+"""Opacity of a joint that is hardly sure."""
 
 JOINT = 1.1
 """Radius of a joint in widths of a limb."""
@@ -44,8 +47,8 @@ class Skeleton(NamedTuple):
 
 
 def points_of(joints: Tensor, size: tuple[int, int], small: tuple[int, int]) -> dict[int, Point]:
-    """x, y in pixels of a preview of height and width `small`, of those joints [18, 3] that were seen or worked out in a
-    photo of height and width `size`; joints far outside the photo are left out.
+    """x, y in pixels of a preview of height and width `small`, of those joints [18, 3] that were seen or worked out, in
+    a photo of height and width `size`; joints far outside the photo are left out.
     """
     known = placed_joints(joints.cpu(), size)
     x, y = small[1] / size[1], small[0] / size[0]
@@ -63,7 +66,8 @@ def with_skeletons(canvas: np.ndarray, skeletons: Sequence[Skeleton], size: tupl
         if points:
             sides = [max(axis) - min(axis) for axis in zip(*points.values(), strict=True)]
             wide = min(max(LIMB_SHARE * max(sides), LIMB_WIDTHS[0]), LIMB_WIDTHS[1])
-            draw_skeleton(draw, points, hollow, one.colours, wide)
+            sure = {joint: float(one.joints[joint, 2]) for joint in points if joint not in hollow}
+            draw_skeleton(draw, points, hollow, one.colours, wide, sure)
     picture = Image.fromarray(canvas).convert("RGBA")
     # Averaged with premultiplied colours, or the edges would darken.
     smooth = layer.convert("RGBa").resize((small[1], small[0]), Image.Resampling.BOX).convert("RGBA")
@@ -72,19 +76,27 @@ def with_skeletons(canvas: np.ndarray, skeletons: Sequence[Skeleton], size: tupl
 
 
 def draw_skeleton(
-    draw: ImageDraw.ImageDraw, points: dict[int, Point], hollow: set[int], colours: Sequence[Colour], wide: float
+    draw: ImageDraw.ImageDraw,
+    points: dict[int, Point],
+    hollow: set[int],
+    colours: Sequence[Colour],
+    wide: float,
+    sure: dict[int, float] | None = None,
 ) -> None:
-    """Limbs and joints on a picture FINE times as large as `points` and `wide` say. hollow: joints worked out."""
+    """Limbs and joints on a picture FINE times as large as `points` and `wide` say. hollow: joints worked out; sure:
+    confidences 0..1, for joints that are to be paler the less sure they are.
+    """
     wide *= FINE
     fine = {joint: (x * FINE, y * FINE) for joint, (x, y) in points.items()}
+    opacity = {joint: round(255 * (PALEST + (1 - PALEST) * min((sure or {}).get(joint, 1.0), 1.0))) for joint in fine}
     limbs = [
-        (fine[start], fine[end], start in hollow or end in hollow, colour)
+        (fine[start], fine[end], start in hollow or end in hollow, (*colour, min(opacity[start], opacity[end])))
         for (start, end), colour in zip(LIMBS, colours, strict=False)
         if start in fine and end in fine
     ]
     for more, halo in ((2 * FINE, True), (0, False)):
         for start, end, is_dashed, colour in limbs:
-            paint = (*HALO, HALO_OPACITY) if halo else (*colour, 255)
+            paint = (*HALO, round(HALO_OPACITY * colour[3] / 255)) if halo else colour
             for stroke in _dashes(start, end, DASH * wide) if is_dashed else [(start, end)]:
                 draw.line(stroke, fill=paint, width=round(wide + more))
     for joint, (x, y) in fine.items():
@@ -93,7 +105,8 @@ def draw_skeleton(
         if joint in hollow:
             draw.ellipse(place, fill=(255, 255, 255, 255), outline=(*colours[joint], 255), width=round(0.7 * wide))
         else:
-            draw.ellipse(place, fill=(*colours[joint], 255), outline=(*HALO, 255), width=FINE)
+            paint = (*colours[joint], opacity[joint])
+            draw.ellipse(place, fill=paint, outline=(*HALO, opacity[joint]), width=FINE)
 
 
 def _dashes(start: Point, end: Point, dash: float) -> list[tuple[Point, Point]]:

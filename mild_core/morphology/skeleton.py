@@ -153,9 +153,8 @@ def skeletons(
     for joint, colour in enumerate(COLOURS):
         for joints, sure, drawn in zip(here, bright, known, strict=True):
             if drawn[joint]:
-                ellipse(
-                    canvas, joints[joint, :2], joints[joint, :2], stick, canvas.new_tensor(colour), float(sure[joint])
-                )
+                point = joints[joint, :2]
+                bar(canvas, point, point, stick, canvas.new_tensor(colour), float(sure[joint]))
     return canvas
 
 

@@ -13,9 +13,9 @@ from ..scene import Body, Layer, Morphology, Scene
 from ..start import size_of
 from .area_shares import area_shares
 from .depth_picture import depth_pictures
-from .skeleton import draw_face, draw_hands, placed_joints, skeletons
+from .skeleton import STICK, draw_face, draw_hands, placed_joints, skeletons
 
-STICK_PIXELS, STICK_AT = 4.0, 512 * 512
+STICK_PIXELS, STICK_AT = 512 * STICK, 512 * 512
 """Half width of a limb, in pixels, for a model that was made for pictures of so many pixels."""
 
 MOST_PIXELS = 4_000_000

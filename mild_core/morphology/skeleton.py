@@ -2,8 +2,8 @@
 
 The layout is the public one of OpenPose's 18 joints as ControlNet's preprocessors draw it (Cao et al. 2019; Zhang et
 al. 2023): 17 limbs in the first 17 of 18 colours, each a filled ellipse from joint to joint, darkened to 0.6; on top a
-disc for each joint, in all 18 colours at full strength. Ellipses and discs are 4 pixels to each side in a picture of
-512 x 512.
+disc for each joint, in all 18 colours at full strength. Ellipses and discs have a middle pixel and 4 to each side of it
+in a picture of 512 x 512.
 """
 
 import colorsys
@@ -92,7 +92,7 @@ DARKENED = 0.6
 FINGER, FACE = 0.25, 0.75
 """Half width of a finger's line and radius of a face's point, as shares of a limb's half width."""
 
-STICK = 4 / 512
+STICK = 4.5 / 512
 """Half width of a limb and radius of a joint, as a share of the side of a square picture."""
 
 REACH = 0.5

@@ -1,6 +1,6 @@
 """Train what poses have in common: `python tools/train_poses.py CORPUS_DIR... --weights FILE.tflite`
 
-Everybody whom MoveNet finds whole in the photos of the folders counts. Written is `poses.safetensors` in
+Everybody counts of whom MoveNet finds enough in the photos of the folders. Written is `poses.safetensors` in
 `mild_core/morphology/standing_poses`: the mean of the 18 joints and how they vary together, 684 numbers; no single pose
 can be read from it. Each pose also counts as its mirror image, and as that of somebody seen from behind, whose left is
 where her right was. Needs the package ai-edge-litert.
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -20,10 +21,18 @@ import pack  # noqa: E402, F401  (makes `mild` importable)
 
 from mild.mild_core.find.body_shape import body_height  # noqa: E402
 from mild.mild_core.find.finders import movenet  # noqa: E402
+from mild.mild_core.find.poses import JOINTS  # noqa: E402
 from mild.mild_core.morphology.standing_poses import MODEL_FILE  # noqa: E402
 
 PERSON, JOINT = 0.3, 0.3
 """Least score of a person, and of each of her joints."""
+
+LEAST = 8
+"""Joints of somebody who counts."""
+
+ROUNDS = 30
+ANYWHERE, ERROR = 1.0, 0.01
+"""Variance of a body's place, and a detector's error, in heights of the body."""
 
 SMALLEST = 60
 """Pixels of height: joints of smaller people are too coarse."""
@@ -33,32 +42,59 @@ WIDEST = 3.0
 """Places farther from the middle than so many heights are mistakes."""
 
 
-def whole_poses(folders: list[Path], weights: Path) -> torch.Tensor:
-    """[N, 18, 2]: in heights of the body, its middle at 0."""
+def poses_in(folders: list[Path], weights: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Places [N, 18, 2] in heights of the body, and which of them are known [N, 18]."""
     look = movenet.finder(weights, PERSON)
     found = []
     for path in sorted(path for folder in folders for path in folder.glob("*.jpg")):
         photo = torch.from_numpy(np.asarray(Image.open(path).convert("RGB")).copy()).float() / 255
         found += [normal(person.joints) for person in look(photo) if person.joints is not None]
-    return torch.stack([one for one in found if one is not None])
+    kept = [one for one in found if one is not None]
+    return np.stack([place for place, _ in kept]), np.stack([known for _, known in kept])
 
 
-def normal(joints: torch.Tensor) -> torch.Tensor | None:
-    """[18, 2] of joints [18, 3]; None if some are missing."""
+def normal(joints: torch.Tensor) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
+    """[18, 2] and [18] of joints [18, 3]; None if too little of her was seen."""
+    known = joints[:, 2] >= JOINT
+    joints = torch.where(known[:, None], joints, 0)
     height = body_height(joints)
-    if (joints[:, 2] < JOINT).any() or height < SMALLEST:
+    if known.sum() < LEAST or height < SMALLEST:
         return None
-    place = (joints[:, :2] - joints[:, :2].mean(0)) / height
-    return place if float(place.abs().max()) < WIDEST else None
+    place = (joints[:, :2] - joints[known, :2].mean(0)) / height
+    if float(place[known].abs().max()) > WIDEST:
+        return None
+    return torch.where(known[:, None], place, 0).double().numpy(), known.numpy()
 
 
-def train(places: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Mean [2, 18] and covariance [2, 18, 18] of poses [N, 18, 2] and their three mirror images."""
-    mirrored = places * torch.tensor([-1.0, 1.0])
-    places = torch.cat([places, mirrored, places[:, SWAPPED], mirrored[:, SWAPPED]]).permute(2, 0, 1)
-    mean = places.mean(1)
-    off = places - mean[:, None]
-    return {"mean": mean, "covariance": off.mT @ off / off.shape[1]}
+def train(places: NDArray[np.float64], known: NDArray[np.bool_]) -> dict[str, torch.Tensor]:
+    """Mean [2, 18] and covariance [2, 18, 18] of poses [N, 18, 2] and their three mirror images.
+
+    Expectation maximisation where joints are missing (Dempster, Laird and Rubin 1977, section 4.1.3); it starts from
+    the poses that are whole. Where a pose lies is free.
+    """
+    mirrored = places * [-1.0, 1.0]
+    places = np.concatenate([places, mirrored, places[:, SWAPPED], mirrored[:, SWAPPED]])
+    known = np.concatenate([known, known, known[:, SWAPPED], known[:, SWAPPED]])
+    means, tables = [], []
+    for axis in range(2):
+        values = places[..., axis]
+        whole = values[known.all(1)]
+        mean, table = whole.mean(0), np.cov(whole, rowvar=False, bias=True)
+        both = known[:, :, None] & known[:, None]
+        for _ in range(ROUNDS):
+            # A missing joint is one without covariance with anything: it says nothing, and is said by the others.
+            among = np.where(both, table + ANYWHERE, 0)
+            among[:, range(JOINTS), range(JOINTS)] += np.where(known, ERROR**2, 1.0)
+            towards = np.where(known[:, None], table, 0)  # [N, all, known]
+            off = np.where(known, values - mean, 0)
+            solved = np.linalg.solve(among, np.concatenate([off[..., None], towards.transpose(0, 2, 1)], -1))
+            expected = (towards @ solved[..., :1])[..., 0]
+            left = table - towards @ solved[..., 1:]
+            shift = expected.mean(0)
+            mean, table = mean + shift, left.mean(0) + (expected - shift).T @ (expected - shift) / len(values)
+        means.append(mean)
+        tables.append(table)
+    return {"mean": torch.tensor(np.stack(means)).float(), "covariance": torch.tensor(np.stack(tables)).float()}
 
 
 def main() -> None:
@@ -66,10 +102,11 @@ def main() -> None:
     parser.add_argument("corpus", type=Path, nargs="+", help="folders with .jpg")
     parser.add_argument("--weights", type=Path, required=True, help="MoveNet MultiPose Lightning")
     given = parser.parse_args()
-    places = whole_poses(given.corpus, given.weights)
+    places, known = poses_in(given.corpus, given.weights)
     MODEL_FILE.parent.mkdir(exist_ok=True)
-    save_file({name: value.contiguous() for name, value in train(places).items()}, MODEL_FILE)
-    print(f"{len(places)} poses, {MODEL_FILE.stat().st_size / 1024:.0f} KiB in {MODEL_FILE.name}")
+    save_file(train(places, known), MODEL_FILE)
+    size = MODEL_FILE.stat().st_size / 1024
+    print(f"{len(places)} poses, {known.all(1).sum()} of them whole, {size:.0f} KiB in {MODEL_FILE.name}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ a joint that was not seen is behind somebody who goes, or outside the photo, or 
 on bare ground it is not.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -51,7 +52,7 @@ LEAST_SEEN = 4
 CEILING = 0.5
 """Nobody saw an inferred joint: its confidence is never more."""
 
-SPREAD = 0.12
+SPREAD = 0.07
 """Heights of the body: a joint whose place is uncertain by this much (standard deviation) loses 40 % of its
 confidence.
 """
@@ -59,7 +60,7 @@ confidence.
 SEEN_NOISE = 0.02
 """Heights of the body by which detectors err (standard deviation) where they are sure."""
 
-HEIGHT_NOISE = 0.15
+HEIGHT_NOISE = 0.2
 """Share by which the height that limbs tell may be off."""
 
 ANYWHERE = 1.0
@@ -112,7 +113,8 @@ def with_hidden_joints(
     result = given.clone()
     result[~known, 2] = 0
     height = body_height(result)
-    sure = float(result[known, 2].clamp(0, 1).mean())
+    # Joints go together: half of them tell more than half.
+    sure = math.sqrt(float(result[:, 2].clamp(0, 1).mean()))
     noise = torch.full((JOINTS,), SEEN_NOISE)
     for joint in ORDER:
         if known[joint]:
@@ -122,7 +124,7 @@ def with_hidden_joints(
         if found is None:
             continue
         place, likely, spread = found
-        confidence = CEILING * likely * sure * float(torch.exp(-0.5 * torch.tensor(spread / height / SPREAD) ** 2))
+        confidence = CEILING * likely * sure * math.exp(-0.5 * (spread / height / SPREAD) ** 2)
         if confidence <= SEEN:
             continue
         result[joint] = torch.tensor([*place.tolist(), confidence])

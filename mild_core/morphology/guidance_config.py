@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 from .maps import CHANNELS
 from .relations import OWN, PAIRS
+from .token_features import EACH_JOINT, THIS
 
 FORMAT = "mild-body-guidance"
 """Metadata `format`: what says that a file is one of these."""
@@ -78,8 +79,8 @@ def maps_version() -> str:
 
 
 def relations_version() -> str:
-    """Changes with the names and the order of the relations' features."""
-    return _version([*OWN, "|", *PAIRS])
+    """Changes with the names and the order of the features of relations and poses that tokens are made from."""
+    return _version([*OWN, THIS, *EACH_JOINT, "|", *PAIRS])
 
 
 def from_metadata(metadata: Mapping[str, str] | None) -> GuidanceConfig:

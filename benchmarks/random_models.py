@@ -96,11 +96,13 @@ class Clock:
     def __init__(self, device: torch.device):
         self.device = device
         self.shapes: set[tuple[int, ...]] = set()  # of the first tensor of each call
+        self.count = 0  # of calls since the last reset
         self._seconds = 0.0
         self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
 
     def __call__(self, work: Callable, *args: Any, **kwargs: Any) -> Any:
         self.shapes.add(tuple(args[0].shape))
+        self.count += 1
         if self.device.type != "cuda":
             start = time.perf_counter()
             result = work(*args, **kwargs)
@@ -122,6 +124,7 @@ class Clock:
     def reset(self) -> None:
         self._seconds = 0.0
         self.shapes.clear()
+        self.count = 0
         self._events.clear()
 
 

@@ -87,7 +87,7 @@ def tokens_row(runs: int, morphology: Morphology, device: str = "auto") -> dict[
     print(
         f"tokens: {random.words}; {side} px, {STEPS} steps, {len(morphology.bodies)} people, {runs} runs\n"
         f"  calls of the model per step, with as without: {one.calls / STEPS:g}, on {one.shapes}\n"
-        f"  sampled in {fastest['without']:.3f} s without, {fastest['with']:.3f} s with "
-        f"(ratio {fastest['with'] / fastest['without']:.3f}, with the machine's noise); told before in {1000 * once:.1f} ms"
+        f"  sampled in {fastest['without']:.3f} s without, {fastest['with']:.3f} s with (ratio "
+        f"{fastest['with'] / fastest['without']:.3f}, with the machine's noise); told before in {1000 * once:.1f} ms"
     )
     return {"token_overhead": 1 + once / fastest["without"]}

@@ -40,7 +40,12 @@ joints as well as her mother's.
 SAME = 0.1
 """Mean distance of joints, as a share of the size, below which a pose is the one that a person already has."""
 
-LEAST = 0.35
+HIDDEN = 0.1
+"""What a joint off her mask counts against her where somebody else is seen: it may be hidden there. On bare ground it
+counts 1.
+"""
+
+LEAST = 0.55
 """A smaller share of a pose's joints, weighed as above, says that it is somebody else's."""
 
 UNSURE = 0.1
@@ -95,20 +100,21 @@ def assign_poses(people: Sequence[Person], poses: Sequence[Pose]) -> tuple[list[
     apart = _Apart(people, [given[index] for index in visible])
     fits, share = _fits(people, apart, own)
     chosen = _chosen(fits)
+    elsewhere = apart.on_others()
     matches: list[Match | None] = []
     for index, person in enumerate(people):
         place = chosen.get(index)
         match = None
         if place is not None:
             sure = float(share[index, place]) * _certainty(fits, chosen, index, place)
-            joints = _doubted(apart.joints[place], person, apart.own(index, place), apart.others(index, place), sure)
+            joints = _doubted(apart.joints[place], person, apart.own(index, place), elsewhere[index, place], sure)
             pose = poses[visible[place]]
             more = [None if part is None else _surely(tamed(part, size), sure) for part in (pose.hands, pose.face)]
             match = Match(joints, more[0], more[1], sure, visible[place])
         mine = own[index]
         if mine is not None and seen(mine).any():
             before = _Apart(people, [mine])
-            joints = _doubted(mine, person, before.own(index, 0), before.others(index, 0), 1.0)
+            joints = _doubted(mine, person, before.own(index, 0), before.on_others()[index, 0], 1.0)
             if match is None:
                 match = Match(joints, None, None, 1.0, None)
             elif _count(joints) >= _count(match.joints):
@@ -132,11 +138,10 @@ class _Apart:
         """[18] pixels from her mask, in units of her tolerance."""
         return self.pixels[person, pose] / self.tolerance[person]
 
-    def others(self, person: int, pose: int) -> Tensor:
-        """[18] bool: on somebody else's mask."""
-        rest = self.pixels[:, pose].clone()
-        rest[person] = torch.inf
-        return rest.amin(0) <= 0
+    def on_others(self) -> Tensor:
+        """[people, poses, 18] bool: on the mask of somebody else."""
+        on = self.pixels <= 0
+        return on.sum(0, keepdim=True) > on.int()
 
 
 def _tolerance(person: Person) -> float:
@@ -173,10 +178,13 @@ def _fits(people: Sequence[Person], apart: _Apart, own: Sequence[Tensor | None])
     sides = torch.tensor([person.box for person in people], dtype=torch.float32)[:, None, None]
     within = (joints[None, ..., :2] >= sides[..., :2]).all(-1) & (joints[None, ..., :2] < sides[..., 2:]).all(-1)
     on = torch.maximum(on, IN_BOX * within)
-    share = (on * weight).sum(-1) / weight.sum(-1).clamp_min(1e-6)
+    elsewhere = apart.on_others()
+    against = (1 - on) * torch.where(elsewhere, HIDDEN, 1.0)
+    share = (on * weight).sum(-1) / ((on + against) * weight).sum(-1).clamp_min(1e-6)
+    plain = (on * weight).sum(-1) / weight.sum(-1).clamp_min(1e-6)
     around = [pose_box(one) for one in apart.joints]
     both = [[0.0 if box is None else iou(person.box, box) for box in around] for person in people]
-    fits = share + BOX * torch.tensor(both)
+    fits = plain + BOX * torch.tensor(both)
     for index, mine in enumerate(own):
         if mine is not None:
             for place, pose in enumerate(apart.joints):

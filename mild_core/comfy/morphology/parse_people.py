@@ -24,24 +24,27 @@ BODYPIX_FILE = "a BodyPix file such as bodypix_mobilenet050_stride8.onnx (by Goo
 
 def parse_people(
     people: Sequence[Person], photos: Sequence[Tensor], parser: dict[str, Any], least: float
-) -> list[Parsed] | None:
+) -> list[Parsed | None] | None:
     """What the parser that was chosen says of each of the people, in their order; None if none was.
 
-    photos [H, W, C], 0..1: everybody's must be among them. parser: the choice and its file, as the node's DynamicCombo
-    holds them. Of what the parser is less sure than `least` (0..1), nothing comes back: such parts are 0, such joints
-    have confidence 0. Shows progress and can be cancelled. Raises ValueError, in one sentence, if a package or a file
-    is missing.
+    photos [H, W, C], 0..1; of people whose photo is not there nothing is said. parser: the choice and its file, as the
+    node's DynamicCombo holds them. Of what the parser is less sure than `least` (0..1), nothing comes back: such parts
+    are 0, such joints have confidence 0. Shows progress and can be cancelled. Raises ValueError, in one sentence, if a
+    package or a file is missing.
     """
     parse = _parse(parser)
     if parse is None:
         return None
     bar = comfy.utils.ProgressBar(max(len(people), 1))
-    result = []
+    result: list[Parsed | None] = []
     for person in people:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        photo = photos[person.photo]
-        parsed = parse(photo, fitted(person, (int(photo.shape[0]), int(photo.shape[1]))))
-        result.append(_sure_enough(parsed, least))
+        if person.photo < len(photos):
+            photo = photos[person.photo]
+            here = fitted(person, (int(photo.shape[0]), int(photo.shape[1])))
+            result.append(_sure_enough(parse(photo, here), least))
+        else:
+            result.append(None)
         bar.update(1)
     return result
 

@@ -16,7 +16,7 @@ from ...find.poses import from_coco_17
 from ...growth import VISIBLE
 from ...scene import Box, Person
 from ..parts import PARTS, SETS
-from .parsed import Parse, Parsed, crop_around, hers, picture
+from .parsed import INSTEAD, Parse, Parsed, crop_around, hers, picture
 
 NAME = "BodyPix"
 SIDE = 321
@@ -37,7 +37,8 @@ def parser(weights: Path) -> Parse:
 
     Raises ValueError if the package onnxruntime is absent or the file is no such model.
     """
-    session = onnx_session(weights, NAME, {"input"}, set(OUTPUTS), "Choose a BodyPix file as bodypix_*_stride8.onnx.")
+    meant = "choose a BodyPix file such as bodypix_mobilenet050_stride8.onnx."
+    session = onnx_session(weights, NAME, {"input"}, OUTPUTS, meant, INSTEAD)
 
     def parse(photo: Tensor, person: Person) -> Parsed:
         crop = crop_around(person)

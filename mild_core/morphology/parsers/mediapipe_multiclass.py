@@ -8,7 +8,7 @@ from torch import Tensor
 from ...find.finders.missing import optional_module
 from ...scene import Person
 from ..parts import SETS
-from .parsed import Parse, Parsed, crop_around, hers, picture
+from .parsed import INSTEAD, Parse, Parsed, crop_around, hers, picture
 
 NAME = "MediaPipe multiclass"
 SIDE = 256
@@ -23,7 +23,7 @@ def parser(weights: Path) -> Parse:
 
     Raises ValueError if the package ai-edge-litert is absent or the file is no such model.
     """
-    litert = optional_module("ai_edge_litert.interpreter", "ai-edge-litert", NAME, "choose another parser")
+    litert = optional_module("ai_edge_litert.interpreter", "ai-edge-litert", NAME, INSTEAD)
     try:
         model = litert.Interpreter(str(weights), num_threads=THREADS)
         model.allocate_tensors()

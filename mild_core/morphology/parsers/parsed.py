@@ -11,6 +11,9 @@ from ...framed import crop_of
 from ...growth import VISIBLE
 from ...scene import Box, Person, rgb
 
+INSTEAD = "choose another parser"
+"""What an artist can do whose parser misses its package."""
+
 MARGIN = 0.1
 """A model sees a person's box grown by this share of its longer side."""
 

@@ -38,7 +38,9 @@ joints as well as her mother's.
 """
 
 SAME = 0.1
-"""Mean distance of joints, as a share of the size, below which a pose is the one that a person already has."""
+"""Mean distance of joints, as a share of the size, below which a pose is the one that a person already has, the surer
+the nearer.
+"""
 
 HIDDEN = 0.1
 """What a joint off her mask counts against her where somebody else is seen: it may be hidden there. On bare ground it
@@ -190,7 +192,7 @@ def _fits(people: Sequence[Person], apart: _Apart, own: Sequence[Tensor | None])
             for place, pose in enumerate(apart.joints):
                 away = pose_distance(mine, pose)
                 if away is not None and away < SAME:
-                    fits[index, place] += 1
+                    fits[index, place] += 2 * (1 - away / SAME)
     return torch.where(share >= LEAST, fits, 0.0), share
 
 

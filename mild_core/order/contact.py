@@ -120,7 +120,7 @@ def _bites(a: Outline, b: Outline) -> float:
     if not total:
         return 0.0
     # Little of either in the other's hull is what people beside each other have too: it counts for little.
-    weight = min(1.0, total / (0.05 * min(a.pixels, b.pixels)))
+    weight = min(1.0, total / (0.05 * max(min(a.pixels, b.pixels), 1)))
     return weight * (bitten_b - bitten_a) / total
 
 
@@ -219,7 +219,9 @@ def _hull(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _chain(rows: np.ndarray, columns: np.ndarray, lines: np.ndarray) -> np.ndarray:
-    """The convex chain (Andrew 1979) on the side of larger columns of these points, at every line."""
+    """The convex chain (Andrew 1979) on the side of larger columns of these points, at every line; 0 without points."""
+    if not len(rows):
+        return np.zeros(len(lines))
     chain: list[tuple[int, int]] = []
     for y, x in zip(rows.tolist(), columns.tolist(), strict=True):
         while len(chain) > 1:

@@ -309,8 +309,33 @@ def test_a_batch_of_photos(tiny, prompts, bodies, calls):
     texts, notes = conds_of(positive, layers)
     assert notes == []
     for index, people in enumerate([bodies[0], other]):
-        alone = mixed(prompts("sd15")[0], guidance.patcher, [people], 1.0)
+        alone = mixed(prompts("sd15")[0], guidance.patcher, [people._replace(photo=0)], 1.0)
         assert torch.allclose(texts[layers[index].id][0], alone[0][0], atol=1e-5)
+
+
+def test_a_photo_of_which_nothing_is_known_keeps_its_text(tiny, prompts, bodies):
+    positive, _ = both(prompts("sd15"), make_guidance(tiny("sd15")), bodies)
+    photo = picture(*SIZE)
+    unknown = [
+        background(photo, (22, 50, 40, 85), index=1),
+        person(photo, 2, (10, 50, 25, 85), (25, 55, 35, 80), (3, 48, 43, 88), index=1),
+    ]
+    texts, notes = conds_of(positive, unknown)
+    assert notes == [] and all(torch.equal(text, prompts("sd15")[0][0][0]) for (text,) in texts.values())
+    later = [bodies[0]._replace(photo=1)]
+    positive, _ = both(prompts("sd15"), make_guidance(tiny("sd15")), later)
+    assert torch.equal(positive[0][0][0], prompts("sd15")[0][0][0][0])
+    assert not torch.allclose(positive[0][0][1], positive[0][0][0])
+
+
+def test_weights_of_float8(tiny, prompts, bodies):
+    """They are computed with in float32, and say nearly the same."""
+    plain = prompts("sd15")[0][0][0]
+    changes = []
+    for dtype in (torch.float32, torch.float8_e4m3fn):
+        positive, _ = both(prompts("sd15"), make_guidance(tiny("sd15"), dtype=dtype), bodies)
+        changes.append((positive[0][0] - plain).flatten())
+    assert torch.cosine_similarity(*changes, dim=0) > 0.9
 
 
 def test_copies_of_a_conditioning_copy_no_network(tiny, prompts, bodies):

@@ -36,7 +36,7 @@ class MixedText(NamedTuple):
     plain: Tensor  # [B, T, C], as it came
     mixed: Tensor  # [N, T, C], with the people of each photo; N the larger of B and the number of photos
     patcher: comfy.model_patcher.ModelPatcher  # its .model has the network: .tokens
-    morphology: tuple[Morphology, ...]  # of each photo
+    morphology: tuple[Morphology, ...]  # of the photos
     strength: float
     before: "MixedText | None" = None  # where the text came mixed with other guidance
 
@@ -54,13 +54,14 @@ def mixed(
 ) -> list:
     """CONDITIONING whose texts tell of all people of a photo; the same object where there is nothing to tell.
 
-    patcher: a ModelPatcher of MorphologyGuidance. morphology: one for each photo; several make a row of text each, as
-    stock samplers deal rows out to a batch. Raises ValueError, with the socket's name, for a text of another width than
-    that of the guidance's model.
+    patcher: a ModelPatcher of MorphologyGuidance. Several photos make a row of text each, as stock samplers deal rows
+    out to a batch. Raises ValueError, with the socket's name, for a text of another width than that of the guidance's
+    model.
     """
     if strength == 0 or not any(body.sure > 0 for photo in morphology for body in photo.bodies):
         return conditioning
     _check(conditioning, patcher.model.tokens.context, socket)
+    photos = max(photo.photo for photo in morphology) + 1
     result = []
     with _loaded([patcher]):
         for text, values in conditioning:
@@ -68,8 +69,8 @@ def mixed(
                 result.append([text, values])
                 continue
             rows = [
-                _mix(patcher, _row(text, row), morphology[row % len(morphology)], None, strength)
-                for row in range(max(len(text), len(morphology)))
+                _mix(patcher, _row(text, row), _people(morphology, row % photos), None, strength)
+                for row in range(max(len(text), photos))
             ]
             tokens = MixedText(text, torch.cat(rows), patcher, tuple(morphology), strength, values.get(KEY))
             result.append([tokens.mixed, {**values, KEY: tokens}])
@@ -117,21 +118,27 @@ def _of_layer(text: Tensor, tokens: MixedText, layer: Layer) -> Tensor | None:
     length = was.shape[1]
     if not torch.equal(row[:, :length].to(was), was):
         return None
-    people = tokens.morphology[layer.photo % len(tokens.morphology)]
+    people = _people(tokens.morphology, layer.photo)
     plain = _row(tokens.plain, layer.photo)
     if tokens.before is not None:
         earlier = _of_layer(tokens.plain, tokens.before, layer)
         plain = plain if earlier is None else earlier
-    if layer.number is None and plain is tokens.plain:
+    if layer.number is None and plain is tokens.plain and people is not None:
         return row  # the background's is the whole photo's
     own = _mix(tokens.patcher, plain, people, layer.number, tokens.strength)
     return torch.cat([own.to(row), row[:, length:]], 1)
 
 
 def _mix(
-    patcher: comfy.model_patcher.ModelPatcher, text: Tensor, morphology: Morphology, number: int | None, strength: float
+    patcher: comfy.model_patcher.ModelPatcher,
+    text: Tensor,
+    morphology: Morphology | None,
+    number: int | None,
+    strength: float,
 ) -> Tensor:
     """text [1, T, C] as the layer of the person `number` reads it; same dtype and device."""
+    if morphology is None:
+        return text
     people = people_of(morphology, number).to(patcher.load_device)
     network = patcher.model.tokens
     return network.mix(text.to(patcher.load_device), network(people), people.confidence, strength).to(text.device)
@@ -158,6 +165,11 @@ def _patchers(texts: Iterable[MixedText]) -> list[comfy.model_patcher.ModelPatch
             found[id(tokens.patcher)] = tokens.patcher
             tokens = tokens.before
     return list(found.values())
+
+
+def _people(morphology: Sequence[Morphology], photo: int) -> Morphology | None:
+    """Those of this photo, if anything is known of it."""
+    return next((one for one in morphology if one.photo == photo), None)
 
 
 def _row(text: Tensor, photo: int) -> Tensor:

@@ -12,7 +12,7 @@ from ..scene import Body, Box, Morphology
 from .area_shares import area_shares
 from .parts import PARTS
 from .relations import OWN
-from .skeleton import LIMBS, in_crop, placed_joints, skeletons
+from .skeleton import LIMBS, in_crop, placed_joints, skeletons, stick_of
 
 CHANNELS = ("red", "green", "blue", *PARTS[1:], "this", "kept", "erased", "overlap", "rank", "confidence")
 """red, green, blue: the skeleton as pose ControlNets know it, as bright as its joints are sure. PARTS[1:]: the share of
@@ -21,8 +21,11 @@ others who stay, by those who go. overlap: where a body that stays and another p
 of whoever is seen there, 1 for the nearest, 0 for the background. confidence: how much of the guidance is let through.
 """
 
-THICK = 0.09
+THICK = 0.06
 """Around a limb, as a share of the body's height, its confidence holds; over as much again it fades to nothing."""
+
+THINNEST = 1.0
+"""Cells to each side of a limb, at least: on a small map it would else be too faint to be seen."""
 
 SAMPLES = 4
 """Labels are looked at in so many places along each side of a cell, where there are more."""
@@ -63,7 +66,7 @@ def maps(morphology: Morphology, number: int | None, box: Box, size: tuple[int, 
         named["overlap"].copy_(torch.minimum(whole, (named["kept"] + named["erased"]).clamp(max=1)))
         if this.joints is not None:
             joints = placed_joints(this.joints, morphology.size)
-            result[:3] = skeletons([joints], box, size, dimmed=True).to(device)
+            result[:3] = skeletons([joints], box, size, max(stick_of(size), THINNEST), dimmed=True).to(device)
             torch.maximum(sure, _around(joints, box, size).to(device), out=sure)
         if this.parts is not None and this.parts_box is not None:
             parts = result[3 : 3 + len(PARTS) - 1]

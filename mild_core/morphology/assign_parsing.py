@@ -32,10 +32,12 @@ _AT = {
 }
 # the joints (of the 18) that lie on each segment, those at both its ends included
 
-_JOINT_ON = torch.zeros(18, len(SEGMENTS), dtype=torch.bool)
+JOINT_ON = torch.zeros(18, len(SEGMENTS), dtype=torch.bool)
+"""[18, len(SEGMENTS)]: which segments a joint lies on."""
+
 for _segment, _joints in _AT.items():
-    _JOINT_ON[list(_joints), SEGMENTS.index(_segment)] = True
-_JOINT_ON[1, SEGMENTS.index("head")] = True  # the neck may be under a beard
+    JOINT_ON[list(_joints), SEGMENTS.index(_segment)] = True
+JOINT_ON[1, SEGMENTS.index("head")] = True  # the neck may be under a beard
 
 _SAYS_NOTHING = torch.tensor([part in ("background", "bag", "accessory") for part in PARTS])
 
@@ -124,7 +126,7 @@ def _agreement(found: Parts, joints: Tensor | None) -> float:
         part = int(found.parts[int(y) - y0, int(x) - x0])
         if not _SAYS_NOTHING[part]:
             total += confidence
-            right += confidence * bool((may_be[part] & _JOINT_ON[joint]).any())
+            right += confidence * bool((may_be[part] & JOINT_ON[joint]).any())
     return right / total
 
 

@@ -6,10 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..find.poses import JOINTS
 from ..scene import Body, Morphology
 from .relations import OWN, PAIRS
-
-JOINTS = 18
 
 EACH_JOINT = (
     "x in the photo",  # -1..1 along its longer side, 0 in the middle

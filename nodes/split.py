@@ -6,12 +6,12 @@ from torch import Tensor
 from ..mild_core.complete.hidden import is_empty
 from ..mild_core.people import resize_mask
 from ..mild_core.preview.overlay import preview_layers
-from ..mild_core.scene import BACKGROUND, Person, Scene
+from ..mild_core.scene import BACKGROUND, Morphology, Person, Scene
 from ..mild_core.split.decompose import SplitOptions, decompose
 from ..mild_core.work_size import BALANCED, SIZE_MODES
 from .checks import checked_image, checked_mask
 from .show import shown
-from .sockets import Layers, People
+from .sockets import Bodies, Layers, People
 
 ERASED_ONLY = "erased only"
 FULL_PLATE = "full plate"
@@ -124,6 +124,13 @@ class Decompose(io.ComfyNode):
                     "edge, and a mask that is just a box is narrowed to the person in it, as far as that is certain. "
                     "Off: masks are taken exactly as they are.",
                 ),
+                Bodies.Input(
+                    "morphology",
+                    optional=True,
+                    tooltip="From Read Bodies, of the same photos and people: joints tell how far somebody may go on "
+                    "behind who goes, and each layer knows which part of the body is where. Pose Hint and Guide by "
+                    "Bodies use it too.",
+                ),
             ],
             outputs=[
                 Layers.Output(display_name="layers", tooltip="For Sample Layers."),
@@ -149,12 +156,13 @@ class Decompose(io.ComfyNode):
         snap: bool = True,
         also_erase: Tensor | None = None,
         protect: Tensor | None = None,
+        morphology: list[Morphology] | None = None,
     ) -> io.NodeOutput:
         image = checked_image(image)
         also_erase = None if also_erase is None else checked_mask(also_erase, "also_erase")
         protect = None if protect is None else checked_mask(protect, "protect")
         options = SplitOptions(grow, feather, contact, context, size_mode, background == FULL_PLATE, snap)
-        scenes = decompose(image, people, also_erase, protect, options)
+        scenes = decompose(image, people, also_erase, protect, options, morphology)
         shield = None if protect is None else resize_mask(protect, (int(image.shape[1]), int(image.shape[2])))
         preview = preview_layers(scenes, people, shield)
         return io.NodeOutput(scenes, preview, ui=shown(cls, _sentence(scenes, people), preview))

@@ -12,11 +12,13 @@ from ..complete.extent import hidden_extent
 from ..complete.ground import on_ground, pick_ground
 from ..complete.hidden import contradiction
 from ..growth import VISIBLE, grow
+from ..morphology.layer_segments import segments_of
 from ..order.contact import gap_pixels
 from ..order.order import back_to_front, nearness
 from ..people import fitted, on_device, resize_mask
-from ..scene import BACKGROUND, PERSON, Box, Layer, Person, Scene, rgb
+from ..scene import BACKGROUND, PERSON, Body, Box, Layer, Morphology, Person, Scene, rgb
 from ..work_size import BALANCED
+from .bodies import check_morphology, with_joints_of
 from .crops import Group, context_box, grouped
 from .holes import MAX_CONTACT, Growth, Piece, opened, outlined, piece_of, seen_of
 
@@ -52,6 +54,7 @@ class _Photo(NamedTuple):
     kept: Tensor  # where somebody is seen who stays
     protect: Tensor | None
     extra: list[tuple[Box, Tensor]]  # what also_erase shows
+    bodies: dict[int, Body]  # by the people's numbers
 
     @property
     def size(self) -> tuple[int, int]:
@@ -64,6 +67,7 @@ def decompose(
     also_erase: Tensor | None = None,
     protect: Tensor | None = None,
     options: SplitOptions | None = None,
+    morphology: Sequence[Morphology] | None = None,
 ) -> list[Scene]:
     """Split each photo into layers.
 
@@ -71,18 +75,24 @@ def decompose(
     or 1, h, w], 0..1, of any size: further things to erase, and what may never change. Protected areas (the visible
     masks of kept people, and protect) win; only the contact band enters the masks of kept people, never protect.
     Where masks of an erased and a kept person overlap, the kept one has the overlap, whoever is nearer: nothing of a
-    person who stays is lost to a careless mask. Returns one Scene per photo, without layers where there is nothing to
-    erase. Raises ValueError if somebody belongs to a photo that is not there, if somebody who goes has a hidden part,
-    if a mask batch does not match, or if the hole leaves nothing to learn from.
+    person who stays is lost to a careless mask. morphology: one for each photo, of the same people; their joints take
+    the place of those that the people carry, and person layers get segments. Returns one Scene per photo, without
+    layers where there is nothing to erase. Raises ValueError if somebody belongs to a photo that is not there, if
+    somebody who goes has a hidden part, if a mask batch or the morphology does not match, or if the hole leaves nothing
+    to learn from.
     """
     options = options or SplitOptions()
     count, size, device = int(photos.shape[0]), (int(photos.shape[1]), int(photos.shape[2])), photos.device
     _check_people(people, count)
+    if morphology is not None:
+        check_morphology(morphology, people, count, size)
     also_erase = _per_photo(also_erase, "also_erase", count, size)
     protect = _per_photo(protect, "protect", count, size)
     scenes = []
     for index in range(count):
         here = [fitted(person, size) for person in people if person.photo == index]
+        bodies = {} if morphology is None else {body.number: body for body in morphology[index].bodies}
+        here = [with_joints_of(bodies.get(person.number), person) for person in here]
         here = back_to_front([on_device(person, device) for person in here])
         photo = _Photo(
             number=index,
@@ -91,8 +101,10 @@ def decompose(
             kept=seen_of([person for person in here if not person.erased], size, device),
             protect=None if protect is None else _pick(protect, index, device),
             extra=[] if also_erase is None else clusters(_pick(also_erase, index, device)),
+            bodies=bodies,
         )
-        scenes.append(Scene(photos[index], tuple(_layers(photo, options))))
+        layers = tuple(_layers(photo, options))
+        scenes.append(Scene(photos[index], layers, None if morphology is None else morphology[index]))
     return scenes
 
 
@@ -299,7 +311,7 @@ def _person_layer(
     opacity = torch.zeros_like(alpha) if hole is None else boxes.placed(hole, extent, crop)
     pixels = boxes.cut(photo.pixels, crop)
     ground = pick_ground(pixels, alpha)
-    return Layer(
+    layer = Layer(
         id=f"{photo.number + 1}/{PERSON}-{person.number}",
         name=person.name,
         photo=photo.number,
@@ -315,6 +327,8 @@ def _person_layer(
         ground=ground,
         likely=None if likely is None or hole is None else boxes.placed(likely, extent, crop),
     )
+    body = photo.bodies.get(person.number)
+    return layer if body is None else layer._replace(segments=segments_of(layer, body))
 
 
 def _touched(photo: _Photo, person: Person, in_front: list[Piece]) -> bool:

@@ -1,5 +1,6 @@
 """Pictures of bodies for stock ControlNets, a row for each layer."""
 
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -126,14 +127,11 @@ def _preview(layers: list[Scene], pose: Tensor) -> Tensor:
     scale = min(1.0, PREVIEW / max(pose.shape[1:3]))
     size = (max(1, round(pose.shape[1] * scale)), max(1, round(pose.shape[2] * scale)))
     small = area_resize(pose.movedim(-1, 1), size)
-    row = 0
+    photos = []
     for scene in layers:
-        if scene.layers:
-            photo = area_resize(rgb(scene.photo).movedim(-1, 0)[None].float(), size).clamp(0, 1).cpu() * DIM
-            rows = small[row : row + len(scene.layers)]
-            rows.copy_(rows.maximum(photo))
-            row += len(scene.layers)
-    return small.movedim(1, -1)
+        photo = area_resize(rgb(scene.photo).movedim(-1, 0)[None].float(), size).clamp(0, 1).to(small.device) * DIM
+        photos.extend([photo] * len(scene.layers))
+    return small.maximum(torch.cat(photos)).movedim(1, -1)
 
 
 NODES: list[type[io.ComfyNode]] = [PoseHint]

@@ -161,7 +161,8 @@ def _seen_outside(body: Body, layer: Layer, morphology: Morphology, photo_size: 
 def _line(layer: Layer, morphology: Morphology) -> str:
     if layer.number is None:
         posed = [body.name for body in _staying(morphology) if body.joints is not None]
-        beside = f"; outside it stand {', '.join(posed)}" if posed else ""
+        stand = "stands" if len(posed) == 1 else "stand"
+        beside = f"; outside it {stand} {', '.join(posed)}" if posed else ""
         return f"{layer.name} ({layer.id}): no body in its hole{beside}."
     body = next((body for body in morphology.bodies if body.number == layer.number), None)
     joints = None if body is None else _known(body, morphology)

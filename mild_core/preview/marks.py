@@ -103,9 +103,9 @@ class Plates:
         self.draw, self.size = draw, size
         self.taken: list[Box] = []
 
-    def add(self, person: Person | Body, box: Box, note: str) -> None:
+    def add(self, person: Person | Body, box: Box, note: str, head: Sequence[float] | None = None) -> None:
         """Her number inside her box, in the middle if nothing is there yet; below it a small note, if she has room for
-        it.
+        it. head: x, y of where she ends above; with it, her number stands over her, if nothing is there.
         """
         height = max(min(boxes.height(box) / 8, max(self.size) / 30, 28), 11)
         number = (str(person.number), font(round(height)))
@@ -113,6 +113,9 @@ class Plates:
         if note and 2 * height + 12 <= boxes.height(box):
             texts.insert(0, [number, (note, font(round(max(height * 0.55, 9))))])
         places = [(lines, self._place(lines, box, share)) for lines in texts for share in SHARES]
+        if head is not None:
+            x, y = round(head[0]), round(head[1] - height)
+            places.insert(0, ([number], self._place([number], (x, y, x, y), 0.5)))
         # Where nothing is free, the number stands in the middle, without the note.
         free = (one for one in places if not any(boxes.overlap(one[1], other) for other in self.taken))
         lines, place = next(free, places[-len(SHARES)])

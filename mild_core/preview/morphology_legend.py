@@ -15,10 +15,10 @@ from .skeleton_marks import FINE, GREY, RAINBOW, draw_skeleton
 GROUND: Colour = (250, 250, 248)
 INK: Colour = (25, 28, 33)
 
-TEXT = 17
+TEXT = 19
 """Height of the text in pixels."""
 
-SIGN, ROW, GAP, MARGIN = 34, 27, 22, 12
+SIGN, ROW, GAP, MARGIN = 36, 30, 24, 14
 """Width of a sign, height of a row, between two entries, around everything, in pixels."""
 
 

@@ -18,9 +18,6 @@ from .morphology_legend import GROUND, Signs, legend
 from .overlay import LONGEST, Place, arrow_across, canvas_of, one_batch
 from .skeleton_marks import GREY, RAINBOW, Skeleton, points_of, with_skeletons
 
-SHORTEST = 768
-"""A smaller photo is enlarged until its longer side has this many pixels: a skeleton of 30 pixels shows nothing."""
-
 NARROWEST = 420
 """Pixels that the legend needs beside a very narrow photo."""
 
@@ -65,7 +62,7 @@ def _drawn(morphology: Morphology, photos: Sequence[Tensor], signs: Signs) -> np
         marks.arrow(draw, tail, head, told=True, doubt=False)
         plates.keep_free(tail, head)
     for body in sorted(morphology.bodies, key=lambda body: boxes.area(body.box)):
-        plates.add(body, areas[body.number].box, "")
+        plates.add(body, areas[body.number].box, "", _head(areas[body.number]))
     for front, back, tail, head in arrows:
         plates.write(f"{front} hides {back}", [(head[0] + tail[0]) / 2, (head[1] + tail[1]) / 2])
     for joints in morphology.nobody:
@@ -81,11 +78,12 @@ def _ground(morphology: Morphology, photos: Sequence[Tensor]) -> np.ndarray:
     if morphology.photo < len(photos):
         canvas = canvas_of(photos[morphology.photo])
     else:
-        scale = min(1.0, LONGEST / max(morphology.size))
+        scale = LONGEST / max(morphology.size)
         canvas = np.full((*(max(1, round(side * scale)) for side in morphology.size), 3), EMPTY, dtype=np.uint8)
     longer = max(canvas.shape[:2])
-    if longer < SHORTEST:
-        wide, high = (max(1, round(side * SHORTEST / longer)) for side in canvas.shape[1::-1])
+    if longer < LONGEST:
+        # A skeleton of 30 pixels shows nothing.
+        wide, high = (max(1, round(side * LONGEST / longer)) for side in canvas.shape[1::-1])
         canvas = np.asarray(Image.fromarray(canvas).resize((wide, high), Image.Resampling.BICUBIC))
     grey = canvas.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     soft = canvas * (1 - GREYED) + grey[..., None] * GREYED
@@ -95,6 +93,13 @@ def _ground(morphology: Morphology, photos: Sequence[Tensor]) -> np.ndarray:
 def _area(body: Body, size: tuple[int, int], small: tuple[int, int]) -> Marked:
     area = marked(body.mask > VISIBLE, body.box, size, small)
     return area if area is not None else Marked((0, 0, 1, 1), np.ones((1, 1), dtype=bool))
+
+
+def _head(area: Marked) -> Place:
+    """x, y of the middle of the uppermost tenth of what is marked."""
+    x, y = np.nonzero(area.mask)[::-1]
+    top = y <= y.min() + area.mask.shape[0] // 10
+    return float(x[top].mean()) + area.box[0] + 0.5, float(area.box[1] + y.min())
 
 
 def _paint_parts(canvas: np.ndarray, body: Body, size: tuple[int, int]) -> None:

@@ -18,7 +18,7 @@ HALO_OPACITY = 170
 FINE = 2
 """Skeletons are drawn this many times as large and averaged, for smooth edges."""
 
-LIMB_SHARE, LIMB_WIDTHS = 0.012, (2.0, 6.0)
+LIMB_SHARE, LIMB_WIDTHS = 0.012, (2.0, 7.0)
 """Width of a limb as a share of the skeleton's longer side, and the narrowest and widest, in pixels."""
 
 PALEST = 0.3

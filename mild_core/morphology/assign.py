@@ -15,9 +15,26 @@ from torch import Tensor
 
 from .. import boxes
 from ..find.found import iou, pose_distance
-from ..find.poses import Pose, pose_box, seen
+from ..find.poses import (
+    L_ANKLE,
+    L_EAR,
+    L_EYE,
+    L_SHOULDER,
+    NOSE,
+    R_ANKLE,
+    R_EAR,
+    R_EYE,
+    R_SHOULDER,
+    Pose,
+    pose_box,
+    seen,
+)
 from ..growth import VISIBLE, distance
 from ..scene import Person
+
+HEAD = [NOSE, R_EYE, L_EYE, R_EAR, L_EAR]
+SHOULDERS = [R_SHOULDER, L_SHOULDER]
+FEET = [R_ANKLE, L_ANKLE]
 
 SIDE = 48
 """Cells along the longer side of the grid on which distances from a mask are measured."""
@@ -36,6 +53,17 @@ BOX = 0.5
 """How much agreement of both boxes counts against all joints on the mask: a mask that is a filled box holds a child's
 joints as well as her mother's.
 """
+
+AROUND = 0.12
+"""Share of a pose's longer side by which a body goes on beyond its joints. A mask that goes on farther, above a head
+that the pose shows or below its feet, is somebody else's.
+"""
+
+SHADOW = 0.65
+"""A pose loses no more than to this factor by it: masks may hold a shadow, or what somebody carries."""
+
+COARSE = 24
+"""Cells along the longer side of the grid on which that is counted."""
 
 SAME = 0.1
 """Mean distance of joints, as a share of the size, below which a pose is the one that a person already has, the surer
@@ -184,6 +212,8 @@ def _fits(people: Sequence[Person], apart: _Apart, own: Sequence[Tensor | None])
     against = (1 - on) * torch.where(elsewhere, HIDDEN, 1.0)
     share = (on * weight).sum(-1) / ((on + against) * weight).sum(-1).clamp_min(1e-6)
     plain = (on * weight).sum(-1) / weight.sum(-1).clamp_min(1e-6)
+    rooms = torch.tensor([_room(one) for one in apart.joints])
+    share = share * torch.stack([_explained(person, rooms) for person in people])
     around = [pose_box(one) for one in apart.joints]
     both = [[0.0 if box is None else iou(person.box, box) for box in around] for person in people]
     fits = plain + BOX * torch.tensor(both)
@@ -194,6 +224,32 @@ def _fits(people: Sequence[Person], apart: _Apart, own: Sequence[Tensor | None])
                 if away is not None and away < SAME:
                     fits[index, place] += 2 * (1 - away / SAME)
     return torch.where(share >= LEAST, fits, 0.0), share
+
+
+def _room(joints: Tensor) -> list[float]:
+    """x0, y0, x1, y1 of where a body with these joints [18, 3] may be."""
+    low_x, low_y, high_x, high_y = pose_box(joints, AROUND) or (-math.inf, -math.inf, math.inf, math.inf)
+    known = seen(joints)
+    # Where the pose ends because no more was seen, the body goes on.
+    head, feet, sides = bool(known[HEAD].any()), bool(known[FEET].any()), bool(known[SHOULDERS].all())
+    return [
+        low_x if sides else -math.inf,
+        low_y if head else -math.inf,
+        high_x if sides else math.inf,
+        high_y if feet else math.inf,
+    ]
+
+
+def _explained(person: Person, rooms: Tensor) -> Tensor:
+    """[poses]: the share of her visible mask that lies in each of rooms [poses, 4], SHADOW..1."""
+    x0, y0, x1, y1 = person.box
+    step = max(1, max(x1 - x0, y1 - y0) // COARSE)
+    cells = (person.mask[::step, ::step] > VISIBLE).cpu().float()
+    rows, columns = torch.arange(y0, y1, step), torch.arange(x0, x1, step)
+    tall = ((rows >= rooms[:, 1:2]) & (rows < rooms[:, 3:])).float()
+    wide = ((columns >= rooms[:, :1]) & (columns < rooms[:, 2:3])).float()
+    inside = ((tall @ cells) * wide).sum(1)
+    return (inside / cells.sum().clamp_min(1)).clamp_min(SHADOW)
 
 
 def _chosen(fits: Tensor) -> dict[int, int]:

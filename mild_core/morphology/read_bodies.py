@@ -87,9 +87,11 @@ def _read_photo(
     depth: Tensor | None,
     parsed: Sequence[Parsed | None],
 ) -> Morphology:
-    matches, _ = assign_poses(people, poses)
-    people = [_with_parsed_joints(*one) for one in zip(people, matches, parsed, strict=True)]
     matches, nobody = assign_poses(people, poses)
+    helped = [_with_parsed_joints(*one) for one in zip(people, matches, parsed, strict=True)]
+    if any(one is not other for one, other in zip(people, helped, strict=True)):
+        people = helped
+        matches, nobody = assign_poses(people, poses)
     parts = _parts(people, matches, maps, parsed)
     order = in_order(people, depth)
     bodies = []

@@ -7,7 +7,7 @@ there are only shapes: bodies in flat grey by the order in which they stand, on 
 bottom, as the ground does in most photos.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -44,9 +44,9 @@ def depth_pictures(
     morphology: Morphology,
     size: tuple[int, int],
     depth: Tensor | None = None,
-) -> list[Tensor]:
-    """The depth picture [height, width], 0..1, float32, on the CPU, of each of these layers of one photo, in the
-    photo's frame.
+) -> Iterator[Tensor]:
+    """The depth picture [height, width], 0..1, float32, on the CPU, of each of these layers of one photo in turn, in
+    the photo's frame.
 
     photo_size: height and width of the photo, in whose pixels the layers' boxes are (the morphology may have been read
     in a copy of another size); size: height and width of the pictures; depth [h, w]: of the photo, in any size, near
@@ -71,7 +71,6 @@ def depth_pictures(
             grounds[background] = _without(measured, gone if background else alone, people)
         return grounds[background]
 
-    pictures = []
     for layer, hole in zip(layers, holes, strict=True):
         if layer.number is None:
             # Whoever stays stands in the background's own pixels, outside its hole.
@@ -89,13 +88,15 @@ def depth_pictures(
                 picture = torch.lerp(picture, torch.full_like(picture, grey), here[index])
             elif layer.number is not None:
                 picture = _with_body(picture, measured, masks[index], here[index])
-        pictures.append(picture)
-    return pictures
+        yield picture
 
 
 def _most(masks: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
     """What any of these masks covers, [height, width]."""
-    return torch.stack(list(masks)).amax(0) if masks else torch.zeros(size)
+    result = torch.zeros(size)
+    for mask in masks:
+        torch.maximum(result, mask, out=result)
+    return result
 
 
 def _plain_ground(size: tuple[int, int]) -> Tensor:

@@ -52,18 +52,18 @@ def hint_pictures(
     """
     size = _checked(scenes, morphologies, depth)
     rows = _row_size(scenes, size, megapixels)
-    poses, depths, lines = [], [], []
+    count = sum(len(scene.layers) for scene in scenes)
+    # Filled row by row: so many pictures are not to lie in the memory twice.
+    drawn = HintPictures(torch.zeros(count, *rows, 3), torch.zeros(count, *rows, 3), [])
     for index, (scene, morphology) in enumerate(zip(scenes, morphologies, strict=True)):
         own = None if depth is None else depth[min(index, len(depth) - 1)]
-        depths.extend(depth_pictures(scene.layers, size, morphology, rows, own))
-        for layer in scene.layers:
-            poses.append(_pose(layer, morphology, size, rows, hands_and_face))
-            lines.append(_line(layer, morphology))
-    return HintPictures(
-        torch.stack(poses).movedim(1, -1).contiguous(),
-        torch.stack(depths)[..., None].expand(-1, -1, -1, 3).contiguous(),
-        lines,
-    )
+        depths = depth_pictures(scene.layers, size, morphology, rows, own)
+        for layer, picture in zip(scene.layers, depths, strict=True):
+            row = len(drawn.lines)
+            drawn.pose[row] = _pose(layer, morphology, size, rows, hands_and_face).movedim(0, -1)
+            drawn.depth[row] = picture[..., None]
+            drawn.lines.append(_line(layer, morphology))
+    return drawn
 
 
 def _checked(scenes: Sequence[Scene], morphologies: Sequence[Morphology], depth: Tensor | None) -> tuple[int, int]:

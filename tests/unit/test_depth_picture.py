@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mild.mild_core.morphology.depth_picture import FARTHEST, HORIZON, NEAREST, NEAREST_GROUND, depth_pictures
+from mild.mild_core.morphology import depth_picture
+from mild.mild_core.morphology.depth_picture import FARTHEST, HORIZON, NEAREST, NEAREST_GROUND
 from mild.tests.helpers.bodies import morphology
 from mild.tests.helpers.layers import background, person
 
@@ -37,6 +38,10 @@ def measured():
     for box, value in ((KEPT, 0.6), (OTHER, 0.8), (GONE, 0.95)):
         depth[box[1] : box[3], box[0] : box[2]] = value
     return depth
+
+
+def depth_pictures(*given):
+    return list(depth_picture.depth_pictures(*given))
 
 
 def under(picture, box):

@@ -10,6 +10,7 @@ from mild.tests.helpers.in_process import GraphInvalid
 
 # isort: split
 import comfy.model_management
+import folder_paths
 
 from mild.mild_core.comfy import find_files
 from mild.mild_core.comfy.morphology import parse_people
@@ -19,6 +20,7 @@ from mild.mild_core.morphology.parts import PARTS, SETS
 from mild.mild_core.people import numbered, person_from_mask
 from mild.tests.comfy.test_find_people import SIZE, frame, photos, weights
 from mild.tests.unit.test_found import standing
+from mild.tests.unit.test_parsers import real
 
 __all__ = ["weights"]
 
@@ -301,3 +303,31 @@ def test_parsing_people_shows_progress_and_can_be_cancelled(comfy, parser):
     graph["node"]["inputs"]["min_confidence"] = 0.5
     with pytest.raises(Interrupted):
         comfy.run_graph(graph, wanted=["node"], interrupt_at=1)
+
+
+def test_people_of_masks_of_another_size_than_the_photo(read, parser):
+    large = photos(size=(2 * SIZE[0], 3 * SIZE[1]))
+    ((one,), _) = read(large, two(), **parser)
+    assert one.size == (2 * SIZE[0], 3 * SIZE[1])
+    for body, box in zip(one.bodies, (LEFT, RIGHT), strict=True):
+        assert body.box == body.parts_box == (3 * box[0], 2 * box[1], 3 * box[2], 2 * box[3])
+        assert PARTS[int(body.parts[5, 20])] == "face" and body.parts.shape == body.mask.shape
+
+
+@pytest.mark.parametrize(
+    ("package", "kind", "name"),
+    [
+        ("onnxruntime", parse_people.BODYPIX, "bodypix_mobilenet050_stride8.onnx"),
+        ("ai_edge_litert", parse_people.MEDIAPIPE, "selfie_multiclass_256x256.tflite"),
+    ],
+)
+def test_the_real_parsers_on_the_example_photo(run_node, read, weights, package, kind, name):
+    pytest.importorskip(package)
+    folder_paths.add_model_folder_path("detection", str(real(name).parent))
+    image, masks, *_ = run_node("MILD_ExamplePhoto")
+    people = numbered([person_from_mask(mask) for mask in masks])
+    ((one,), preview) = read(image, people, parser=kind, **{"parser.model": name})
+    assert preview.isfinite().all() and len(one.bodies) == len(people)
+    assert sum(body.parts is not None and bool((body.parts > 0).any()) for body in one.bodies) >= 3
+    with_pose = [body.joints is not None for body in one.bodies]
+    assert all(with_pose) if kind == parse_people.BODYPIX else not any(with_pose)

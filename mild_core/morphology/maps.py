@@ -41,42 +41,52 @@ def maps(morphology: Morphology, number: int | None, box: Box, size: tuple[int, 
     different crops and sizes agree. On the device of the masks. "confidence" is 0 everywhere when all that is known of
     the layer has confidence 0, and when nobody has that number.
     """
-    this = next((body for body in morphology.bodies if body.number == number and number is not None), None)
-    device = morphology.bodies[0].mask.device if morphology.bodies else torch.device("cpu")
+    bodies = morphology.bodies
+    index = next((place for place, body in enumerate(bodies) if number is not None and body.number == number), None)
+    device = bodies[0].mask.device if bodies else torch.device("cpu")
     result = torch.zeros(len(CHANNELS), *size, device=device)
-    named = dict(zip(CHANNELS[3 + len(PARTS) - 1 :], result[3 + len(PARTS) - 1 :], strict=True))
-    shares = [area_shares(body.mask, body.box, box, size) for body in morphology.bodies]
-    for body, share in zip(morphology.bodies, shares, strict=True):
-        name = "this" if body is this else "erased" if body.erased else "kept"
-        named[name].add_(share).clamp_(max=1)
+    channel = dict(zip(CHANNELS, result, strict=True))
+    shares = [area_shares(body.mask, body.box, box, size) for body in bodies]
+    for place, (body, share) in enumerate(zip(bodies, shares, strict=True)):
+        name = "this" if place == index else "erased" if body.erased else "kept"
+        channel[name].add_(share).clamp_(max=1)
     ranks = morphology.own[:, RANK].tolist()
-    for index in sorted(range(len(shares)), key=lambda index: ranks[index]):
-        named["rank"].mul_(1 - shares[index]).add_(shares[index], alpha=ranks[index])
-    sure = torch.zeros(size, device=device)
-    for body, share in zip(morphology.bodies, shares, strict=True):
+    for place in sorted(range(len(bodies)), key=lambda place: ranks[place]):
+        channel["rank"].mul_(1 - shares[place]).add_(shares[place], alpha=ranks[place])
+    sure = channel["confidence"]
+    for body, share in zip(bodies, shares, strict=True):
         torch.maximum(sure, share * body.sure, out=sure)
-    if this is None:
-        for body, share in zip(morphology.bodies, shares, strict=True):
-            if not body.erased:
-                whole = torch.maximum(share, _shape(body, morphology, box, size, device))
-                torch.maximum(named["overlap"], torch.minimum(whole, named["erased"]), out=named["overlap"])
+    # Bodies that stay, and those who are seen on top of them: on the background, only who goes tells anything.
+    if index is None:
+        stay, others = [place for place, body in enumerate(bodies) if not body.erased], channel["erased"]
     else:
-        own = shares[morphology.bodies.index(this)]
-        whole = torch.maximum(own, _shape(this, morphology, box, size, device))
-        named["overlap"].copy_(torch.minimum(whole, (named["kept"] + named["erased"]).clamp(max=1)))
-        if this.joints is not None:
-            joints = placed_joints(this.joints, morphology.size)
-            result[:3] = skeletons([joints], box, size, max(stick_of(size), THINNEST), dimmed=True).to(device)
-            torch.maximum(sure, _around(joints, box, size).to(device), out=sure)
-        if this.parts is not None and this.parts_box is not None:
-            parts = result[3 : 3 + len(PARTS) - 1]
-            labels, weights = this.parts.to(device), None if this.parts_sure is None else this.parts_sure.to(device)
-            torch.maximum(sure, _draw_parts(parts, labels, weights, this.parts_box, box), out=sure)
-    if number is not None:
+        stay, others = [index], (channel["kept"] + channel["erased"]).clamp_(max=1)
+    for place in stay:
+        whole = torch.maximum(shares[place], _shape(bodies[place], morphology, box, size, device))
+        torch.maximum(channel["overlap"], torch.minimum(whole, others), out=channel["overlap"])
+    if index is not None:
+        torch.maximum(sure, _draw_body(result, bodies[index], morphology, box), out=sure)
         # Nothing holds that was said of a person who is not surely there.
-        sure.mul_(0.0 if this is None else this.sure)
-    named["confidence"].copy_(sure)
+        sure.mul_(bodies[index].sure)
+    elif number is not None:
+        sure.zero_()
     return result
+
+
+def _draw_body(result: Tensor, body: Body, morphology: Morphology, box: Box) -> Tensor:
+    """Draw her skeleton and her parts into their channels; returns how sure they are, [height, width]."""
+    size, device = (result.shape[1], result.shape[2]), result.device
+    sure = result.new_zeros(size)
+    if body.joints is not None:
+        joints = placed_joints(body.joints, morphology.size)
+        stick = max(stick_of(size), THINNEST)
+        result[:3] = skeletons([joints], box, size, stick, dimmed=True).to(device)
+        torch.maximum(sure, _around(joints, box, size).to(device), out=sure)
+    if body.parts is not None and body.parts_box is not None:
+        labels, weights = body.parts.to(device), None if body.parts_sure is None else body.parts_sure.to(device)
+        drawn = _draw_parts(result[3 : 3 + len(PARTS) - 1], labels, weights, body.parts_box, box)
+        torch.maximum(sure, drawn, out=sure)
+    return sure
 
 
 def _shape(body: Body, morphology: Morphology, box: Box, size: tuple[int, int], device: torch.device) -> Tensor:

@@ -4,7 +4,8 @@ Visible masks tell where she is and where she is not; behind an erased person bo
 completed by its posterior mean under probabilistic principal components (Tipping and Bishop, "Probabilistic principal
 component analysis", J. R. Stat. Soc. B 1999, section 3.3) of standing and walking people, for many guesses of her
 height and place at once, each weighed by how well it explains what is known. What does not look like a person (a dog,
-a car, somebody seated) is continued from its own outline alone. The artist's own mask takes the place of any guess.
+a car, somebody seated) is continued from its own outline, and along the body of its joints where those are known. The
+artist's own mask takes the place of any guess.
 """
 
 import math
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import boxes
+from ..find.body_shape import body_shape
 from ..growth import VISIBLE
 from ..scene import Box, Person
 from ..split.holes import Piece
@@ -39,6 +41,11 @@ EXTENT = 0.25
 
 OUTLINE = 0.04
 """Share of her height over which the seen outline overrules the model's: it goes on from where it meets the hole."""
+
+SKELETON = 0.4
+"""How much the body drawn from the joints of whoever is no standing person adds to the guess: enough where the outline
+says a little, not alone.
+"""
 
 LIMB = 0.035
 """Half the width of a limb, as a share of a person's height."""
@@ -84,7 +91,9 @@ def hidden_extent(
     elif not near:
         return person.box, (person.mask > VISIBLE).to(person.mask)
     else:
-        box, guess = _guess(photo_size, person, near, covered)
+        box, guess, stands = _guess(photo_size, person, near, covered)
+        if not stands:
+            box, guess = _with_body(box, guess, person, photo_size)
         box, guess = _with_limbs(box, guess, person, photo_size)
     erased = torch.zeros(guess.shape, dtype=torch.bool, device=guess.device)
     for piece in in_front:
@@ -101,15 +110,15 @@ def _reaches(box: Box, person: Person) -> bool:
 
 def _guess(
     photo_size: tuple[int, int], person: Person, near: Sequence[Piece], covered: Sequence[Person]
-) -> tuple[Box, Tensor]:
-    """Box, and the probability there; erased or not does not matter yet."""
+) -> tuple[Box, Tensor, bool]:
+    """Box, the probability there, and whether she looks like a standing person; erased or not does not matter yet."""
     places = _places(photo_size, person, near)
     known = _known(photo_size, person, near, covered, places)
     work = _completed(known, places)
     if work is None:
         box = boxes.grown(person.box, EXTENT * boxes.width(person.box), EXTENT * boxes.height(person.box), photo_size)
         work = _continued(known, max(boxes.width(person.box), boxes.height(person.box)))
-        return box, _enlarged(work, known, box)
+        return box, _enlarged(work, known, box), False
     likely = boxes.tight_box(work > 0.02)
     box = person.box
     if likely is not None:
@@ -117,7 +126,7 @@ def _guess(
         left, top = round(known.left), round(known.top)
         grown = (left + x0 - known.step, top + y0 - known.step, left + x1 + known.step, top + y1 + known.step)
         box = boxes.union(box, boxes.intersection(grown, boxes.whole(photo_size)))
-    return box, _enlarged(work, known, box)
+    return box, _enlarged(work, known, box), True
 
 
 # --------------------------------------------------------------------------------------- what is known, and places
@@ -332,6 +341,17 @@ def _smoothed(picture: Tensor, spread: float) -> Tensor:
     window = (window / window.sum())[None, None, None]
     blurred = F.conv2d(picture[None, None], window, padding=(0, reach))
     return F.conv2d(blurred, window.mT, padding=(reach, 0))[0, 0]
+
+
+def _with_body(box: Box, guess: Tensor, person: Person, photo_size: tuple[int, int]) -> tuple[Box, Tensor]:
+    """Box and guess [h, w], more likely where the body of her joints is drawn."""
+    drawn = None if person.joints is None else body_shape(person.joints.float().cpu(), photo_size)
+    if drawn is None:
+        return box, guess
+    shape, place = drawn
+    wider = boxes.union(box, place)
+    more = boxes.placed(shape.to(guess), place, wider)
+    return wider, (boxes.placed(guess, box, wider) + SKELETON * more).clamp(0, 1)
 
 
 def _with_limbs(box: Box, guess: Tensor, person: Person, photo_size: tuple[int, int]) -> tuple[Box, Tensor]:

@@ -37,6 +37,7 @@ HEAT_MAP = (20, 92, 810, 604)  # of what Show Attention Gap draws: left, top, ri
 GAP = "MILD_AttentionGap"
 
 STRIPES = ("MILD_Decompose", 1)
+BODIES = ("MILD_Morphology", 1)
 
 
 class Look(NamedTuple):
@@ -55,6 +56,12 @@ LOOKS = {
     "erase_people_no_download": Look(),
     "choose_who_disappears": Look(numbers=True, picked=(2, 3, 4)),
     "her_arm_stays": Look(part=(228, 372, 468, 552)),
+    "keep_her_arm_sd15": Look(
+        part=(228, 372, 468, 552), before=BODIES, drawing=STRIPES, line="SD1.5 paints the stripes by her pose: a drawing"
+    ),
+    "keep_her_arm_sdxl": Look(
+        part=(228, 372, 468, 552), before=BODIES, drawing=STRIPES, line="SDXL paints the stripes by her pose: a drawing"
+    ),
     "erase_people_sd15_inpaint": Look(
         part=(236, 372, 476, 552), drawing=STRIPES, line="SD1.5 inpaint paints the stripes: a drawing"
     ),

@@ -24,7 +24,6 @@ import torch
 
 KINDS = {
     "controlnet": "sd15",
-    "union": "sdxl",  # one for many kinds of pictures: Set Union ControlNet Type says which
     "control_lora": "sd15",
     "t2i": "sd15",
     "flux_pixels": "flux",  # XLabs' architecture: reads pixels
@@ -36,10 +35,6 @@ KINDS = {
 """Every kind, and the family of tiny_models it is for."""
 
 
-UNION_TYPES = 8
-"""Kinds of pictures that the tiny union ControlNet knows, as SDXL's "promax" does."""
-
-
 def make_controlnet(kind: str, tiny: TinyModel, seed: int = 10) -> comfy.controlnet.ControlBase:
     """Build one of KINDS; equal seeds give equal weights."""
     with torch.random.fork_rng():
@@ -47,18 +42,15 @@ def make_controlnet(kind: str, tiny: TinyModel, seed: int = 10) -> comfy.control
         return _MAKERS[kind](dict(tiny.model.model.model_config.unet_config), seed)
 
 
-def _unet_controlnet(config: dict, **kind) -> comfy.cldm.cldm.ControlNet:
+def _unet_controlnet(config: dict) -> comfy.cldm.cldm.ControlNet:
     config.pop("out_channels")
-    config |= {"hint_channels": 3, "dtype": torch.float32} | kind
-    return comfy.cldm.cldm.ControlNet(**config, operations=comfy.ops.disable_weight_init)
+    operations = comfy.ops.disable_weight_init
+    network = comfy.cldm.cldm.ControlNet(**config | {"hint_channels": 3, "dtype": torch.float32}, operations=operations)
+    return network
 
 
 def _controlnet(config: dict, seed: int) -> comfy.controlnet.ControlNet:
     return _on_pixels(_unet_controlnet(config), seed)
-
-
-def _union(config: dict, seed: int) -> comfy.controlnet.ControlNet:
-    return _on_pixels(_unet_controlnet(config, union_controlnet_num_control_type=UNION_TYPES), seed)
 
 
 def _control_lora(config: dict, seed: int) -> comfy.controlnet.ControlLora:
@@ -125,7 +117,6 @@ def _on_latents(
 
 _MAKERS = {
     "controlnet": _controlnet,
-    "union": _union,
     "control_lora": _control_lora,
     "t2i": _t2i,
     "flux_pixels": _flux,

@@ -12,9 +12,10 @@ NODE = "TEST_TinyModel"
 CLIP_OF = {"sd15_inpaint": "sd15", "sdxl": "sdxl", "flux_fill": "flux"}
 """Families of tiny_models, and the family of tiny_clip that each reads."""
 
-CONTROLNET_OF = {"sd15_inpaint": ("controlnet", "sd15"), "sdxl": ("union", "sdxl")}
-"""The kind of tiny_controlnets that a family's template loads, and the family that it is made for: a ControlNet of
-SD1.5 knows nothing of the channels by which an inpainting model is told of the hole.
+CONTROLNET_FOR = {"sd15_inpaint": "sd15", "sdxl": "sdxl"}
+"""The families whose templates load a ControlNet, and the one that it is made for: a ControlNet of SD1.5 knows nothing
+of the channels by which an inpainting model is told of the hole. SDXL's is one of a single kind where the template
+loads a union: ComfyUI's class for unions has no smaller widths, and both are told their kind in the same way.
 """
 
 
@@ -55,8 +56,8 @@ async def comfy_entrypoint():
             from mild.tests.helpers.tiny_models import make
 
             tiny = make(family)
-            kind, base = CONTROLNET_OF.get(family, (None, None))
-            control = None if kind is None else make_controlnet(kind, make(base))
+            base = CONTROLNET_FOR.get(family)
+            control = None if base is None else make_controlnet("controlnet", make(base))
             return io.NodeOutput(tiny.model, make_clip(CLIP_OF[family]), tiny.vae, control)
 
     class Extension(ComfyExtension):

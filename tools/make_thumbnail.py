@@ -57,10 +57,10 @@ LOOKS = {
     "choose_who_disappears": Look(numbers=True, picked=(2, 3, 4)),
     "her_arm_stays": Look(part=(228, 372, 468, 552)),
     "keep_her_arm_sd15": Look(
-        part=(228, 372, 468, 552), before=BODIES, drawing=STRIPES, line="SD1.5 paints the stripes by her pose: a drawing"
+        part=(228, 372, 468, 552), before=BODIES, drawing=STRIPES, line="SD1.5 paints the stripes by pose: a drawing"
     ),
     "keep_her_arm_sdxl": Look(
-        part=(228, 372, 468, 552), before=BODIES, drawing=STRIPES, line="SDXL paints the stripes by her pose: a drawing"
+        part=(228, 372, 468, 552), before=BODIES, drawing=STRIPES, line="SDXL paints the stripes by pose: a drawing"
     ),
     "erase_people_sd15_inpaint": Look(
         part=(236, 372, 476, 552), drawing=STRIPES, line="SD1.5 inpaint paints the stripes: a drawing"

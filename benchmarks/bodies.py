@@ -19,6 +19,7 @@ import argparse
 import json
 import random
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +30,7 @@ import scenes
 import torch
 import weights
 from numpy.typing import NDArray
-from order import LEAST_SEEN, visible
+from order import LEAST_SEEN, composed, people_of, visible
 from PIL import Image, ImageDraw
 from rivals import Unavailable
 from torch import Tensor
@@ -47,6 +48,7 @@ from mild.mild_core.morphology.assign_parsing import JOINT_ON, assign_parsing  #
 from mild.mild_core.morphology.parsers import bodypix, mediapipe_multiclass  # noqa: E402
 from mild.mild_core.morphology.parsers.parsed import Parse  # noqa: E402
 from mild.mild_core.morphology.parts import may_be  # noqa: E402
+from mild.mild_core.morphology.read_bodies import read_bodies  # noqa: E402
 from mild.mild_core.people import person_from_mask  # noqa: E402
 from mild.mild_core.scene import Person  # noqa: E402
 
@@ -132,7 +134,7 @@ def main() -> None:
     try:
         look = movenet.finder(weights.weights(weights.MOVENET, given.weights), THRESHOLD)
         found = [detected(photo, look) for photo in known]
-        crowds = list(composed(given.corpus, given.crowds, look))
+        crowds = list(crowds_of(given.corpus, given.crowds, look))
         more = [detected_poses(known, found, kind) for kind in MASKS]
         more += [true_poses(crowds, kind, "composed crowds, poses") for kind in MASKS]
         more += [strangers(crowds, kind) for kind in MASKS]
@@ -152,6 +154,7 @@ def main() -> None:
             counts += [on_her_joints(known, parse, name, kind), shuffled_maps(photos, parse, name, kind)]
             counts[-2].print()
             counts[-1].print()
+    print(seconds(given.corpus))
     # Of neighbours there are many misses, and much alike.
     misses = [miss for count in counts for miss in count.misses[: 3 if "neighbour" in count.what else None]]
     if given.sheet is not None and misses:
@@ -181,12 +184,12 @@ def true_joints(flat: list[float]) -> Tensor:
     return from_coco_17(points)
 
 
-def people_of(photo: Photo, kind: str) -> list[Person]:
+def people_in(photo: Photo, kind: str) -> list[Person]:
     made = [person_from_mask(torch.from_numpy(mask).float()) for mask in MASKS[kind](photo.masks)]
     return [person._replace(number=place) for place, person in enumerate(made) if person is not None]
 
 
-def composed(corpus: Path, count: int, look: Callable) -> Iterator[Photo]:
+def crowds_of(corpus: Path, count: int, look: Callable) -> Iterator[Photo]:
     """Crowds of people on a common ground, each with the pose that the detector saw of her alone."""
     rng = random.Random(2)
     names = cutouts.clean_cutout_names(corpus)
@@ -257,7 +260,7 @@ def true_poses(photos: list[Photo], kind: str, what: str = "true poses") -> Coun
     count = Count(f"{what}, masks {kind}")
     left = 0
     for photo in photos:
-        people = people_of(photo, kind)
+        people = people_in(photo, kind)
         order = list(range(len(photo.poses)))
         random.Random(len(order)).shuffle(order)
         matches, nobody = assign_poses(people, [Pose(photo.poses[place]) for place in order])
@@ -274,7 +277,7 @@ def strangers(photos: list[Photo], kind: str) -> Count:
     count = Count(f"composed crowds, a neighbour's pose, masks {kind}")
     sure = []
     for photo in photos:
-        people = people_of(photo, kind)
+        people = people_in(photo, kind)
         for person in people:
             fits = [share_of_mask(joints, photo.masks[person.number]) for joints in photo.poses]
             fits[person.number] = -1.0
@@ -306,7 +309,7 @@ def detected_poses(photos: list[Photo], found: list[list[Tensor]], kind: str) ->
     count = Count(f"MoveNet's poses, masks {kind}")
     unseen = left = 0
     for photo, poses in zip(photos, found, strict=True):
-        people = people_of(photo, kind)
+        people = people_in(photo, kind)
         matches, nobody = assign_poses(people, [Pose(joints) for joints in poses])
         left += len(nobody)
         table = torch.tensor(
@@ -360,7 +363,7 @@ def full(parts: Tensor, box: tuple[int, int, int, int], size: tuple[int, int]) -
 def on_her_joints(photos: list[Photo], parse: Parse, name: str, kind: str) -> Count:
     count = Count(f"{name} on her own joints, masks {kind}")
     for photo in photos:
-        for person in people_of(photo, kind):
+        for person in people_in(photo, kind):
             parsed = parse(torch.from_numpy(photo.image), person)
             parts = full(parsed.parts, parsed.box, person.size)
             shares = [share_on(parts, joints) for joints in photo.poses]
@@ -385,12 +388,12 @@ def share_on(parts: Tensor, joints: Tensor) -> float:
 def shuffled_maps(photos: list[Photo], parse: Parse, name: str, kind: str) -> Count:
     count = Count(f"{name}, maps of single people, masks {kind}")
     for photo in photos:
-        people = people_of(photo, kind)
+        people = people_in(photo, kind)
         if len(people) < 2:
             continue
         order = list(range(len(people)))
         random.Random(len(order)).shuffle(order)
-        true = people_of(photo, "given")
+        true = people_in(photo, "given")
         found = [parse(torch.from_numpy(photo.image), person) for person in true]
         maps = [full(one.parts, one.box, true[0].size) for one in found]
         dealt = assign_parsing(people, torch.stack([maps[place] for place in order]), [None] * len(people))
@@ -400,6 +403,24 @@ def shuffled_maps(photos: list[Photo], parse: Parse, name: str, kind: str) -> Co
             same = parts is not None and bool((parts.parts == mine).float().mean() > 0.99)
             count.add(same, photo, person.number, None, "another map")
     return count
+
+
+# --------------------------------------------------------------------------------------------------------------- time
+
+
+def seconds(corpus: Path) -> str:
+    """What it takes to read a crowd, everybody with a pose and half of them erased."""
+    (crowd,) = composed(corpus, cutouts.clean_cutout_names(corpus), 1, 130, anywhere=False)
+    people = [person._replace(erased=person.number % 2 == 0) for person in people_of(crowd)]
+    random_places = torch.rand(len(people), 18, 3, generator=torch.Generator().manual_seed(1))
+    poses = []
+    for person, places in zip(people, random_places, strict=True):
+        x0, y0, x1, y1 = person.box
+        poses.append(Pose(places * torch.tensor([x1 - x0, y1 - y0, 1.0]) + torch.tensor([x0, y0, 0.0])))
+    read_bodies(people[:2], [people[0].size], [poses[:2]])
+    start = time.process_time()
+    read_bodies(people, [people[0].size], [poses])
+    return f"{len(people)} people with poses: {time.process_time() - start:.2f} s of one core"
 
 
 # -------------------------------------------------------------------------------------------------------------- sheet

@@ -148,6 +148,33 @@ def test_nobody_in_nothing():
     assert morphology.bodies == () and morphology.nobody == ()
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (41, 60), (301, 77)])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e9, 1e9, -1.0, 0.0])
+def test_wild_joints_of_ragged_masks_stay_finite_and_in_bounds(size, value):
+    random = torch.Generator().manual_seed(size[0])
+    people, poses = [], []
+    for number in range(1, 5):
+        joints = torch.rand(18, 3, generator=random) * torch.tensor([size[1] * 1.5, size[0] * 1.5, 1.2])
+        joints[torch.rand(18, 3, generator=random) > 0.7] = value
+        poses.append(Pose(joints, torch.full((2, 21, 3), value), torch.full((70, 3), value)))
+        mask = (torch.rand(size, generator=random) > 0.3).float()
+        mask[-1, -1] = 1
+        own = joints.flip(0) if number % 2 else None
+        people.append(person_from_mask(mask)._replace(number=number, erased=number == 2, joints=own))
+    parsing = torch.randint(0, len(PARTS), (1, 17, 33), generator=random, dtype=torch.uint8)
+    (morphology,) = read_bodies(people, [size], [poses], parsing, torch.full((1, 5, 5), value))
+    assert morphology.own.isfinite().all() and morphology.pairs.isfinite().all()
+    for joints in morphology.nobody:
+        assert joints.isfinite().all()
+    for body in morphology.bodies:
+        for values in (body.joints, body.hands, body.face, body.parts_sure):
+            assert values is None or (values.isfinite().all() and (values[..., -1] >= 0).all())
+        if body.joints is not None:
+            place, sure = body.joints[:, :2], body.joints[:, 2]
+            assert (sure <= 1).all() and (place >= 0).all()
+            assert (place[:, 0] < size[1]).all() and (place[:, 1] < size[0]).all()
+
+
 @pytest.mark.parametrize(
     ("given", "word"),
     [

@@ -175,3 +175,61 @@ def test_behind_somebody_who_stays_nothing_is_known():
     covered = check(person, [piece(erased)], (120, 90), covered=[other])
     true = whole & erased
     assert covered[true].mean() > free[true].mean()
+
+
+def joints_of_figure(left=30, top=12, tall=96):
+    """OpenPose joints [18, 3] of `figure`."""
+    x = [0, 0, -0.1, -0.11, -0.11, 0.1, 0.11, 0.11, -0.06, -0.06, -0.06, 0.06, 0.06, 0.06, -0.02, 0.02, -0.04, 0.04]
+    y = [0.08, 0.18, 0.18, 0.35, 0.5, 0.18, 0.35, 0.5, 0.53, 0.75, 0.95, 0.53, 0.75, 0.95, 0.07, 0.07, 0.08, 0.08]
+    places = torch.tensor([x, y]).T * tall + torch.tensor([left + 0.17 * tall, float(top)])
+    return torch.cat([places, torch.ones(18, 1)], 1)
+
+
+def lying():
+    """Somebody who lies, bool [100, 200], and her joints: the silhouettes know no such people."""
+    mask = torch.zeros(100, 200, dtype=torch.bool)
+    mask[62:80, 20:38] = True  # head
+    mask[58:82, 38:100] = True  # trunk
+    mask[62:80, 100:176] = True  # legs
+    arm, leg = ([46, 70, 94], [66, 66, 66]), ([96, 132, 168], [72, 72, 72])
+    x = [30, 46, *arm[0], *arm[0], *leg[0], *leg[0], 28, 28, 30, 30]
+    y = [68, 70, *arm[1], *arm[1], *leg[1], *leg[1], 66, 72, 64, 76]
+    return mask, torch.tensor([x, y, [1] * 18]).T.float()
+
+
+def test_who_lies_goes_on_along_her_joints():
+    whole, joints = lying()
+    erased = torch.zeros_like(whole)
+    erased[10:95, 110:190] = True
+    person, front = hide(whole, erased)
+    truth = whole & erased
+    joints[[9, 10, 12, 13], 2] = 0.4
+    more = check(person._replace(joints=joints), [front], (100, 200)) - check(person, [front], (100, 200))
+    assert float(more[truth].mean()) > 0.2
+    assert float(more[truth].mean()) > 2 * float(more[erased & ~whole].mean())
+
+
+def test_a_hidden_limb_has_room_however_unsure():
+    """A raised arm of which only an inferred wrist is known: her hole reaches there, and nobody is sure of it."""
+    whole, joints = figure(), joints_of_figure()
+    erased = torch.zeros_like(whole)
+    erased[5:60, 60:88] = True
+    person, front = hide(whole, erased)
+    joints[6] = torch.tensor([64.0, 30.0, 0.4])
+    joints[7] = torch.tensor([76.0, 16.0, 0.3])
+    likely = check(person._replace(joints=joints), [front], (120, 90))
+    assert 0.2 < float(likely[24, 70]) < 0.5
+    assert float(likely[24, 70]) > float(check(person, [front], (120, 90))[24, 70])
+
+
+def test_wild_joints_do_no_harm():
+    whole = lying()[0]
+    erased = torch.zeros_like(whole)
+    erased[10:95, 110:190] = True
+    person, front = hide(whole, erased)
+    for seed in range(4):
+        random = torch.Generator().manual_seed(seed)
+        wild = torch.rand(18, 3, generator=random) * torch.tensor([600.0, 500.0, 1.0]) - 200
+        wild[:, 2] = wild[:, 2].clamp(0, 1) + 0.3
+        check(person._replace(joints=wild), [front], (100, 200))
+    check(person._replace(joints=torch.zeros(18, 3)), [front], (100, 200))

@@ -4,7 +4,7 @@ maps: the maps of the background and of each of 8 people of a photo of 6000 x 40
 joints and parsing, on a crop with context, at a quarter of the size at which an SDXL-class model paints it in detail
 (its full million pixels). In this process, the best of several runs.
 
-tokens: see benchmarks/morphology_tokens.py.
+step, tokens: see benchmarks/morphology_step.py and benchmarks/morphology_tokens.py.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from layers import HEIGHT, WIDTH, crowd
 from machine import machine
+from morphology_step import step_row
 from morphology_tokens import tokens_row
 from torch import Tensor
 
@@ -115,6 +116,7 @@ def best_of(runs: int, work: Callable[[], object]) -> float:
 
 ROWS: dict[str, Callable[[int], dict[str, float]]] = {
     "maps": maps_row,
+    "step": step_row,
     "tokens": lambda runs: tokens_row(runs, people_of_the_photo()),
 }
 """Each prints its table and returns its figures by name."""

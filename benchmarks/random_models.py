@@ -69,7 +69,7 @@ def make(kind: str, width: float = 1.0) -> RandomModel:
     dtype = comfy.model_management.unet_dtype(device=device, supported_dtypes=types)
     config.set_inference_dtype(dtype, comfy.model_management.unet_manual_cast(dtype, device, types))
     model = config.get_model({}, device=torch.device("cpu"))
-    _randomize(model.diffusion_model, 0)
+    randomize(model.diffusion_model, 0)
     patcher = comfy.model_patcher.CoreModelPatcher(
         model.eval(), load_device=device, offload_device=comfy.model_management.unet_offload_device()
     )
@@ -194,11 +194,11 @@ def _vae(width: float) -> Any:
         "attn_resolutions": [], "dropout": 0.0,
     }  # fmt: skip
     parameters = {"ddconfig": settings, "embed_dim": 4}
-    weights = _randomize(comfy.ldm.models.autoencoder.AutoencoderKL(**parameters), 3).state_dict()
+    weights = randomize(comfy.ldm.models.autoencoder.AutoencoderKL(**parameters), 3).state_dict()
     return TimedVAE(sd=weights, config={"params": parameters})
 
 
-def _randomize(module: torch.nn.Module, seed: int) -> torch.nn.Module:
+def randomize(module: torch.nn.Module, seed: int) -> torch.nn.Module:
     """Norms 1, biases 0, weights such that activations keep their size (ComfyUI leaves them uninitialised)."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in module.named_parameters():

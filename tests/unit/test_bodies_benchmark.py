@@ -12,6 +12,7 @@ import mild
 sys.path.append(str(Path(mild.__file__).parent / "benchmarks"))
 
 import bodies  # noqa: E402
+import crowds  # noqa: E402
 import cutouts  # noqa: E402
 import scenes  # noqa: E402
 
@@ -66,9 +67,9 @@ def test_a_joint_of_a_cutout_moves_with_her(x):
     rgb[38:42, 18:22] = 1
     cutout = cutouts.Cutout(rgb, alpha)
     placement = scenes.Placement("cutout", x, 0.9, 0.6, False)
-    place = scenes.place(cutout, placement, bodies.CROWD_SIZE)
+    place = scenes.place(cutout, placement, crowds.SIZE)
     rows, columns = np.nonzero(place[..., 0] > 0.5)
-    moved = bodies.moved(torch.tensor([0.5, 0.5, 1.0]).expand(18, 3), cutout, placement)
+    moved = crowds.moved(torch.tensor([0.5, 0.5, 1.0]).expand(18, 3), cutout, placement)
     assert float(moved[0, 0]) == pytest.approx(columns.mean() + 0.5, abs=1)
     assert float(moved[0, 1]) == pytest.approx(rows.mean() + 0.5, abs=1)
 
@@ -76,8 +77,8 @@ def test_a_joint_of_a_cutout_moves_with_her(x):
 def test_those_who_are_seen_enough_are_those_of_order():
     masks = [column(60, 30)[0], column(64, 34)[0], column(200)[0]]
     padded = [np.pad(mask, ((0, 280), (0, 420))) for mask in masks]
-    assert bodies.seen_enough(padded) == [1, 2]
-    assert np.array_equal(bodies.visible(padded), np.stack(padded[1:]))
+    assert crowds.seen_enough(padded) == [1, 2]
+    assert np.array_equal(crowds.visible(padded), np.stack(padded[1:]))
 
 
 def test_parsing_on_somebody_else_is_a_miss():

@@ -236,9 +236,14 @@ def load_model(name: str = MODELS[0], disable_dynamic: bool = False) -> comfy.mo
 
 
 def with_same_part(model: comfy.model_patcher.ModelPatcher, strength: float) -> comfy.model_patcher.ModelPatcher:
-    """The MODEL with this strength of the rule that a person's parts are copied from the same parts: 0 (off) to 1."""
+    """The MODEL with this strength of the rule that a person's parts are copied from the same parts: 0 (off) to 1.
+
+    The same object where it has that strength already.
+    """
+    if strength == model.model_options["transformer_options"].get(SAME_PART, SAME_PART_DEFAULT):
+        return model
     model = model.clone()
-    model.model_options["transformer_options"][SAME_PART] = strength
+    model.model_options["transformer_options"][SAME_PART] = float(strength)
     return model
 
 

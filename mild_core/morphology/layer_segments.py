@@ -13,7 +13,7 @@ from ..find.body_shape import body_height, capsules, inside_by
 from ..find.poses import seen
 from ..growth import VISIBLE
 from ..scene import Body, Box, Layer
-from .parts import PARTS, SEGMENTS
+from .parts import PARTS, SEGMENTS, may_be, segment_of
 
 UNKNOWN = 0
 
@@ -38,39 +38,8 @@ SURE = 0.3
 LIKELY = 0.2
 """Less likely hers than this, a hidden pixel belongs to no segment: it is rather the ground."""
 
-_ARM = ("upper arm", "lower arm", "hand")
-_LEG = ("upper leg", "lower leg")
-_TOP = ("torso", "upper arm", "lower arm")
-_ANYWHERE = ("torso", "upper arm", "lower arm", "upper leg", "lower leg")
-
-MAY_BE: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("hat", "hair", "glasses", "face"), ("head",)),
-    **dict.fromkeys(("glove", "left hand", "right hand"), ("hand",)),
-    **dict.fromkeys(("scarf", "torso skin", "belt", "torso"), ("torso",)),
-    **dict.fromkeys(("left shoe", "right shoe"), ("foot",)),
-    **dict.fromkeys(("left upper arm", "right upper arm"), ("upper arm",)),
-    **dict.fromkeys(("left lower arm", "right lower arm"), ("lower arm",)),
-    **dict.fromkeys(("left upper leg", "right upper leg"), ("upper leg",)),
-    **dict.fromkeys(("left lower leg", "right lower leg"), ("lower leg",)),
-    **dict.fromkeys(("left arm", "right arm"), _ARM),
-    **dict.fromkeys(("left leg", "right leg"), (*_LEG, "foot")),
-    **dict.fromkeys(("upper clothes", "coat"), (*_TOP, "upper leg")),
-    **dict.fromkeys(("dress", "jumpsuit", "clothes"), _ANYWHERE),
-    "skin": ("head", *_ARM, *_LEG, "foot"),
-    "trousers": _LEG,
-    "skirt": _LEG,
-    "socks": ("lower leg", "foot"),
-    **dict.fromkeys(("bag", "accessory"), ("thing",)),
-}
-"""Which segments a part can cover. Parts of one segment need no skeleton."""
-
-WITHOUT_SKELETON = {
-    **dict.fromkeys(("upper clothes", "coat", "dress", "jumpsuit"), "torso"),
-    **dict.fromkeys(("trousers", "skirt"), "upper leg"),
-    **dict.fromkeys(("left leg", "right leg", "socks"), "lower leg"),
-    **dict.fromkeys(("left arm", "right arm"), "lower arm"),
-}
-"""What a part of several segments is taken for where no limb tells; others stay unknown."""
+WHEREVER_IT_LIES = ("hair", "glove", "scarf", "belt", "left shoe", "right shoe")
+"""Long hair before a coat is still hair: these are not divided by what they lie on."""
 
 LIMBS_FIRST = ("head", "torso")
 """An arm before the trunk is seen in front of it, however deep inside the trunk's outline it lies: these only count up
@@ -126,11 +95,13 @@ def _limbs(body: Body, box: Box, size: tuple[int, int]) -> Tensor | None:
     return inside / body_height(joints)
 
 
-def _nearest(limbs: Tensor, among: tuple[str, ...] = SEGMENTS) -> Tensor:
-    """The segment that each cell lies in or nearest to, uint8 [rows, columns]; unknown where all are far."""
-    places = [SEGMENTS.index(name) for name in among]
+def _nearest(limbs: Tensor, among: list[int] | None = None) -> Tensor:
+    """The segment (of those `among` which it can be) that each cell lies in or nearest to, uint8 [rows, columns];
+    unknown where all are far.
+    """
+    places = torch.arange(len(limbs), device=limbs.device) if among is None else limbs.new_tensor(among).long()
     depth, best = limbs[places].max(0)
-    return torch.where(depth > -FAR, torch.tensor(places, device=limbs.device)[best], UNKNOWN).to(torch.uint8)
+    return torch.where(depth > -FAR, places[best], UNKNOWN).to(torch.uint8)
 
 
 def _labels(body: Body, box: Box, size: tuple[int, int], device: torch.device) -> Tensor | None:
@@ -153,17 +124,14 @@ def _by_parts(segments: Tensor, labels: Tensor, visible: Tensor, limbs: Tensor |
     for label in labels.unique().tolist():
         if label == 0:
             continue
-        name = PARTS[label]
+        likeliest = int(segment_of[label])
+        among = may_be[label].nonzero()[:, 0].tolist()
         here = labels == label
-        if len(MAY_BE[name]) == 1:
-            segments[here] = SEGMENTS.index(MAY_BE[name][0])
+        if limbs is None or len(among) == 1 or PARTS[label] in WHEREVER_IT_LIES:
+            segments[here] = likeliest
             continue
-        otherwise = SEGMENTS.index(WITHOUT_SKELETON.get(name, SEGMENTS[UNKNOWN]))
-        if limbs is None:
-            segments[here] = otherwise
-            continue
-        nearest = _enlarged(_nearest(limbs, MAY_BE[name]), size).to(segments.device)[here]
-        segments[here] = torch.where(nearest == UNKNOWN, otherwise, nearest).to(torch.uint8)
+        nearest = _enlarged(_nearest(limbs, among), size).to(segments.device)[here]
+        segments[here] = torch.where(nearest == UNKNOWN, likeliest, nearest).to(torch.uint8)
 
 
 def _from_beside(segments: Tensor, open_: Tensor, visible: Tensor) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mild.mild_core import scene
-from mild.mild_core.morphology.layer_segments import MAY_BE, WITHOUT_SKELETON, segments_of
+from mild.mild_core.morphology.layer_segments import segments_of
 from mild.mild_core.morphology.parts import PARTS, SEGMENTS
 from mild.tests.unit.test_found import standing
 
@@ -63,10 +63,15 @@ def middle(joints, one, other, share=0.5):
     return joints[one, :2] * (1 - share) + joints[other, :2] * share
 
 
-def test_every_part_belongs_somewhere():
-    assert set(MAY_BE) == set(PARTS[1:])
-    assert all(set(names) <= set(SEGMENTS[1:]) for names in MAY_BE.values())
-    assert all(name in MAY_BE[part] for part, name in WITHOUT_SKELETON.items())
+def test_every_label_is_understood():
+    joints = joints_at()
+    for label, name in enumerate(PARTS):
+        found = segments_of(layer(), body(joints, torch.full(SIZE, label, dtype=torch.uint8)))
+        assert found is not None, name
+    worn = {"hair": "head", "left shoe": "foot", "belt": "torso"}
+    for name, segment in worn.items():
+        found = segments_of(layer(), body(joints, torch.full(SIZE, PARTS.index(name), dtype=torch.uint8)))
+        assert (found == SEGMENTS.index(segment)).all()
 
 
 def test_without_parsing_the_nearest_limb_tells():

@@ -7,7 +7,8 @@
    was not seen: the mean pose); and the mean pose alone, fitted to the joints seen.
 2. *Extent.* The occlusion scenes of occlusion.py: somebody of one frame laid over another frame. A detector looks at
    the picture with both in it. IoU of the guessed extent with the truth, within what the front one covers, without
-   joints, with those that were seen, and with the inferred ones.
+   joints, with those that were seen, and with the inferred ones; and what of the truth her hole holds. The same for
+   the covered people of 1, whose joints were read before they were covered.
 
 Means with 95 % intervals: bootstrap over people (joints) and scenes (extent).
 """
@@ -32,13 +33,15 @@ from rivals import Unavailable
 from torch import Tensor
 
 from mild.mild_core import boxes
+from mild.mild_core.complete.extent import hidden_extent
 from mild.mild_core.find.body_shape import body_height
 from mild.mild_core.find.poses import NECK, from_coco_17, seen
 from mild.mild_core.morphology.hidden_joints import with_hidden_joints
 from mild.mild_core.morphology.standing_poses import poses
 from mild.mild_core.people import person_from_mask
 from mild.mild_core.scene import PERSON, Person
-from mild.mild_core.split.decompose import decompose
+from mild.mild_core.split.decompose import POSSIBLE, decompose
+from mild.mild_core.split.holes import Piece
 
 DATA = scenes.CORPUS.parent
 LIMBS = {
@@ -48,16 +51,11 @@ LIMBS = {
     "lower leg": ((10,), (13,)),
 }
 OTHER_SIDE = [0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16]
-SURE = 0.5
-"""Confidence above which a detector's joint counts as true."""
-
-LEAST_LEFT = 6
-COVERS = 3
-"""Masks laid over each limb."""
-
+SURE = 0.5  # confidence above which a detector's joint counts as true
+LEAST_LEFT = 6  # joints of somebody, a limb of hers taken away
+COVERS = 3  # masks laid over each limb
 MOVENET_SCORE = 0.2
-LOOK_AROUND = 0.5
-"""Share of her box around her that the detector sees."""
+LOOK_AROUND = 0.5  # of her box around her is what the detector sees
 
 Area = NDArray[np.bool_]
 
@@ -281,8 +279,22 @@ def people_of(scene: occlusion.Occlusion) -> list[Person]:
     return found
 
 
-def extent_iou(scene: occlusion.Occlusion, joints: Tensor | None) -> float:
-    """IoU of where the back person is guessed to go on with where she does; 0 if no layer of hers is made."""
+class Extent(NamedTuple):
+    """One guess of where somebody goes on, against the truth, within what covers her."""
+
+    iou: float  # of what is rather hers than not
+    found: float  # share of the truth that her hole holds
+    excess: float  # what else her hole holds, as a share of the truth
+
+
+def extent_of(guess: Area, truth: Area, cover: Area) -> Extent:
+    mine, hole, size = (guess > 0.5) & cover, (guess > POSSIBLE) & cover, max(int(truth.sum()), 1)
+    iou = float((mine & truth).sum() / max((mine | truth).sum(), 1))
+    return Extent(iou, float((hole & truth).sum() / size), float((hole & ~truth).sum() / size))
+
+
+def scene_extent(scene: occlusion.Occlusion, joints: Tensor | None) -> Extent:
+    """What Split into Layers guesses of the back person."""
     people = people_of(scene)
     people = [one._replace(joints=joints) if one.number == scene.back + 1 else one for one in people]
     guess = np.zeros(scene.photo.shape[:2], np.float32)
@@ -290,8 +302,16 @@ def extent_iou(scene: occlusion.Occlusion, joints: Tensor | None) -> float:
         if layer.domain == PERSON and layer.number == scene.back + 1 and layer.likely is not None:
             x0, y0, x1, y1 = layer.box
             guess[y0:y1, x0:x1] = layer.likely.numpy()
-    mine, true = (guess > 0.5) & scene.masks[scene.front], scene.completed
-    return float((mine & true).sum() / max((mine | true).sum(), 1))
+    return extent_of(guess, scene.completed, scene.masks[scene.front])
+
+
+def trial_extent(trial: Trial, joints: Tensor | None, truth: Area) -> Extent:
+    cover = torch.from_numpy(trial.hiding)
+    box = boxes.tight_box(cover)
+    person = person_from_mask(torch.from_numpy(trial.visible).float())
+    hole = boxes.cut(cover, box)
+    place, likely = hidden_extent(truth.shape, person._replace(joints=joints), [Piece(box, hole, hole, 1.0)])
+    return extent_of(boxes.placed(likely, place, boxes.whole(truth.shape)).numpy(), truth & trial.hiding, trial.hiding)
 
 
 def completed(scene: occlusion.Occlusion, joints: Tensor) -> tuple[Tensor, Tensor]:
@@ -301,28 +321,51 @@ def completed(scene: occlusion.Occlusion, joints: Tensor) -> tuple[Tensor, Tenso
     return with_hidden_joints(joints, (whole, back), [(whole, front)], (height, width))
 
 
+ROWS = ("without joints", "joints seen", "and inferred")
+
+
+def report_rows(rows: dict[str, list[list[Extent]]]) -> None:
+    """rows: for each scene or person its guesses, in the order of ROWS."""
+    values = np.array([np.array(own).mean(0) for own in rows.values()])  # [N, row, figure]
+    print("| row | IoU | hole finds | hole's excess | difference of IoU | of found | of excess |")
+    print("|" + "---|" * 7)
+    for index, name in enumerate(ROWS):
+        off = values[:, index] - values[:, 0]
+        cells = [mean_with_interval(list(column)).text(3) for part in (values[:, index], off) for column in part.T]
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
 def report_extent(found: list[occlusion.Occlusion], look: Callable[[Tensor], list]) -> None:
-    rows: dict[str, list[float]] = {"without joints": [], "joints seen": [], "and inferred": []}
+    rows: dict[str, list[list[Extent]]] = {}
     without_pose, count = 0, 0
     for scene in found:
         joints = joints_of(scene.photo, scene.masks[scene.back], look)
-        plain = extent_iou(scene, None)
-        rows["without joints"].append(plain)
+        plain = scene_extent(scene, None)
         if joints is None:
             without_pose += 1
-            rows["joints seen"].append(plain)
-            rows["and inferred"].append(plain)
+            rows[scene.name] = [[plain] * 3]
             continue
         more, guessed = completed(scene, joints)
         count += int(guessed.sum())
-        rows["joints seen"].append(extent_iou(scene, joints))
-        rows["and inferred"].append(extent_iou(scene, more))
+        rows[scene.name] = [[plain, scene_extent(scene, joints), scene_extent(scene, more)]]
     print(f"\n## extent: n = {len(found)} scenes, {without_pose} without a pose, {count} joints inferred\n")
-    print("| row | IoU | difference to without joints |\n|---|---|---|")
-    plain = np.array(rows["without joints"])
-    for name, values in rows.items():
-        paired = mean_with_interval(list(np.array(values) - plain))
-        print(f"| {name} | {mean_with_interval(values).text(3)} | {paired.text(3)} |")
+    report_rows(rows)
+
+
+def report_covered_extent(title: str, people: list[Whole]) -> None:
+    """Means over people of what hides between SHARE[0] and SHARE[1] of them."""
+    masks = {person.name: person.mask for person in people}
+    rows: dict[str, list[list[Extent]]] = {}
+    for trial in covered_trials(people):
+        truth = masks[trial.name]
+        share = (truth & trial.hiding).sum() / truth.sum()
+        if occlusion.SHARE[0] <= share <= occlusion.SHARE[1]:
+            more, _ = inferred(trial)
+            guesses = [trial_extent(trial, joints, truth) for joints in (None, trial.joints, more)]
+            rows.setdefault(trial.name, []).append(guesses)
+    count = sum(len(own) for own in rows.values())
+    print(f"\n## extent, {title}, covered: n = {len(rows)} people, {count} trials\n")
+    report_rows(rows)
 
 
 def main() -> None:
@@ -335,6 +378,7 @@ def main() -> None:
     people = labelled_people(given.people)
     report_joints("true keypoints, free", list(free_trials(people)))
     report_joints("true keypoints, covered", list(covered_trials(people)))
+    report_covered_extent("true keypoints", people)
     try:
         from mild.mild_core.find.finders import movenet
 
@@ -345,6 +389,7 @@ def main() -> None:
     people = detected_people([given.people, given.pairs], look)
     report_joints("MoveNet's sure joints, free", list(free_trials(people)))
     report_joints("MoveNet's sure joints, covered", list(covered_trials(people)))
+    report_covered_extent("MoveNet's sure joints", people)
     for shifted in (False, True):
         found = occlusion.occlusion_scenes(given.pairs, shifted, given.limit)
         print("\nfront people " + ("moved sideways" if shifted else "at their own places"))

@@ -10,6 +10,7 @@ on bare ground it is not.
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -76,7 +77,7 @@ STRETCH = 1.25
 LYING = 0.5
 """Cosine between her trunk and the upright, below which she is turned upright to be compared with others."""
 
-REACH, POINTS = 2.5, 21
+REACH, POINTS = 2.5, 17
 """The places that are tried: so many standard deviations to each side, in so many steps."""
 
 ORDER = (
@@ -137,20 +138,35 @@ def with_hidden_joints(
 
 def _expected(joints: Tensor, noise: Tensor, known: Tensor, height: float, joint: int) -> tuple[Tensor, Tensor]:
     """Where a joint is expected (x, y) and the standard deviation there, in pixels, from those known [18]."""
-    model = poses()
-    # How much the height is off moves all joints along the mean pose; where the body stands moves all alike.
-    free = HEIGHT_NOISE**2 * model.mean[:, :, None] * model.mean[:, None, :] + ANYWHERE
-    covariance = model.covariance + free
+    mean_pose, covariance = _poses_anywhere()
     turn = _turn(joints, known)
-    origin = joints[known, :2].mean(0)
-    seen_at = ((joints[known, :2] - origin) @ turn.T / height).T  # [2, N]
-    among = covariance[:, known][:, :, known] + torch.diag(noise[known].square())
-    towards = covariance[:, known, joint]
+    which = known.nonzero()[:, 0]
+    origin = joints[which, :2].mean(0)
+    seen_at = ((joints[which, :2] - origin) @ turn.T / height).T  # [2, N]
+    among = covariance[:, which[:, None], which] + torch.diag(noise[which].square())
+    towards = covariance[:, which, joint]
     gain = torch.linalg.solve(among, towards[..., None])[..., 0]  # [2, N]
-    mean = model.mean[:, joint] + (gain * (seen_at - model.mean[:, known])).sum(1)
+    mean = mean_pose[:, joint] + (gain * (seen_at - mean_pose[:, which])).sum(1)
     variance = (covariance[:, joint, joint] - (gain * towards).sum(1)).clamp_min(1e-6)
     spread = (turn.T.square() @ variance).sqrt() * height
     return turn.T @ mean * height + origin, spread
+
+
+@lru_cache(maxsize=1)
+def _poses_anywhere() -> tuple[Tensor, Tensor]:
+    """Mean [2, 18] and covariance [2, 18, 18] of poses anywhere, in heights of the body that are a little off."""
+    model = poses()
+    # How much the height is off moves all joints along the mean pose; where the body stands moves all alike.
+    free = HEIGHT_NOISE**2 * model.mean[:, :, None] * model.mean[:, None, :] + ANYWHERE
+    return model.mean, model.covariance + free
+
+
+@lru_cache(maxsize=1)
+def _offsets() -> tuple[Tensor, Tensor]:
+    """The places that are tried [N, 2], in standard deviations, and the density of a Gaussian there [N]."""
+    step = torch.linspace(-REACH, REACH, POINTS)
+    offsets = torch.stack(torch.meshgrid(step, step, indexing="xy"), -1).flatten(0, 1)
+    return offsets, torch.exp(-0.5 * offsets.square().sum(1))
 
 
 def _turn(joints: Tensor, known: Tensor) -> Tensor:
@@ -199,10 +215,8 @@ class _Ground:
         """The expected place (x, y) of an unseen joint if it is hidden, how likely it is hidden, 0..1, and how far,
         in pixels, it may be from there; None if it is more likely elsewhere.
         """
-        step = torch.linspace(-REACH, REACH, POINTS)
-        offsets = torch.stack(torch.meshgrid(step, step, indexing="xy"), -1).flatten(0, 1)
+        offsets, weight = _offsets()
         points = mean + offsets * deviation
-        weight = torch.exp(-0.5 * offsets.square().sum(1))
         if limit is not None:
             weight = weight * ((points - limit[0]).norm(dim=1) <= limit[1])
         hidden, own, inside = self.at(points)
@@ -225,6 +239,8 @@ class _Ground:
 def _within(area: Area, points: Tensor) -> Tensor:
     """Which of the points [N, 2] (x, y) lie in a mask, bool on the CPU."""
     (x0, y0, x1, y1), mask = area
+    if not bool(((points[:, 0] >= x0) & (points[:, 0] < x1)).any()):
+        return torch.zeros(len(points), dtype=torch.bool)
     column, row = (points[:, axis].floor().long() - low for axis, low in ((0, x0), (1, y0)))
     inside = (column >= 0) & (row >= 0) & (column < x1 - x0) & (row < y1 - y0)
     result = torch.zeros(len(points), dtype=torch.bool)

@@ -86,6 +86,14 @@ ORDER = (
 )
 """From the trunk outwards: what was inferred tells where the next joint is."""
 
+BETWEEN = {
+    R_ELBOW: (R_SHOULDER, R_WRIST),
+    L_ELBOW: (L_SHOULDER, L_WRIST),
+    R_KNEE: (R_HIP, R_ANKLE),
+    L_KNEE: (L_HIP, L_ANKLE),
+}
+"""Joints in the middle of a limb, and those at its ends."""
+
 _BEFORE = {end: (start, share) for start, end, share, _, _ in LIMBS}
 Area = tuple[Box, Tensor]
 
@@ -100,7 +108,8 @@ def with_hidden_joints(
     before her; photo_size: height and width. Returns joints [18, 3] and bool [18], both on the joints' device. Joints
     that were seen are the same to the bit, and so is everything where nothing can be inferred: fewer than LEAST_SEEN
     joints, or nobody erased where the others may be. Inferred ones lie within the `hiding` masks, outside `visible`,
-    with a confidence in (poses.SEEN, CEILING] that falls with what had to be guessed.
+    with a confidence in (poses.SEEN, CEILING] that falls with what had to be guessed; on `visible` lie only elbows and
+    knees that lead to such a joint.
     """
     given = joints.detach().float().cpu()
     inferred = torch.zeros(JOINTS, dtype=torch.bool)
@@ -131,6 +140,15 @@ def with_hidden_joints(
         result[joint] = torch.tensor([*place.tolist(), confidence])
         noise[joint] = max(spread / height, SEEN_NOISE)
         known[joint], inferred[joint] = True, True
+    for joint, (start, end) in BETWEEN.items():
+        if known[joint] or not (known[start] and inferred[end]):
+            continue
+        # Nobody hides it: it is lost on her own body. Without it the wrist or ankle behind it would hang in the air.
+        mean, deviation = _expected(result, noise, known, height, joint)
+        confidence = float(result[end, 2]) * math.exp(-0.5 * (float(deviation.mean()) / height / SPREAD) ** 2)
+        if confidence > SEEN and bool(places.at(mean[None])[1]):
+            result[joint] = torch.tensor([*mean.tolist(), confidence])
+            known[joint], inferred[joint] = True, True
     result = torch.where(inferred[:, None], result, given).to(joints)
     inferred = inferred.to(joints.device)
     return torch.where(inferred[:, None], result, joints), inferred

@@ -18,7 +18,7 @@ from mild.mild_core.find.poses import (
     R_WRIST,
     SEEN,
 )
-from mild.mild_core.morphology.hidden_joints import CEILING, DOUBTFUL, with_hidden_joints
+from mild.mild_core.morphology.hidden_joints import BETWEEN, CEILING, DOUBTFUL, with_hidden_joints
 from mild.mild_core.morphology.standing_poses import poses
 
 SIZE = (400, 300)
@@ -65,7 +65,8 @@ def check(given, visible, hiding, size=SIZE):
     assert inferred.shape == (JOINTS,) and inferred.dtype == torch.bool
     kept = ~inferred
     assert torch.equal(joints[kept].nan_to_num(-7), given[kept].nan_to_num(-7))
-    for x, y, confidence in joints[inferred].tolist():
+    for joint in inferred.nonzero()[:, 0].tolist():
+        x, y, confidence = joints[joint].tolist()
         assert SEEN < confidence <= CEILING
         assert 0 <= x < size[1] and 0 <= y < size[0]
 
@@ -73,7 +74,10 @@ def check(given, visible, hiding, size=SIZE):
             (x0, y0, x1, y1), mask = area
             return x0 <= column < x1 and y0 <= row < y1 and float(mask[row - y0, column - x0]) > 0.5
 
-        assert any(on(area) for area in hiding) and not on(visible)
+        if on(visible):
+            assert joint in BETWEEN and inferred[BETWEEN[joint][1]]
+        else:
+            assert any(on(area) for area in hiding)
     return joints, inferred
 
 
@@ -129,6 +133,18 @@ def test_a_joint_on_her_own_body_or_outside_the_photo_is_not_hidden():
     low = standing(middle=(150.0, 300.0))  # feet below the lower edge
     _, inferred = check(without(low, R_ANKLE, L_ANKLE), NOTHING, [rectangle(100, 380, 200, 400)])
     assert not inferred.any()
+
+
+def test_an_elbow_lost_on_her_own_body_leads_to_the_hidden_wrist():
+    truth = standing()
+    given = without(truth, R_ELBOW, R_WRIST)
+    own = around(truth, R_ELBOW, reach=25)
+    joints, inferred = check(given, own, [around(truth, R_WRIST)])
+    assert inferred.nonzero()[:, 0].tolist() == [R_ELBOW, R_WRIST]
+    assert float((joints[R_ELBOW, :2] - truth[R_ELBOW, :2]).norm()) < 30
+    assert joints[R_ELBOW, 2] <= joints[R_WRIST, 2]
+    _, neither = check(given, own, [around(truth, L_ANKLE)])
+    assert not neither.any()  # without a hidden wrist there is nothing that it would lead to
 
 
 def test_people_without_a_pose_or_with_next_to_none():

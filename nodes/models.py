@@ -50,6 +50,7 @@ class BuiltInModel(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.05,
+                    optional=True,  # API workflows saved before it was there still run
                     advanced=True,
                     tooltip=(
                         "How strictly the hidden part of a person who stays is copied from the same part of her body: "

@@ -168,14 +168,16 @@ class MorphologyControl(comfy.controlnet.ControlBase):
         return [*super().get_models(), self.patcher]
 
     def inference_memory_requirements(self, dtype: torch.dtype) -> float:
-        """Bytes beside the weights: maps, features of the first level and what is kept, in float32."""
+        """Bytes beside the weights: maps, features of the first level and residuals, in float32; an estimate."""
         mine = 0.0
         if isinstance(self.cond_hint_original, Tensor):
             rows, channels, height, width = self.cond_hint_original.shape
             cell = self.config.map_cell if channels == len(CHANNELS) else self.config.cell
             cells = min(height * width / cell**2, MOST_CELLS)
-            each = 3 * len(CHANNELS) * self.config.map_cell**2 + 4 * self.config.inner[0] + 2 * sum(self.config.widths)
-            mine = 4.0 * rows * cells * each
+            shrinks = 4 if self.config.is_unet else 1  # with every level
+            kept = sum(width / shrinks**level for level, width in enumerate(self.config.widths))
+            drawn = len(CHANNELS) * self.config.map_cell**2
+            mine = 4.0 * rows * cells * (3 * drawn + (4 * self.config.inner[0] + 2 * kept) / self.config.patch**2)
         return super().inference_memory_requirements(dtype) + mine
 
     def cleanup(self) -> None:

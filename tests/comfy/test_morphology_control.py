@@ -294,8 +294,9 @@ def test_a_picture_of_another_shape_gives_its_middle(guidance, tiny, hint):
 
 
 @pytest.mark.usefixtures("small_native_size")
-@pytest.mark.parametrize("family", ["sd15", "flux"])
-def test_each_layer_of_a_batch_has_its_own_people(sample, tiny, guidance, run_node, people, family):
+@pytest.mark.parametrize(("family", "relations"), [("sd15", 0.0), ("sd15", 0.5), ("flux", 0.5)])
+def test_each_layer_of_a_batch_has_its_own_people(sample, tiny, guidance, run_node, people, family, relations):
+    """With the relations of each in her text, and without."""
     model, control = tiny(family), guidance(tiny(family))
     photo = picture()
     layers = (
@@ -305,7 +306,7 @@ def test_each_layer_of_a_batch_has_its_own_people(sample, tiny, guidance, run_no
     )
     positive, negative = run_node(
         "MILD_ApplyMorphology", positive=model.positive, negative=model.negative, guidance=control, morphology=people,
-        **SPAN, relations=0.0,
+        **SPAN, relations=relations,
     )  # fmt: skip
     scenes = [Scene(photo, layers)]
 

@@ -29,6 +29,7 @@ from mild.tests.helpers.templates import (  # noqa: E402
 from mild.tools.find_comfyui import PACK_FOLDER  # noqa: E402
 
 WORKFLOWS = pack.ROOT / "workflows"
+PHOTO_WIDTH = 768
 HALF = (480, 360)  # pixels of each of the two pictures
 QUALITY = 85
 LINE = 64  # pixels that a line below the pictures takes; in the template browser a quarter of that is seen
@@ -57,10 +58,10 @@ LOOKS = {
     "choose_who_disappears": Look(numbers=True, picked=(2, 3, 4)),
     "her_arm_stays": Look(part=(228, 372, 468, 552)),
     "keep_her_arm_sd15": Look(
-        part=(228, 372, 468, 552), before=BODIES, drawing=STRIPES, line="SD1.5 paints the stripes by pose: a drawing"
+        part=(212, 352, 488, 559), drawing=BODIES, line="SD1.5 completes her by her pose: a drawing"
     ),
     "keep_her_arm_sdxl": Look(
-        part=(228, 372, 468, 552), before=BODIES, drawing=STRIPES, line="SDXL paints the stripes by pose: a drawing"
+        part=(212, 352, 488, 559), drawing=BODIES, line="SDXL completes her by her pose: a drawing"
     ),
     "erase_people_sd15_inpaint": Look(
         part=(236, 372, 476, 552), drawing=STRIPES, line="SD1.5 inpaint paints the stripes: a drawing"
@@ -109,7 +110,9 @@ def started(base: Path) -> demo.Server:
 
 def half(picture: Image.Image, look: Look) -> Image.Image:
     """One of the two pictures in its size: photos fill it, plots are shown whole."""
-    part = picture.crop(look.part) if look.part else picture
+    # Drawings may be larger than the photo: a part is meant in the photo's pixels, that of a plot in its own.
+    scale = 1.0 if look.plotted is not None else picture.width / PHOTO_WIDTH
+    part = picture.crop(tuple(round(side * scale) for side in look.part)) if look.part else picture
     if look.plotted is None:
         return ImageOps.fit(part, HALF, Image.Resampling.LANCZOS)
     return ImageOps.pad(part, HALF, Image.Resampling.LANCZOS, color=picture.getpixel((0, 0)))

@@ -102,7 +102,7 @@ def test_of_two_textures_as_near_the_same_region_wins(size):
     red = redness(sampled(clean, hole, segments=sides(size, 1), table=TABLE), hole)
     green = redness(sampled(clean, hole, segments=sides(size, 2), table=TABLE), hole)
     assert 0.2 < plain < 0.8
-    assert red > 0.85 and green < 0.15
+    assert red > 0.75 and green < 0.25  # patches of either side reach three pixels into the hole
 
 
 def test_it_is_a_soft_rule():

@@ -53,6 +53,7 @@ SAME_PART = "mild_same_part"
 """In transformer_options: how strictly a person's hidden part is copied from the same part of her body, 0..1."""
 
 SAME_PART_DEFAULT = 0.0
+"""Off: it brought no better pictures in the mean (benchmarks/same_part.py)."""
 
 OTHER_PART = 0.1
 """At strength 1, the squared colour distance (range -1..1) that a patch of another part of the body is charged."""

@@ -1,16 +1,41 @@
 """Imports ComfyUI before the test modules of this folder, which may then import its modules on top; and what several
-of them sample layers with.
+of them sample with.
 """
 
 import mild.tests.helpers.in_process  # noqa: F401
 
 # isort: split
+import folder_paths
 import pytest
 
 from mild.mild_core.comfy import builtin_model
 from mild.mild_core.comfy.sampling import encode
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.layers import WIDGETS, background, person, picture
+from mild.tests.helpers.tiny_guidance import load_counting, save_random
+from mild.tests.helpers.tiny_models import make
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """tiny(family): one small random model of each family for all tests of a file."""
+    made = {}
+    return lambda family: made.get(family) or made.setdefault(family, make(family))
+
+
+@pytest.fixture(scope="module")
+def guidance(tmp_path_factory):
+    """guidance(tiny, ...): a file of random weights for this model, loaded; its network.runs tells its runs."""
+    folder = tmp_path_factory.mktemp("mild")
+    return lambda tiny, *args, **changes: load_counting(save_random(folder, tiny, *args, **changes))
+
+
+@pytest.fixture
+def mild_folder(tmp_path, monkeypatch):
+    """An empty folder in place of models/mild."""
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "mild", ([str(tmp_path)], {".safetensors"}))
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    return tmp_path
 
 
 @pytest.fixture

@@ -10,21 +10,15 @@ import torch
 from mild.mild_core.comfy.sampling.control import Hints
 from mild.mild_core.fill import area_resize
 from mild.mild_core.scene import Scene
+from mild.tests.helpers import tiny_controlnets
+from mild.tests.helpers.attention import close
 from mild.tests.helpers.layers import WIDGETS, background, layers_of, picture
 from mild.tests.helpers.tiny_controlnets import KINDS, make_controlnet
-from mild.tests.helpers.tiny_models import make
 
 HEIGHT, WIDTH = 97, 131
 BOXES = [(0, 0, 64, 48), (67, 49, 131, 97), (30, 20, 94, 68)]
 SIZE = (48, 64)  # the boxes' own
-APPLY = {"strength": 0.8, "start_percent": 0.0, "end_percent": 1.0}
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    """tiny(family): one model for all tests of this file."""
-    made = {}
-    return lambda family: made.setdefault(family, make(family))
+APPLY = tiny_controlnets.SPAN | {"strength": 0.8}
 
 
 @pytest.fixture
@@ -33,15 +27,9 @@ def apply(run_node):
 
     def run(tiny, control, image, positive=None, negative=None, **changes):
         control = make_controlnet(control, tiny) if isinstance(control, str) else control
-        inputs = {
-            "positive": positive or tiny.positive,
-            "negative": negative or tiny.negative,
-            "control_net": control,
-            **APPLY,
-            **changes,
-            "vae": tiny.vae if getattr(control, "latent_format", None) else None,
-        }
-        return run_node("ControlNetApplyAdvanced", image=image, **inputs)
+        vae = tiny.vae if getattr(control, "latent_format", None) else None
+        inputs = {**APPLY, **changes, "vae": vae}
+        return tiny_controlnets.apply(run_node, tiny, control, image, positive, negative, **inputs)
 
     return run
 
@@ -73,10 +61,6 @@ def sampled(tiny, positive, negative, rows, size=SIZE, hints=None, cfg=3.0, of=3
     finally:
         if hints is not None:
             hints.cleanup()
-
-
-def close(first, second):
-    return torch.allclose(first, second, rtol=1e-3, atol=1e-3 * float(second.abs().max()))
 
 
 @pytest.mark.parametrize(("kind", "rows"), [*((kind, 2) for kind in KINDS), ("controlnet", 1), ("controlnet", 3)])

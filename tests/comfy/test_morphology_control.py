@@ -1,88 +1,20 @@
-"""Body guidance through ComfyUI's own samplers: what it changes, what it leaves alone to the bit, what is refused."""
+"""Body guidance through ComfyUI's own samplers: what it adds, what it leaves alone to the bit, what is refused."""
 
 import comfy.controlnet
 import comfy.model_management
 import comfy.model_patcher
-import folder_paths
 import pytest
-import safetensors.torch
 import torch
 
-from mild.mild_core.comfy.morphology.apply import guided
-from mild.mild_core.comfy.morphology.control import MorphologyControl
-from mild.mild_core.comfy.morphology.families import config_of
-from mild.mild_core.comfy.morphology.files import ABSENT, files
-from mild.mild_core.comfy.morphology.load import load_guidance
-from mild.mild_core.comfy.sampling.control import DRAWN, Hints
-from mild.mild_core.morphology.guidance import CONFIDENCE, MorphologyGuidance, save_guidance
-from mild.mild_core.morphology.maps import CHANNELS, maps
-from mild.mild_core.scene import Scene
-from mild.tests.helpers.attention import counting_calls, sampled
-from mild.tests.helpers.bodies import morphology
-from mild.tests.helpers.layers import HEIGHT, WIDTH, background, check, layers_of, person, picture
-from mild.tests.helpers.tiny_controlnets import make_controlnet
-from mild.tests.helpers.tiny_models import make, randomize
+from mild.mild_core.morphology.guidance import CONFIDENCE
+from mild.mild_core.morphology.maps import CHANNELS
+from mild.tests.helpers.attention import close, counting_calls
+from mild.tests.helpers.layers import picture
+from mild.tests.helpers.tiny_controlnets import apply, make_controlnet
+from mild.tests.helpers.tiny_guidance import ksampled, plain, random_maps
+from mild.tests.helpers.tiny_models import make
 
 FAMILIES = ("sd15", "sd15_inpaint", "sd2", "sdxl", "flux", "flux_fill", "flux2")
-BOXES = [(5, 8, 30, 58), (25, 12, 60, 57), (55, 5, 80, 60)]
-SPAN = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0}
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    """tiny(family): one model for all tests of this file."""
-    made = {}
-    return lambda family: made.setdefault(family, make(family))
-
-
-@pytest.fixture(scope="module")
-def guidance(tmp_path_factory):
-    """guidance(tiny, ...): a file of random weights for this model, loaded; its .network counts its runs."""
-    folder = tmp_path_factory.mktemp("mild")
-
-    def load(tiny, seed=0, dtype=torch.float32, zero=False, strength=1.0, **changes):
-        config = config_of(tiny.model.model)._replace(token_width=16, token_heads=2, **changes)
-        network = MorphologyGuidance(config)
-        if not zero:
-            randomize(network, seed)
-            for parameter in network.leave.parameters():
-                parameter.data.mul_(strength)
-        path = folder / f"{tiny.family}-{seed}-{dtype}-{zero}.safetensors".replace("torch.", "")
-        save_guidance(path, network.to(dtype), config)
-        control = load_guidance(path)
-        control.network.runs = []
-        control.network.register_forward_hook(lambda module, given, _: module.runs.append(tuple(given[0].shape)))
-        return control
-
-    return load
-
-
-@pytest.fixture
-def people():
-    return [morphology((HEIGHT, WIDTH), BOXES, erased=(2,))]
-
-
-def random_maps(height, width, rows=1, seed=4):
-    """IMAGE [B, H, W, len(CHANNELS)]."""
-    return torch.rand(rows, height, width, len(CHANNELS), generator=torch.Generator().manual_seed(seed))
-
-
-def apply(run_node, tiny, control, image, positive=None, negative=None, **changes):
-    inputs = {"positive": positive or tiny.positive, "negative": negative or tiny.negative, **SPAN, **changes}
-    return run_node("ControlNetApplyAdvanced", control_net=control, image=image, **inputs)
-
-
-def ksampled(tiny, conds, model=None, **changes):
-    """KSampler's result with these positive and negative."""
-    return sampled(tiny._replace(negative=conds[1]), model, positive=conds[0], **changes)
-
-
-def plain(tiny, **changes):
-    return ksampled(tiny, (tiny.positive, tiny.negative), **changes)
-
-
-def close(first, second):
-    return torch.allclose(first, second, rtol=1e-3, atol=1e-3 * float(second.abs().max()))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -293,118 +225,6 @@ def test_a_picture_of_another_shape_gives_its_middle(guidance, tiny, hint):
     assert torch.allclose(seen[0][0, 0, 3, 2:-2], expected[2:-2], atol=1.5 / hint[1])
 
 
-@pytest.mark.usefixtures("small_native_size")
-@pytest.mark.parametrize(("family", "relations"), [("sd15", 0.0), ("sd15", 0.5), ("flux", 0.5)])
-def test_each_layer_of_a_batch_has_its_own_people(sample, tiny, guidance, run_node, people, family, relations):
-    """With the relations of each in her text, and without."""
-    model, control = tiny(family), guidance(tiny(family))
-    photo = picture()
-    layers = (
-        background(photo, (30, 15, 50, 50)),
-        person(photo, 1, (5, 8, 30, 58), (25, 12, 40, 50), (0, 0, WIDTH, HEIGHT)),
-        person(photo, 3, (55, 5, 80, 60), (45, 12, 58, 50), (20, 1, 83, 60)),
-    )
-    positive, negative = run_node(
-        "MILD_ApplyMorphology", positive=model.positive, negative=model.negative, guidance=control, morphology=people,
-        **SPAN, relations=relations,
-    )  # fmt: skip
-    scenes = [Scene(photo, layers)]
-
-    def painted(scenes, **conds):
-        return layers_of(sample(scenes, model, positive=conds.get("positive", positive),
-                                negative=conds.get("negative", negative), ground="neutral", cfg=2.0))  # fmt: skip
-
-    together = painted(scenes)
-    check(scenes, [scenes[0]._replace(layers=tuple(together.values()))])
-    without = painted(scenes, positive=model.positive, negative=model.negative)
-    for layer in layers:
-        alone = painted([Scene(photo, (layer,))])
-        assert torch.allclose(alone[layer.id].pixels, together[layer.id].pixels, atol=2e-4)
-        assert not torch.allclose(without[layer.id].pixels, together[layer.id].pixels, atol=1e-2)
-    again = painted(scenes)
-    assert all(torch.equal(again[layer.id].pixels, together[layer.id].pixels) for layer in layers)
-
-
-def test_layers_are_drawn_and_not_cropped(run_node, tiny, guidance, people):
-    """From what Guide by Bodies got; else from the layers' own people, unless there is a picture for each layer."""
-    model, control = tiny("sd15"), guidance(tiny("sd15"))
-    photo, other = picture(), [morphology((HEIGHT, WIDTH), BOXES[::-1])]
-    layers = (background(photo, (30, 15, 50, 50)), person(photo, 1, (5, 8, 30, 58), (25, 12, 40, 50), (3, 2, 67, 58)))
-    scenes = [Scene(photo, layers, other[0])]
-    size = (64, 96)
-
-    def expected(of):
-        return torch.stack([maps(of, layer.number, layer.box, (16, 24)) for layer in layers])
-
-    def rows(control, scenes=scenes):
-        hints = Hints(layers, [(HEIGHT, WIDTH)], size, scenes)
-        return hints.copied(control).cond_hint_original, hints.notes
-
-    bound = guided(model.positive, model.negative, control, people, relations=0)[0][0][1]["control"]
-    drawn, notes = rows(bound)
-    assert torch.equal(drawn, expected(people[0])) and notes == []
-    assert torch.equal(rows(bound.copy())[0], drawn)
-    given = apply(run_node, model, control, picture()[None])[0][0][1]["control"]
-    drawn, notes = rows(given)
-    assert torch.equal(drawn, expected(other[0])) and notes == [DRAWN]
-    unknown, notes = rows(given, [scenes[0]._replace(morphology=None)])
-    assert unknown.shape == (2, 3, *size) and notes == []
-    each = apply(run_node, model, control, torch.stack([picture(), picture(seed=3)]))[0][0][1]["control"]
-    assert rows(each)[0].shape == (2, 3, *size)
-
-
-def test_a_photo_that_nobody_was_read_from_gets_nothing(tiny, guidance, people):
-    control = guidance(tiny("sd15")).set_people(people)
-    photo = picture()
-    layer = background(photo, (30, 15, 50, 50), index=1)
-    assert torch.equal(control.layer_hint(layer, None, (64, 96)), torch.zeros(1, len(CHANNELS), 16, 24))
-    assert guidance(tiny("sd15")).layer_hint(layer, None, (64, 96)) is None
-
-
-def test_guide_by_bodies_on_a_whole_photo(run_node, tiny, guidance, people):
-    model, control = tiny("sd15"), guidance(tiny("sd15"))
-    given = {"positive": model.positive, "negative": model.negative, "guidance": control}
-
-    def run(of=people, **changes):
-        return run_node("MILD_ApplyMorphology", morphology=of, **given, **{**SPAN, "relations": 0.0, **changes})
-
-    conds = run()
-    assert conds[0][0][1]["control"] is conds[1][0][1]["control"]
-    assert conds[0][0][1]["control_apply_to_uncond"] is False and conds[0][0][0] is model.positive[0][0]
-    size = {"height": 8, "width": 11}
-    result = ksampled(model, conds, **size)
-    assert not close(result, plain(model, **size))
-    moved = [morphology((HEIGHT, WIDTH), [(30, 8, 55, 58), BOXES[1], BOXES[2]], erased=(2,))]
-    assert not close(result, ksampled(model, run(moved), **size))
-    unsure = [morphology((HEIGHT, WIDTH), BOXES, erased=(2,), sure=[0.0] * 3)]
-    assert torch.equal(ksampled(model, run(unsure), **size), plain(model, **size))
-    same = run(strength=0.0)
-    assert same[0] is model.positive and same[1] is model.negative
-    told = run(strength=0.0, relations=1.0)
-    assert "control" not in told[0][0][1] and told[0][0][0].shape == model.positive[0][0].shape
-    assert not torch.equal(told[0][0][0], model.positive[0][0])
-    with pytest.raises(ValueError, match="morphology: there is no photo"):
-        run([])
-    given["guidance"] = make_controlnet("controlnet", model)
-    with pytest.raises(ValueError, match="guidance: expected what Load Body Guidance gives, got ControlNet"):
-        run()
-
-
-def test_chains_as_stock_apply_makes_them(run_node, tiny, guidance, people):
-    """One copy for each ControlNet that was there, the same for both prompts; the loaded object stays as it was."""
-    model, control = tiny("sd15"), guidance(tiny("sd15"))
-    stock = apply(run_node, model, make_controlnet("t2i", model), picture(64, 64)[None])
-    positive = [*stock[0], *model.positive]
-    out = guided(positive, stock[1], control, people, 0.7, (0.1, 0.8), 0)
-    with_stock, without = (entry[1]["control"] for entry in out[0])
-    assert with_stock is out[1][0][1]["control"] and with_stock is not without
-    assert with_stock.previous_controlnet is stock[0][0][1]["control"] and without.previous_controlnet is None
-    for one in (with_stock, without):
-        assert (one.strength, one.timestep_percent_range, one.morphology) == (0.7, (0.1, 0.8), tuple(people))
-        assert one.network is control.network
-    assert control.cond_hint_original is None and control.morphology == () and control.strength == 1.0
-
-
 @pytest.mark.parametrize(("made_for", "used_with"), [("sd15", "sdxl"), ("sdxl", "sd15"), ("sd15", "flux"),
                                                      ("flux", "sd2"), ("flux", "flux2"), ("sd15", "sd3")])  # fmt: skip
 def test_the_wrong_family_is_refused_in_one_sentence(run_node, tiny, guidance, made_for, used_with):
@@ -454,62 +274,3 @@ def test_memory_manager(run_node, tiny, guidance):
     assert clone.network is not control.network and applied.get_instance_for_device(torch.device("cpu")) is clone
     assert clone.patcher in applied.get_models() and clone.strength == applied.strength
     assert torch.equal(clone.cond_hint_original, applied.cond_hint_original)
-
-
-class TestFiles:
-    """What Load Body Guidance takes, and what not."""
-
-    @pytest.fixture
-    def folder(self, tmp_path, monkeypatch):
-        monkeypatch.setitem(folder_paths.folder_names_and_paths, "mild", ([str(tmp_path)], {".safetensors"}))
-        monkeypatch.setattr(folder_paths, "filename_list_cache", {})
-        return tmp_path
-
-    def test_a_file_is_listed_and_loaded(self, folder, run_node, tiny):
-        config = config_of(tiny("sd15").model.model)
-        (folder / "below").mkdir()
-        save_guidance(folder / "below" / "körper 1.safetensors", randomize(MorphologyGuidance(config), 0), config)
-        (folder / "sma_gains.safetensors").write_bytes(b"")
-        assert [name.replace("\\", "/") for name in files()] == ["below/körper 1.safetensors"]
-        (control,) = run_node("MILD_LoadMorphologyGuidance", file=files()[0])
-        assert isinstance(control, MorphologyControl) and control.config == config
-
-    def test_without_files(self, folder, run_node):
-        assert files() == [ABSENT]
-        with pytest.raises(ValueError, match="models/mild"):
-            run_node("MILD_LoadMorphologyGuidance", file=ABSENT)
-
-    @pytest.mark.parametrize(
-        "case", ["checkpoint", "labels", "missing", "unexpected", "shape", "integers", "text", "pt"]
-    )
-    def test_what_is_refused_in_one_sentence(self, tmp_path, tiny, case):
-        config = config_of(tiny("sd15").model.model)
-        weights, metadata = MorphologyGuidance(config).state_dict(), config.metadata()
-        path = tmp_path / "a.safetensors"
-        words = {
-            "checkpoint": "not a file of body guidance", "labels": "another label set", "missing": "1 are missing",
-            "unexpected": "1 are unknown, such as 'more'", "shape": "'enter.bias' has shape",
-            "integers": "type torch.int", "text": "damaged or no safetensors", "pt": "no safetensors file",
-        }[case]  # fmt: skip
-        if case == "checkpoint":
-            metadata = {}
-        elif case == "labels":
-            metadata["maps"] = "other"
-        elif case == "missing":
-            del weights["enter.bias"]
-        elif case == "unexpected":
-            weights["more"] = torch.zeros(1)
-        elif case == "shape":
-            weights["enter.bias"] = torch.zeros(3)
-        elif case == "integers":
-            weights["enter.bias"] = weights["enter.bias"].int()
-        if case == "text":
-            path.write_text("no weights", encoding="utf-8")
-        elif case == "pt":
-            path = tmp_path / "a.pt"
-            torch.save(weights, path)
-        else:
-            safetensors.torch.save_file(weights, path, metadata=metadata)
-        with pytest.raises(ValueError, match=words) as raised:
-            load_guidance(path)
-        assert str(raised.value).startswith(path.name) and str(raised.value).count(". ") == 0

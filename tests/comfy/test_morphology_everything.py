@@ -7,20 +7,17 @@ with a guidance file of random weights and a small random SD1.5.
 import itertools
 
 import comfy.model_management
-import folder_paths
 import pytest
 import torch
 
 from mild.mild_core.comfy.morphology import parse_people
-from mild.mild_core.comfy.morphology.families import config_of
-from mild.mild_core.morphology.guidance import MorphologyGuidance, save_guidance
 from mild.mild_core.morphology.parts import PARTS, SETS
 from mild.mild_core.people import numbered, person_from_mask
 from mild.tests.helpers.in_process import InProcess
 from mild.tests.helpers.layers import WIDGETS, check, layers_of, picture
-from mild.tests.helpers.tiny_controlnets import make_controlnet
-from mild.tests.helpers.tiny_guidance import ZERO_AT_FIRST
-from mild.tests.helpers.tiny_models import make, randomize
+from mild.tests.helpers.tiny_controlnets import apply, make_controlnet
+from mild.tests.helpers.tiny_guidance import save_random
+from mild.tests.helpers.tiny_models import make
 from mild.tests.unit.test_found import standing
 
 pytestmark = pytest.mark.usefixtures("small_native_size")
@@ -84,22 +81,9 @@ def tiny():
 
 
 @pytest.fixture
-def guidance(tmp_path, monkeypatch, tiny):
+def guidance(mild_folder, tiny):
     """guidance(...): the name of a file in models/mild; zero: as it is before training."""
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "mild", ([str(tmp_path)], {".safetensors"}))
-    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
-    config = config_of(tiny.model.model)._replace(token_width=16, token_heads=2)
-
-    def save(zero=False, dtype=torch.float32):
-        network = randomize(MorphologyGuidance(config), 0)
-        for name, parameter in network.named_parameters():
-            if zero and name.startswith(ZERO_AT_FIRST):
-                parameter.data.zero_()
-        name = f"guidance-{zero}-{str(dtype).removeprefix('torch.')}.safetensors"
-        save_guidance(tmp_path / name, network.to(dtype), config)
-        return name
-
-    return save
+    return lambda **changes: save_random(mild_folder, tiny, **changes).name
 
 
 @pytest.fixture
@@ -119,10 +103,7 @@ def paint(comfy, tiny, guidance):
         people = people_of() if people is None else people
         positive, negative = tiny.positive, tiny.negative
         if control is not None:
-            positive, negative = runner.run_node(
-                "ControlNetApplyAdvanced", positive=positive, negative=negative, control_net=control, image=image,
-                strength=0.7, start_percent=0.0, end_percent=1.0,
-            )  # fmt: skip
+            positive, negative = apply(runner.run_node, tiny, control, image, strength=0.7)
         given = {
             "image": image, "people": people, "positive": positive, "negative": negative, "model": tiny.model,
             "vae": tiny.vae, **seen,

@@ -8,7 +8,7 @@ from mild.mild_core.find.poses import R_ELBOW, R_WRIST
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.bodies import morphology, skeleton
 from mild.tests.helpers.layers import background, layers_of, person, picture
-from mild.tests.helpers.tiny_controlnets import make_controlnet
+from mild.tests.helpers.tiny_controlnets import apply, make_controlnet
 from mild.tests.helpers.tiny_models import make
 
 HEIGHT, WIDTH = 320, 400
@@ -175,12 +175,6 @@ def test_what_does_not_belong_together(hint):
         hint([scene()], [bodies_of()], depth=torch.rand(1, HEIGHT, 30, 3))
     with pytest.raises(ValueError, match="depth: there are 3 pictures for 1 photos"):
         hint([scene()], [bodies_of()], depth=torch.rand(3, HEIGHT, WIDTH, 3))
-
-
-def apply(run_node, tiny, control, image):
-    given = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0}
-    inputs = {"positive": tiny.positive, "negative": tiny.negative, "control_net": control, **given}
-    return run_node("ControlNetApplyAdvanced", image=image, **inputs)
 
 
 @pytest.mark.usefixtures("small_native_size")

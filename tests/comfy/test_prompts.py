@@ -13,7 +13,7 @@ from mild.mild_core.comfy.sampling.zeroed import pooled_width
 from mild.mild_core.scene import BACKGROUND, PERSON
 from mild.tests.helpers.layers import background, person, picture
 from mild.tests.helpers.tiny_clip import CLIPS, make_clip
-from mild.tests.helpers.tiny_models import FAMILIES, make
+from mild.tests.helpers.tiny_models import FAMILIES
 
 PHOTO = picture()
 BEHIND = background(PHOTO, (20, 10, 40, 50))
@@ -28,13 +28,6 @@ NAMES = {
     "qwen_image": "Qwen-Image",
 }  # fmt: skip
 GUIDANCE = {"flux": 3.5, "flux_fill": 30.0}
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    """tiny(family): one small random model of each family for all tests."""
-    made = {}
-    return lambda family: made.get(family) or made.setdefault(family, make(family))
 
 
 @pytest.fixture(scope="module")

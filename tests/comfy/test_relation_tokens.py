@@ -16,7 +16,6 @@ from mild.tests.helpers.bodies import morphology
 from mild.tests.helpers.layers import WIDGETS, background, layers_of, person, picture
 from mild.tests.helpers.tiny_clip import make_clip
 from mild.tests.helpers.tiny_guidance import make_guidance
-from mild.tests.helpers.tiny_models import make
 
 pytestmark = pytest.mark.usefixtures("small_native_size")
 
@@ -24,13 +23,6 @@ SIZE = (90, 130)
 BOXES = [(22, 50, 40, 85), (8, 50, 26, 86), (60, 10, 76, 40), (100, 10, 113, 40)]
 FAMILIES = {"sd15": "sd15", "sdxl": "sdxl", "flux": "flux"}
 """Which CLIP goes with which model."""
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    """tiny(family): one model for all tests of this file."""
-    made = {}
-    return lambda family: made.setdefault(family, make(family))
 
 
 @pytest.fixture(scope="module")

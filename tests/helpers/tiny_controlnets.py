@@ -34,6 +34,14 @@ KINDS = {
 }
 """Every kind, and the family of tiny_models it is for."""
 
+SPAN = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0}
+
+
+def apply(run_node, tiny, control, image, positive=None, negative=None, **changes):
+    """Positive and negative (default the model's own) with a ControlNet on them, by the stock node; changes: SPAN."""
+    inputs = {"positive": positive or tiny.positive, "negative": negative or tiny.negative, **SPAN, **changes}
+    return run_node("ControlNetApplyAdvanced", control_net=control, image=image, **inputs)
+
 
 def make_controlnet(kind: str, tiny: TinyModel, seed: int = 10) -> comfy.controlnet.ControlBase:
     """Build one of KINDS; equal seeds give equal weights."""

@@ -10,6 +10,7 @@ import torch
 
 from mild.mild_core.comfy.sampling import groups
 from mild.mild_core.scene import Scene
+from mild.tests.helpers.attention import noting_calls
 from mild.tests.helpers.layers import WIDGETS, background, layers_of, person, picture
 from mild.tests.helpers.tiny_models import make
 
@@ -37,23 +38,14 @@ def alike():
     return [Scene(photo, layers)]
 
 
-@pytest.fixture
-def batches():
-    """batches(tiny) -> the same with a fresh MODEL (results of one MODEL are cached), and the rows of all its calls."""
+def rows_called(x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **_):
+    return transformer_options["mild_rows"]
 
-    def attach(tiny):
-        tiny = tiny._replace(model=tiny.model.clone())
-        seen = []
 
-        def note(executor, *args, **kwargs):
-            options = kwargs["transformer_options"] if "transformer_options" in kwargs else args[5]
-            seen.append(options["mild_rows"])
-            return executor(*args, **kwargs)
-
-        tiny.model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, "note", note)
-        return tiny, seen
-
-    return attach
+def batches(tiny):
+    """The same with a fresh MODEL, and the rows of all its calls."""
+    model, seen = noting_calls(tiny.model, rows_called)
+    return tiny._replace(model=model), seen
 
 
 def only(scenes, *ids):
@@ -66,7 +58,7 @@ def same(one, other, tolerance=ROUNDING):
 
 @pytest.mark.parametrize(("denoise", "cfg"), [(1.0, 7.0), (0.6, 1.0)])
 @pytest.mark.parametrize("sampler_name", SAMPLERS)
-def test_a_layer_alone_is_the_layer_in_the_batch(sample, alike, batches, sampler_name, denoise, cfg):
+def test_a_layer_alone_is_the_layer_in_the_batch(sample, alike, sampler_name, denoise, cfg):
     tiny, seen = batches(make("sd15"))
     settings = {
         "sampler_name": sampler_name, "steps": 3, "cfg": cfg, "denoise": denoise, "positive": tiny.positive,
@@ -82,7 +74,7 @@ def test_a_layer_alone_is_the_layer_in_the_batch(sample, alike, batches, sampler
 
 
 @pytest.mark.parametrize("sampler_name", ["euler", "dpmpp_2m_sde"])
-def test_no_split_of_the_batch_changes_a_layer(sample, alike, batches, monkeypatch, sampler_name):
+def test_no_split_of_the_batch_changes_a_layer(sample, alike, monkeypatch, sampler_name):
     tiny = make("sd15")
     whole = layers_of(sample(alike, tiny, sampler_name=sampler_name))
     largest = []
@@ -95,7 +87,7 @@ def test_no_split_of_the_batch_changes_a_layer(sample, alike, batches, monkeypat
     assert largest == [2, 1]
 
 
-def test_memory_can_be_saved(sample, alike, batches):
+def test_memory_can_be_saved(sample, alike):
     tiny, seen = batches(make("sd15"))
     saved = layers_of(sample(alike, tiny, memory="save memory"))
     assert {len(rows) for rows in seen} == {1}
@@ -122,7 +114,7 @@ def test_noise_belongs_to_the_layer(alike, sample):
 
 
 @pytest.mark.parametrize("broken_call", [1, 3])
-def test_out_of_memory_ends_in_the_same_picture(sample, alike, batches, broken_call):
+def test_out_of_memory_ends_in_the_same_picture(sample, alike, broken_call):
     tiny = make("sd15")
     before = layers_of(sample(alike, tiny, steps=3, sampler_name="euler_ancestral"))
     tiny, seen = batches(tiny)
@@ -258,7 +250,7 @@ def test_noise_of_other_packs(run_node, alike):
     assert not same(without["1/person-3"], first["1/person-3"])
 
 
-def test_samplers_of_other_packs_get_a_layer_at_a_time(run_node, alike, batches):
+def test_samplers_of_other_packs_get_a_layer_at_a_time(run_node, alike):
     class Plain(comfy.samplers.Sampler):
         def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
                    disable_pbar=False):

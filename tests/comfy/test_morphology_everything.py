@@ -14,7 +14,7 @@ from mild.mild_core.comfy.morphology import parse_people
 from mild.mild_core.morphology.parts import PARTS, SETS
 from mild.mild_core.people import numbered, person_from_mask
 from mild.tests.helpers.in_process import InProcess
-from mild.tests.helpers.layers import WIDGETS, check, layers_of, picture
+from mild.tests.helpers.layers import SPLIT, WIDGETS, check, layers_of, picture
 from mild.tests.helpers.tiny_controlnets import apply, make_controlnet
 from mild.tests.helpers.tiny_guidance import save_random
 from mild.tests.helpers.tiny_models import make
@@ -28,10 +28,6 @@ ROUNDING = 2e-3
 """Of a picture in 0..1."""
 
 READ = {"labels": "LIP", "parser": parse_people.CONNECTED, "invert_depth": False, "min_confidence": 0.3}
-SPLIT = {
-    "grow": 0.01, "background": "erased only", "feather": 2.0, "context": 1.0, "size_mode": "balanced", "contact": 1,
-    "snap": False,
-}  # fmt: skip
 GUIDE = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "relations": 1.0}
 SAMPLE = WIDGETS | {"steps": 1, "cfg": 3.0, "ground": "neutral"}
 
@@ -125,7 +121,7 @@ def paint(comfy, tiny, guidance):
                 "inputs": {"key": runner.give([edit(of_photo) for of_photo in bodies])},
             }
             morphology = ["edited", 0]
-        graph["split"] = {"class_type": "MILD_Decompose", "inputs": {**SPLIT, **photo}}
+        graph["split"] = {"class_type": "MILD_Decompose", "inputs": {**SPLIT, "grow": 0.01, "feather": 2.0, **photo}}
         if split:
             graph["split"]["inputs"]["morphology"] = morphology
         prompts = {"positive": link["positive"], "negative": link["negative"]}

@@ -5,17 +5,9 @@ import torch
 
 from mild.mild_core.scene import BACKGROUND, PERSON
 from mild.tests.helpers.in_process import GraphInvalid
+from mild.tests.helpers.layers import SPLIT
 
 SIZE = (97, 131)
-SPLIT = {
-    "grow": 0.02,
-    "background": "erased only",
-    "feather": 3.0,
-    "context": 1.0,
-    "size_mode": "balanced",
-    "contact": 1,
-    "snap": False,
-}
 
 
 def figure(*box, size=SIZE):

@@ -12,6 +12,7 @@ import torch
 
 from mild.mild_core.comfy.morphology.tokens import CHANGED, KEY, for_layers, mixed
 from mild.mild_core.scene import Scene
+from mild.tests.helpers.attention import noting_calls
 from mild.tests.helpers.bodies import morphology
 from mild.tests.helpers.layers import WIDGETS, background, layers_of, person, picture
 from mild.tests.helpers.tiny_clip import make_clip
@@ -58,22 +59,10 @@ def alike():
     return [Scene(photo, layers)]
 
 
-@pytest.fixture
-def calls():
-    """calls(tiny) -> the same with a fresh MODEL, and (rows of x, text) of all its calls."""
-
-    def attach(tiny):
-        tiny = tiny._replace(model=tiny.model.clone())
-        seen = []
-
-        def note(executor, x, t, c_concat=None, c_crossattn=None, *args, **kwargs):
-            seen.append((len(x), c_crossattn))
-            return executor(x, t, c_concat, c_crossattn, *args, **kwargs)
-
-        tiny.model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, "note", note)
-        return tiny, seen
-
-    return attach
+def calls(tiny):
+    """The same with a fresh MODEL, and (rows of x, text) of all its calls."""
+    model, seen = noting_calls(tiny.model, lambda x, t, c_concat, c_crossattn, *_, **__: (len(x), c_crossattn))
+    return tiny._replace(model=model), seen
 
 
 def both(prompts, guidance, bodies, strength=1.0):
@@ -97,7 +86,7 @@ def painted(tiny, positive, negative, steps=3, cfg=4.0, rows=1):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_no_more_calls_than_without(tiny, prompts, bodies, calls, family):
+def test_no_more_calls_than_without(tiny, prompts, bodies, family):
     """Per step one call for cond and uncond together; another picture; nothing of the network is left loaded."""
     guidance = make_guidance(tiny(family))
     told = both(prompts(family), guidance, bodies)
@@ -135,7 +124,7 @@ def test_nothing_sure_or_no_strength_gives_the_same_object(tiny, prompts, bodies
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("seed", [0, None])
-def test_texts_of_half_the_size(tiny, prompts, bodies, calls, dtype, seed):
+def test_texts_of_half_the_size(tiny, prompts, bodies, dtype, seed):
     positive, negative = ([[text.to(dtype), values] for text, values in cond] for cond in prompts("sd15"))
     guidance = make_guidance(tiny("sd15"), seed, dtype)
     told = both((positive, negative), guidance, bodies)
@@ -147,7 +136,7 @@ def test_texts_of_half_the_size(tiny, prompts, bodies, calls, dtype, seed):
     assert [rows for rows, _ in seen] == [2] * 6
 
 
-def test_each_layer_of_a_batch_is_told_who_she_is(sample, tiny, prompts, bodies, calls, alike):
+def test_each_layer_of_a_batch_is_told_who_she_is(sample, tiny, prompts, bodies, alike):
     """Persons 2 and 3 share each call, and read other texts; alone they read and become the same."""
     guidance = make_guidance(tiny("sd15"))
     positive, negative = both(prompts("sd15"), guidance, bodies)
@@ -169,7 +158,7 @@ def test_each_layer_of_a_batch_is_told_who_she_is(sample, tiny, prompts, bodies,
     assert all(any(torch.equal(row, cond[0][0][0]) for row in behind) for cond in (positive, negative))
 
 
-def test_a_layer_with_a_prompt_of_its_own_keeps_it(sample, tiny, prompts, bodies, calls, alike):
+def test_a_layer_with_a_prompt_of_its_own_keeps_it(sample, tiny, prompts, bodies, alike):
     """And is one batch with the others all the same."""
     positive, negative = both(prompts("sd15"), make_guidance(tiny("sd15")), bodies)
     own = prompts("sd15")[1]
@@ -286,7 +275,7 @@ def test_two_guidances_one_after_the_other(tiny, prompts, bodies, alike):
         assert torch.allclose(texts[layer.id][0], expected[layer.id][0], atol=1e-5)
 
 
-def test_a_batch_of_photos(tiny, prompts, bodies, calls):
+def test_a_batch_of_photos(tiny, prompts, bodies):
     """A row of text for each photo, in one call; layers read their own photo's."""
     other = morphology(SIZE, BOXES[:2], erased=(2,), photo=1)
     guidance = make_guidance(tiny("sd15"))

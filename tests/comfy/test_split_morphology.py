@@ -4,19 +4,11 @@ import pytest
 import torch
 
 from mild.mild_core.scene import BACKGROUND, PERSON
+from mild.tests.helpers.layers import SPLIT
 from mild.tests.unit.test_split_bodies import SIZE, figure, joints_at
 
 FROM_MASKS = {"split": "one person per mask", "photo": 1}
 READ = {"labels": "ATR", "parser": "only what is connected", "invert_depth": False, "min_confidence": 0.3}
-SPLIT = {
-    "grow": 0.02,
-    "background": "erased only",
-    "feather": 3.0,
-    "context": 1.0,
-    "size_mode": "balanced",
-    "contact": 1,
-    "snap": False,
-}
 
 
 def frame():

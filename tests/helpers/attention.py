@@ -52,16 +52,23 @@ def close(first, second):
     return torch.allclose(first, second, rtol=1e-3, atol=1e-3 * float(second.abs().max()))
 
 
-def counting_calls(model):
-    """A clone of the MODEL, and a list that gets the batch of each call of its network."""
+def noting_calls(model, what):
+    """A clone of the MODEL (results of one MODEL are cached), and a list that gets what(x, t, c_concat, c_crossattn,
+    control, transformer_options, ...) of each call of its network.
+    """
     model, calls = model.clone(), []
 
-    def note(executor, x, *args, **kwargs):
-        calls.append(len(x))
-        return executor(x, *args, **kwargs)
+    def note(executor, *args, **kwargs):
+        calls.append(what(*args, **kwargs))
+        return executor(*args, **kwargs)
 
-    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, "count", note)
+    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, "note", note)
     return model, calls
+
+
+def counting_calls(model):
+    """A clone of the MODEL, and a list that gets the batch of each call of its network."""
+    return noting_calls(model, lambda x, *_, **__: len(x))
 
 
 def hooked(model):

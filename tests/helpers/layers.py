@@ -10,7 +10,7 @@ from mild.mild_core.scene import BACKGROUND, PERSON, Layer
 GREY = (0.5, 0.5, 0.5)
 HEIGHT, WIDTH = 61, 83
 
-WIDGETS = {
+WIDGETS = {  # of Sample Layers; SPLIT: of Split into Layers
     "seed": 3,
     "steps": 2,
     "denoise": 1.0,
@@ -21,6 +21,16 @@ WIDGETS = {
     "ground": "plate",
     "start": "noise",  # what an exemplar fill adds: test_start.py
     "memory": "automatic",
+}
+
+SPLIT = {
+    "grow": 0.02,
+    "background": "erased only",
+    "feather": 3.0,
+    "context": 1.0,
+    "size_mode": "balanced",
+    "contact": 1,
+    "snap": False,
 }
 
 

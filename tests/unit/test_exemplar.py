@@ -11,14 +11,7 @@ from mild.mild_core.exemplar.search import carry_over, improve, search_everywher
 from mild.mild_core.exemplar.vote import level_shift, vote
 from mild.mild_core.fill import push_pull
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Many small operations: threads only wait for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def seeded(number=0):

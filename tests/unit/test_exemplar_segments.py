@@ -13,17 +13,10 @@ from mild.mild_core.fill import push_pull
 from mild.mild_core.morphology.parts import SEGMENTS
 from mild.mild_core.morphology.same_part import NEIGHBOURS, same_part
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TABLE = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 0.3], [0.0, 0.3, 0.0]])
 SIZES = [(33, 47), (41, 29)]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Many small operations: threads only wait for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def seeded(number=0):

@@ -14,12 +14,11 @@ from torch import Tensor
 
 from .. import boxes
 from ..fill import area_resize, push_pull
-from ..find.body_shape import body_shape
 from ..growth import grow
 from ..scene import Body, Layer, Morphology
 from .area_shares import area_shares
-from .relations import OWN
-from .skeleton import in_crop, placed_joints
+from .relations import RANK
+from .skeleton import body_area
 
 HORIZON, NEAREST_GROUND = 0.05, 0.45
 """Grey of the plain ground at the photo's upper and lower edge."""
@@ -34,8 +33,6 @@ HERS = 0.99
 """Cells that are hers to this share show her depth and nobody else's."""
 
 COVERED = 0.5
-
-RANK = OWN.index("depth rank")
 
 
 def depth_pictures(
@@ -138,10 +135,9 @@ def _hidden(
 ) -> Tensor:
     """Where she probably is, seen or not, [height, width]: by her skeleton, else by what the layer was split with."""
     if body.joints is not None:
-        here = in_crop(placed_joints(body.joints, morphology.size).cpu(), boxes.whole(morphology.size), size)
-        found = body_shape(here, size)
+        found = body_area(body.joints, morphology.size, boxes.whole(morphology.size), size)
         if found is not None:
-            return boxes.placed(*found, boxes.whole(size))
+            return found
     if layer.likely is not None:
         return area_shares((layer.likely > 0.5).float(), layer.box, boxes.whole(photo_size), size).cpu()
     return torch.zeros(size)

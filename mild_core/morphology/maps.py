@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from .. import boxes
-from ..find.body_shape import body_height, body_shape
+from ..find.body_shape import body_height
 from ..find.poses import SEEN
 from ..scene import Body, Box, Morphology
 from .area_shares import area_shares
 from .parts import PARTS
-from .relations import OWN
-from .skeleton import LIMBS, in_crop, placed_joints, skeletons, stick_of
+from .relations import RANK
+from .skeleton import LIMBS, body_area, in_crop, placed_joints, skeletons, stick_of
 
 CHANNELS = ("red", "green", "blue", *PARTS[1:], "this", "kept", "erased", "overlap", "rank", "confidence")
 """red, green, blue: the skeleton as pose ControlNets know it, as bright as its joints are sure. PARTS[1:]: the share of
@@ -29,8 +29,6 @@ THINNEST = 1.0
 
 SAMPLES = 4
 """Labels are looked at in so many places along each side of a cell, where there are more."""
-
-RANK = OWN.index("depth rank")
 
 
 def maps(morphology: Morphology, number: int | None, box: Box, size: tuple[int, int]) -> Tensor:
@@ -91,11 +89,8 @@ def _draw_body(result: Tensor, body: Body, morphology: Morphology, box: Box) -> 
 
 def _shape(body: Body, morphology: Morphology, box: Box, size: tuple[int, int], device: torch.device) -> Tensor:
     """Her body as her skeleton tells it, [height, width], 0..1."""
-    if body.joints is not None:
-        found = body_shape(in_crop(placed_joints(body.joints, morphology.size).cpu(), box, size), size)
-        if found is not None:
-            return boxes.placed(*found, boxes.whole(size)).to(device)
-    return torch.zeros(size, device=device)
+    found = None if body.joints is None else body_area(body.joints, morphology.size, box, size)
+    return torch.zeros(size, device=device) if found is None else found.to(device)
 
 
 def _around(joints: Tensor, box: Box, size: tuple[int, int]) -> Tensor:

@@ -30,6 +30,8 @@ OWN = (
     "sure",  # confidence of her mask and place
 )
 
+RANK = OWN.index("depth rank")
+
 PAIRS = (
     "overlap",  # of both boxes, shared over united area
     "distance",  # of both centroids: d / (d + s), with s the mean of their sizes in pixels

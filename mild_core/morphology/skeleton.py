@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .. import boxes
+from ..find.body_shape import body_shape
 from ..find.poses import (
     L_ANKLE,
     L_EAR,
@@ -127,6 +128,14 @@ def in_crop(joints: Tensor, crop: Box, size: tuple[int, int]) -> Tensor:
     """joints [n, 3] of the photo in the pixels of its crop drawn at size (height, width); pixel 0 covers 0 to 1."""
     scale = joints.new_tensor([size[1] / boxes.width(crop), size[0] / boxes.height(crop), 1.0])
     return (joints - joints.new_tensor([crop[0], crop[1], 0.0])) * scale
+
+
+def body_area(joints: Tensor, photo_size: tuple[int, int], crop: Box, size: tuple[int, int]) -> Tensor | None:
+    """Where the body of joints [18, 3] is, [height, width], 0..1, on the CPU, in the box `crop` of a photo of
+    photo_size, drawn at size (both height and width); None if the joints tell of none.
+    """
+    found = body_shape(in_crop(placed_joints(joints, photo_size).cpu(), crop, size), size)
+    return None if found is None else boxes.placed(*found, boxes.whole(size))
 
 
 def skeletons(

@@ -204,12 +204,19 @@ def _head(points: Tensor, known: list[bool], height: float) -> list[Capsule]:
 def inside_by(part: Capsule, x: Tensor, y: Tensor) -> Tensor:
     """Pixels by which the points x [w], y [h, 1] lie inside a capsule (negative: outside) -> [h, w]."""
     first, second = max(part.first, THINNEST), max(part.second, THINNEST)
-    ends = [float(value) for value in (*part.start, *part.end)]
-    x, y = x - ends[0], y - ends[1]
-    along_x, along_y = ends[2] - ends[0], ends[3] - ends[1]
+    share, distance = from_line(part.start.tolist(), part.end.tolist(), x, y)
+    return first + share * (second - first) - distance
+
+
+def from_line(start: Sequence[float], end: Sequence[float], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """For points x [w], y [h, 1]: at which share of the line from start to end (x, y) the place nearest to each lies,
+    0..1, and how far away it is -> [h, w] both.
+    """
+    x, y = x - start[0], y - start[1]
+    along_x, along_y = end[0] - start[0], end[1] - start[1]
     length = along_x**2 + along_y**2
     share = ((x * along_x + y * along_y) / length).clamp(0, 1) if length > 1e-6 else torch.zeros_like(x + y)
-    return first + share * (second - first) - torch.hypot(x - share * along_x, y - share * along_y)
+    return share, torch.hypot(x - share * along_x, y - share * along_y)
 
 
 def _draw(canvas: Tensor, part: Capsule) -> None:

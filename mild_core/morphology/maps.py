@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .. import boxes
-from ..find.body_shape import body_height
+from ..find.body_shape import body_height, from_line
 from ..find.poses import SEEN
 from ..scene import Body, Box, Morphology
 from .area_shares import area_shares
@@ -115,12 +115,8 @@ def _raise(field: Tensor, start: list[float], end: list[float], radius: float, c
     high = [int(min(max(start[axis], end[axis]) + 2 * radius + 1, field.shape[1 - axis])) for axis in (0, 1)]
     if low[0] >= high[0] or low[1] >= high[1]:
         return
-    x = torch.arange(low[0], high[0]) + 0.5 - start[0]
-    y = torch.arange(low[1], high[1])[:, None] + 0.5 - start[1]
-    along = end[0] - start[0], end[1] - start[1]
-    length = along[0] ** 2 + along[1] ** 2
-    share = ((x * along[0] + y * along[1]) / length).clamp(0, 1) if length > 0 else torch.zeros(())
-    distance = torch.hypot(x - share * along[0], y - share * along[1])
+    x, y = torch.arange(low[0], high[0]) + 0.5, torch.arange(low[1], high[1])[:, None] + 0.5
+    _, distance = from_line(start, end, x, y)
     under = field[low[1] : high[1], low[0] : high[0]]
     torch.maximum(under, (2 - distance / max(radius, 0.5)).clamp(0, 1) * confidence, out=under)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from .. import boxes
 from ..find.body_shape import body_height, capsules, inside_by
 from ..find.poses import seen
+from ..framed import crop_of
 from ..growth import VISIBLE
 from ..scene import Body, Box, Layer
 from .parts import PARTS, SEGMENTS, may_be, segment_of
@@ -60,7 +61,7 @@ def segments_of(layer: Layer, body: Body) -> Tensor | None:
     if layer.likely is not None:
         hidden = hidden & (layer.likely > LIKELY)
     limbs = _limbs(body, layer.box, size)
-    nearest = None if limbs is None else _enlarged(_nearest(limbs), size).to(device)
+    nearest = None if limbs is None else _resized(_nearest(limbs), size).to(device)
     labels = _labels(body, layer.box, size, device)
 
     segments = torch.zeros(size, dtype=torch.uint8, device=device)
@@ -80,8 +81,7 @@ def _limbs(body: Body, box: Box, size: tuple[int, int]) -> Tensor | None:
     """
     if body.joints is None or not bool(seen(body.joints).any()):
         return None
-    step = max(1.0, max(size) / ROWS)
-    rows, columns = max(1, round(size[0] / step)), max(1, round(size[1] / step))
+    rows, columns = _grid(size, ROWS)
     joints = body.joints.float()
     x = (torch.arange(columns, device=joints.device) + 0.5) * (size[1] / columns) + box[0]
     y = (torch.arange(rows, device=joints.device)[:, None] + 0.5) * (size[0] / rows) + box[1]
@@ -113,7 +113,7 @@ def _labels(body: Body, box: Box, size: tuple[int, int], device: torch.device) -
         parts = torch.where(body.parts_sure >= SURE, parts, 0)
     wide, high = boxes.width(body.parts_box), boxes.height(body.parts_box)
     if tuple(parts.shape) != (high, wide):
-        parts = _enlarged(parts, (high, wide))
+        parts = _resized(parts, (high, wide))
     return boxes.placed(parts.to(device), body.parts_box, box)
 
 
@@ -130,18 +130,15 @@ def _by_parts(segments: Tensor, labels: Tensor, visible: Tensor, limbs: Tensor |
         if limbs is None or len(among) == 1 or PARTS[label] in WHEREVER_IT_LIES:
             segments[here] = likeliest
             continue
-        nearest = _enlarged(_nearest(limbs, among), size).to(segments.device)[here]
+        nearest = _resized(_nearest(limbs, among), size).to(segments.device)[here]
         segments[here] = torch.where(nearest == UNKNOWN, likeliest, nearest).to(torch.uint8)
 
 
 def _from_beside(segments: Tensor, open_: Tensor, visible: Tensor) -> None:
     """Give open pixels [h, w] the segment of the nearest visible one, if one is near."""
     size = int(segments.shape[0]), int(segments.shape[1])
-    step = max(1.0, max(size) / ROWS_BESIDE)
-    rows, columns = max(1, round(size[0] / step)), max(1, round(size[1] / step))
-    y = ((torch.arange(rows, device=segments.device) + 0.5) * (size[0] / rows)).long().clamp(max=size[0] - 1)
-    x = ((torch.arange(columns, device=segments.device) + 0.5) * (size[1] / columns)).long().clamp(max=size[1] - 1)
-    seen_there = torch.where(visible, segments, UNKNOWN)[y][:, x]
+    rows, columns = _grid(size, ROWS_BESIDE)
+    seen_there = _resized(torch.where(visible, segments, UNKNOWN), (rows, columns))
     known = seen_there.nonzero()
     if not len(known):
         return
@@ -152,13 +149,15 @@ def _from_beside(segments: Tensor, open_: Tensor, visible: Tensor) -> None:
     reach = (known[best] - torch.cartesian_prod(row, column)).float().norm(dim=1)
     found = seen_there[known[best, 0], known[best, 1]]
     found = torch.where(reach <= FAR_BESIDE * max(rows, columns), found, UNKNOWN).view(rows, columns)
-    segments[open_] = _enlarged(found, size)[open_].to(torch.uint8)
+    segments[open_] = _resized(found, size)[open_].to(torch.uint8)
 
 
-def _enlarged(small: Tensor, size: tuple[int, int]) -> Tensor:
+def _grid(size: tuple[int, int], most: int) -> tuple[int, int]:
+    """Rows and columns of a small map of a crop of this height and width: `most` along the longer side, at most."""
+    step = max(1.0, max(size) / most)
+    return max(1, round(size[0] / step)), max(1, round(size[1] / step))
+
+
+def _resized(labels: Tensor, size: tuple[int, int]) -> Tensor:
     """A map [h, w] of labels at another size, by the nearest cell."""
-    y, x = (
-        ((torch.arange(count, device=small.device) + 0.5) * (own / count)).long().clamp(max=own - 1)
-        for count, own in zip(size, small.shape, strict=True)
-    )
-    return small[y][:, x]
+    return crop_of(labels[None, None], boxes.whole(size), size, size, nearest=True)[0, 0]

@@ -149,9 +149,8 @@ def with_hidden_joints(
         if confidence > SEEN and bool(places.at(mean[None])[1]):
             result[joint] = torch.tensor([*mean.tolist(), confidence])
             known[joint], inferred[joint] = True, True
-    result = torch.where(inferred[:, None], result, given).to(joints)
     inferred = inferred.to(joints.device)
-    return torch.where(inferred[:, None], result, joints), inferred
+    return torch.where(inferred[:, None], result.to(joints), joints), inferred
 
 
 def _expected(joints: Tensor, noise: Tensor, known: Tensor, height: float, joint: int) -> tuple[Tensor, Tensor]:

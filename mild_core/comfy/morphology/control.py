@@ -145,8 +145,12 @@ class MorphologyControl(comfy.controlnet.ControlBase):
         """Another one with settings of its own, and the same weights."""
         other = MorphologyControl(self.network, self.patcher)
         self.copy_to(other)
-        other.morphology = self.morphology
         return other
+
+    def copy_to(self, c: "MorphologyControl") -> None:
+        """Settings, and what is to be followed."""
+        super().copy_to(c)
+        c.morphology = self.morphology
 
     def deepclone_multigpu(self, load_device: torch.device, autoregister: bool = False) -> "MorphologyControl":
         """A copy with weights of its own for another device."""
@@ -158,7 +162,6 @@ class MorphologyControl(comfy.controlnet.ControlBase):
             ),
         )
         self.copy_to(other)
-        other.morphology = self.morphology
         if autoregister:
             self.multigpu_clones[load_device] = other
         return other

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from .. import boxes
 from ..find.body_shape import body_shape
-from ..order.contact import Outline, gap_pixels, outline_of
+from ..order.contact import Outline, dilated, gap_pixels, grid, outline_of
 from ..order.order import Order, in_order
 from ..people import fitted, photo_size
-from ..scene import Box, Person
+from ..scene import Person
 
 OWN = (
     "x",  # middle of her box, as a share of the photo's width
@@ -123,23 +123,15 @@ def _hidden_share(index: int, outlines: Sequence[Outline], ranks: Sequence[int],
     if not nearer:
         return 0.0
     rows, columns = np.arange(box[1], box[3], step), np.arange(box[0], box[2], step)
-    seen = _at(mine.mask, mine.person.box, rows, columns)
+    seen = grid(mine, box, step)
     extent = seen | _hull_at(mine, rows, columns)
     if limbs is not None:
-        extent |= _at(limbs[0].numpy() > 0.5, limbs[1], rows // step, columns // step)
+        left, top = box[0] // step, box[1] // step
+        extent |= boxes.placed(*limbs, (left, top, left + len(columns), top + len(rows))).numpy() > 0.5
     covered = np.zeros_like(seen)
     for other in nearer:
-        covered |= _at(other.mask, other.person.box, rows, columns)
+        covered |= grid(other, box, step)
     return float((extent & covered & ~seen).sum() / max(int(extent.sum()), 1))
-
-
-def _at(mask: np.ndarray, box: Box, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """mask [h, w], which lies at `box`, at these rows and columns; False outside."""
-    result = np.zeros((len(rows), len(columns)), bool)
-    inside_y = (rows >= box[1]) & (rows < box[3])
-    inside_x = (columns >= box[0]) & (columns < box[2])
-    result[np.ix_(inside_y, inside_x)] = mask[np.ix_(rows[inside_y] - box[1], columns[inside_x] - box[0])]
-    return result
 
 
 def _hull_at(outline: Outline, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -184,18 +176,8 @@ def _contact_share(who: Outline, whom: Outline) -> float:
     step = max(1, max(x1 - x0, y1 - y0) // SIDE)
     gap = min(gap_pixels(one.person.box, one.person.size) for one in (who, whom))
     reach = max(1, -(-int(gap) // step))
-    rows = np.arange(y0 - reach * step, y1 + reach * step, step)
-    columns = np.arange(x0 - reach * step, x1 + reach * step, step)
-    mine = _at(who.mask, who.person.box, rows, columns)
-    hers = _at(whom.mask, whom.person.box, rows, columns)
-    edge = mine & ~_shifted(mine, 1, np.logical_and)
-    touching = edge & _shifted(hers, reach, np.logical_or)
+    around = (x0 - reach * step, y0 - reach * step, x1 + reach * step, y1 + reach * step)
+    mine, hers = grid(who, around, step), grid(whom, around, step)
+    edge = mine & dilated(~mine, 1)
+    touching = edge & dilated(hers, reach)
     return max(int(touching.sum()), 1) / max(int(edge.sum()), 1)
-
-
-def _shifted(mask: np.ndarray, reach: int, combine: np.ufunc) -> np.ndarray:
-    """mask combined with itself moved by up to `reach` cells up, down, left and right (a square of cells)."""
-    wide = np.pad(mask, ((0, 0), (reach, reach)))
-    rows = combine.reduce([wide[:, move : move + mask.shape[1]] for move in range(2 * reach + 1)])
-    tall = np.pad(rows, ((reach, reach), (0, 0)))
-    return combine.reduce([tall[move : move + mask.shape[0]] for move in range(2 * reach + 1)])

@@ -130,15 +130,15 @@ def _seen_in_hull(who: Outline, whose: Outline) -> float:
     if not boxes.area(shared):
         return 0.0
     step = max(1, max(x1 - x0, y1 - y0) // SIDE)
-    mine = _grid(who, shared, step)
-    hers = _grid(whose, shared, step)
+    mine = grid(who, shared, step)
+    hers = grid(whose, shared, step)
     rows = np.arange(y0, y1, step) - whose.person.box[1]
     columns = np.arange(x0, x1, step)[None, :]
     hull = (columns >= whose.left[rows][:, None]) & (columns < whose.right[rows][:, None])
     return float(np.count_nonzero(mine & hull & ~hers) * step * step)
 
 
-def _grid(outline: Outline, box: Box, step: int) -> np.ndarray:
+def grid(outline: Outline, box: Box, step: int) -> np.ndarray:
     """Every step-th pixel of a mask under a box of the photo; False outside of her own box."""
     x0, y0, x1, y1 = box
     left, top, right, bottom = outline.person.box
@@ -160,9 +160,9 @@ def _junctions(a: Outline, b: Outline, gap: float, radius: float) -> tuple[bool,
     grown_a = boxes.grown(a.person.box, margin, margin, size)
     grown_b = boxes.grown(b.person.box, margin, margin, size)
     box = boxes.intersection(grown_a, grown_b)
-    mine, hers = _grid(a, box, step), _grid(b, box, step)
+    mine, hers = grid(a, box, step), grid(b, box, step)
     cells = max(1, math.ceil(gap / step / 2))
-    contact = _dilated(mine, cells) & _dilated(hers, cells)
+    contact = dilated(mine, cells) & dilated(hers, cells)
     middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
     if not contact.any():
         return False, middle, 0.0
@@ -170,7 +170,7 @@ def _junctions(a: Outline, b: Outline, gap: float, radius: float) -> tuple[bool,
     where = meeting[np.abs(meeting - meeting.mean(0)).sum(1).argmin()]
     place = (box[0] + (float(where[1]) + 0.5) * step, box[1] + (float(where[0]) + 0.5) * step)
     free = ~(mine | hers | contact)
-    ends = contact & _dilated(free, 1)
+    ends = contact & dilated(free, 1)
     reach = max(2, round(radius / step))
     inside = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1]) <= reach
     parts = [np.pad(part, reach) for part in (mine & ~hers, hers & ~mine)]
@@ -199,7 +199,7 @@ def _largest(mask: np.ndarray) -> int:
     return int(found[0][1].sum()) if found else 0
 
 
-def _dilated(mask: np.ndarray, cells: int) -> np.ndarray:
+def dilated(mask: np.ndarray, cells: int) -> np.ndarray:
     """mask and everything within that many cells of it, in squares."""
     wide = np.pad(mask, cells)
     tall = np.logical_or.reduce([wide[:, k : k + mask.shape[1]] for k in range(2 * cells + 1)])

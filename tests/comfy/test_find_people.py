@@ -17,6 +17,7 @@ import folder_paths
 
 from mild.mild_core.comfy import find_files, find_openpose, find_people, find_sam2
 from mild.mild_core.find.poses import seen
+from mild.tests.helpers.bodies import pose_frame
 from mild.tests.unit.test_found import standing
 
 SIZE = (97, 131)
@@ -47,8 +48,10 @@ def box(x, y, width, height, **more):
 
 def frame(*people, size=SIZE):
     """As SDPoseKeypointExtractor gives it."""
-    listed = [{"pose_keypoints_2d": one.joints.flatten().tolist(), "face_keypoints_2d": [0.0] * 210} for one in people]
-    return {"canvas_width": size[1], "canvas_height": size[0], "people": listed}
+    made = pose_frame(*(one.joints for one in people), size=size)
+    for one in made["people"]:
+        one["face_keypoints_2d"] = [0.0] * 210
+    return made
 
 
 @pytest.fixture

@@ -17,8 +17,7 @@ from mild.mild_core.comfy.morphology.families import config_of
 from mild.mild_core.comfy.morphology.load import load_guidance, patcher_for
 from mild.mild_core.morphology.guidance import MorphologyGuidance, save_guidance
 from mild.mild_core.morphology.maps import maps
-from mild.mild_core.morphology.relations import relations
-from mild.mild_core.scene import Body, Morphology, Person
+from mild.tests.helpers.bodies import morphology
 
 CELLS = (16, 12)  # of one person's layer
 SIZE = (128, 192)  # of the photo
@@ -43,14 +42,7 @@ def joints(who):
 def scene(sure=(1.0, 1.0)):
     """Both people, each seen from the shoulders to the feet; sure: the confidence in each."""
     places = [(x0 + 36, 14, x0 + 60, 126) for x0, _, _, _ in BOXES]
-    people = [
-        Person(f"P{n + 1}", n + 1, 0, SIZE, box, torch.ones(box[3] - box[1], box[2] - box[0]))
-        for n, box in enumerate(places)
-    ]
-    bodies = tuple(
-        Body(one.number, one.name, False, one.box, one.mask, sure[n], joints(n)) for n, one in enumerate(people)
-    )
-    return Morphology(0, SIZE, bodies, *relations(people, [joints(0), joints(1)], sure))
+    return morphology(SIZE, places, sure=sure, joints=[joints(0), joints(1)])
 
 
 def pictures():

@@ -5,17 +5,11 @@ import torch
 
 from mild.mild_core.scene import BACKGROUND, PERSON
 from mild.tests.helpers.in_process import GraphInvalid, Many
+from mild.tests.helpers.layers import SPLIT as WITH_SNAP
 
 SIZE = (97, 131)
 FROM_MASKS = {"split": "one person per mask", "photo": 1}
-SPLIT = {
-    "grow": 0.02,
-    "background": "erased only",
-    "feather": 3.0,
-    "context": 1.0,
-    "size_mode": "balanced",
-    "contact": 1,
-}
+SPLIT = {name: value for name, value in WITH_SNAP.items() if name != "snap"}  # as API workflows once had it
 
 
 def figure(*box, size=SIZE, value=1.0):

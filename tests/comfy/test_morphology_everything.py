@@ -13,6 +13,7 @@ import torch
 from mild.mild_core.comfy.morphology import parse_people
 from mild.mild_core.morphology.parts import PARTS, SETS
 from mild.mild_core.people import numbered, person_from_mask
+from mild.tests.helpers.bodies import pose_frame
 from mild.tests.helpers.in_process import InProcess
 from mild.tests.helpers.layers import SPLIT, WIDGETS, check, layers_of, picture
 from mild.tests.helpers.tiny_controlnets import apply, make_controlnet
@@ -57,8 +58,7 @@ def pose(box, score=0.9):
 
 def frame(*poses, size=SIZE):
     """As pose nodes give a photo's (POSE_KEYPOINT)."""
-    listed = [{"pose_keypoints_2d": one.flatten().tolist()} for one in poses]
-    return {"canvas_width": size[1], "canvas_height": size[0], "people": listed}
+    return pose_frame(*poses, size=size)
 
 
 def parsing_of(size=SIZE, boxes=(KEPT, GOES, BESIDE)):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mild.mild_core.scene import BACKGROUND, PERSON
+from mild.tests.helpers.bodies import pose_frame
 from mild.tests.helpers.layers import SPLIT
 from mild.tests.unit.test_split_bodies import SIZE, figure, joints_at
 
@@ -16,9 +17,7 @@ def frame():
     near = figure(150, 40, 190)
     hidden = joints_at(100)
     hidden[near[hidden[:, 1].long(), hidden[:, 0].long()] > 0] = 0
-    poses = [hidden, joints_at(150, 40.0, 190.0)]
-    people = [{"pose_keypoints_2d": joints.flatten().tolist()} for joints in poses]
-    return {"people": people, "canvas_width": SIZE[1], "canvas_height": SIZE[0]}
+    return pose_frame(hidden, joints_at(150, 40.0, 190.0), size=SIZE)
 
 
 def photos(count=1, channels=3):

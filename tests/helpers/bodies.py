@@ -1,9 +1,38 @@
-"""The people of a photo, made by hand: everyone fills her box, and has a pose somewhere in it."""
+"""The people of a photo, made by hand: most fill their boxes, and have poses somewhere in them."""
 
 import torch
 
+from mild.mild_core import boxes
+from mild.mild_core.find.body_shape import body_shape
 from mild.mild_core.morphology.relations import relations
 from mild.mild_core.scene import Body, Morphology, Person
+
+# somebody upright, in shares of her height, from the middle between her feet
+STANDING = torch.tensor(
+    [
+        *([0, -0.90], [0, -0.82], [-0.12, -0.82], [-0.15, -0.63], [-0.16, -0.48], [0.12, -0.82], [0.15, -0.63]),
+        *([0.16, -0.48], [-0.08, -0.53], [-0.08, -0.28], [-0.08, -0.04], [0.08, -0.53], [0.08, -0.28]),
+        *([0.08, -0.04], [-0.02, -0.92], [0.02, -0.92], [-0.04, -0.91], [0.04, -0.91]),
+    ]
+)
+
+
+def standing(x, feet=230.0, height=180.0):
+    """[18, 3]: a skeleton that stands there, in pixels."""
+    points = STANDING * height + torch.tensor([x, feet])
+    return torch.cat([points, torch.full((18, 1), 0.9)], 1)
+
+
+def mask_of(joints, size):
+    """The body of these joints as a mask [h, w] of the photo."""
+    shape, place = body_shape(joints, size)
+    return (boxes.placed(shape, place, boxes.whole(size)) > 0.5).float()
+
+
+def pose_frame(*joints, size):
+    """A photo's POSE_KEYPOINT, as nodes that find poses give it, of people with these joints [18, 3]."""
+    listed = [{"pose_keypoints_2d": one.flatten().tolist()} for one in joints]
+    return {"canvas_width": size[1], "canvas_height": size[0], "people": listed}
 
 
 def skeleton(box, seed=0):

@@ -5,39 +5,22 @@ import random
 import pytest
 import torch
 
-from mild.mild_core.find.body_shape import body_shape
 from mild.mild_core.find.poses import L_ELBOW, R_ELBOW, Pose
 from mild.mild_core.morphology.assign import assign_poses, tamed
 from mild.mild_core.morphology.assign_parsing import assign_parsing, believed, dealt, merged, under_mask
 from mild.mild_core.morphology.parts import PARTS
 from mild.mild_core.people import person_from_mask
 from mild.mild_core.scene import Person
+from mild.tests.helpers.bodies import mask_of, standing
 
 SIZE = (240, 400)
-
-# somebody upright, in shares of her height, from the middle between her feet
-STANDING = torch.tensor(
-    [
-        *([0, -0.90], [0, -0.82], [-0.12, -0.82], [-0.15, -0.63], [-0.16, -0.48], [0.12, -0.82], [0.15, -0.63]),
-        *([0.16, -0.48], [-0.08, -0.53], [-0.08, -0.28], [-0.08, -0.04], [0.08, -0.53], [0.08, -0.28]),
-        *([0.08, -0.04], [-0.02, -0.92], [0.02, -0.92], [-0.04, -0.91], [0.04, -0.91]),
-    ]
-)
-
-
-def standing(x, feet=230.0, height=180.0):
-    """[18, 3]: a skeleton that stands there, in pixels."""
-    points = STANDING * height + torch.tensor([x, feet])
-    return torch.cat([points, torch.full((18, 1), 0.9)], 1)
 
 
 def people_of(*skeletons, size=SIZE):
     """Those people from the farthest to the nearest, each with what is seen of her."""
     masks = []
     for joints in skeletons:
-        shape, (x0, y0, x1, y1) = body_shape(joints, size)
-        full = torch.zeros(size)
-        full[y0:y1, x0:x1] = (shape > 0.5).float()
+        full = mask_of(joints, size)
         masks = [mask * (1 - full) for mask in masks] + [full]
     people = [person_from_mask(mask) for mask in masks]
     return [person._replace(number=number, name=str(number)) for number, person in enumerate(people, 1)]

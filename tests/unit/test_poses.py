@@ -5,6 +5,7 @@ import torch
 
 from mild.mild_core.find import poses
 from mild.mild_core.find.poses import L_SHOULDER, L_WRIST, NECK, NOSE, R_ANKLE, R_SHOULDER
+from mild.tests.helpers.bodies import pose_frame
 
 SIZE = (200, 300)
 
@@ -16,8 +17,7 @@ def skeleton(seed=0):
 
 
 def frame(*people, height=SIZE[0], width=SIZE[1]):
-    listed = [{"pose_keypoints_2d": joints.flatten().tolist()} for joints in people]
-    return {"canvas_width": width, "canvas_height": height, "people": listed}
+    return pose_frame(*people, size=(height, width))
 
 
 def test_coco_17_and_its_neck():

@@ -3,36 +3,15 @@
 import pytest
 import torch
 
-from mild.mild_core.find.body_shape import body_shape
 from mild.mild_core.find.poses import L_ELBOW, L_WRIST, Pose
 from mild.mild_core.morphology.parsers.parsed import Parsed
 from mild.mild_core.morphology.parts import PARTS
 from mild.mild_core.morphology.read_bodies import read_bodies
 from mild.mild_core.morphology.relations import OWN, PAIRS
 from mild.mild_core.people import person_from_mask
+from mild.tests.helpers.bodies import mask_of, standing
 
 SIZE = (240, 400)
-
-STANDING = torch.tensor(
-    [
-        *([0, -0.90], [0, -0.82], [-0.12, -0.82], [-0.15, -0.63], [-0.16, -0.48], [0.12, -0.82], [0.15, -0.63]),
-        *([0.16, -0.48], [-0.08, -0.53], [-0.08, -0.28], [-0.08, -0.04], [0.08, -0.53], [0.08, -0.28]),
-        *([0.08, -0.04], [-0.02, -0.92], [0.02, -0.92], [-0.04, -0.91], [0.04, -0.91]),
-    ]
-)
-
-
-def standing(x, feet=230.0, height=180.0):
-    """[18, 3]: a skeleton that stands there, in pixels."""
-    points = STANDING * height + torch.tensor([x, feet])
-    return torch.cat([points, torch.full((18, 1), 0.9)], 1)
-
-
-def shape_of(joints):
-    shape, (x0, y0, x1, y1) = body_shape(joints, SIZE)
-    full = torch.zeros(SIZE)
-    full[y0:y1, x0:x1] = (shape > 0.5).float()
-    return full
 
 
 def occluded(erased=True, rank=True):
@@ -40,7 +19,7 @@ def occluded(erased=True, rank=True):
     joints = standing(120)
     post = torch.zeros(SIZE)
     post[30:235, 133:165] = 1
-    kept = person_from_mask(shape_of(joints) * (1 - post))._replace(number=1, name="Ada")
+    kept = person_from_mask(mask_of(joints, SIZE) * (1 - post))._replace(number=1, name="Ada")
     hiding = person_from_mask(post)._replace(number=2, name="Post", erased=erased)
     if rank:
         kept, hiding = kept._replace(rank=0.0), hiding._replace(rank=1.0)
@@ -84,8 +63,8 @@ def test_without_anything_connected_bodies_have_their_places():
 def test_photos_of_a_batch_are_kept_apart():
     first, second = standing(100), standing(300)
     people = [
-        person_from_mask(shape_of(first), 0)._replace(number=1),
-        person_from_mask(shape_of(second), 1)._replace(number=1),
+        person_from_mask(mask_of(first, SIZE), 0)._replace(number=1),
+        person_from_mask(mask_of(second, SIZE), 1)._replace(number=1),
     ]
     read = read_bodies(people, [SIZE, SIZE, SIZE], [[Pose(first)], [Pose(first), Pose(second)], [Pose(first)]])
     assert [one.photo for one in read] == [0, 1, 2]
@@ -97,7 +76,7 @@ def test_photos_of_a_batch_are_kept_apart():
 
 def test_people_found_at_another_size_are_brought_to_the_photo():
     joints = standing(100)
-    person = person_from_mask(shape_of(joints))._replace(number=1, joints=joints)
+    person = person_from_mask(mask_of(joints, SIZE))._replace(number=1, joints=joints)
     twice = (2 * SIZE[0], 2 * SIZE[1])
     (morphology,) = read_bodies([person], [twice])
     assert morphology.bodies[0].box == tuple(2 * side for side in person.box)
@@ -106,7 +85,7 @@ def test_people_found_at_another_size_are_brought_to_the_photo():
 
 def test_parts_connected_count_before_those_of_a_parser():
     joints = standing(100)
-    mask = shape_of(joints)
+    mask = mask_of(joints, SIZE)
     person = person_from_mask(mask)._replace(number=1)
     shirt, clothes = PARTS.index("upper clothes"), PARTS.index("clothes")
     upper = (mask * shirt).to(torch.uint8)
@@ -130,14 +109,14 @@ def test_hands_and_face_come_along():
     hands = torch.tensor([100.0, 120.0, 0.8]).repeat(2, 21, 1)
     hands[1, 5] = torch.tensor([1e9, float("nan"), 1.0])
     face = torch.tensor([100.0, 65.0, 0.7]).repeat(70, 1)
-    person = person_from_mask(shape_of(joints))._replace(number=1)
+    person = person_from_mask(mask_of(joints, SIZE))._replace(number=1)
     body = read_bodies([person], [SIZE], [[Pose(joints, hands, face)]])[0].bodies[0]
     assert body.hands.isfinite().all() and body.hands[1, 5, 2] == 0 and body.hands[0, 0, 2] > 0.5
     assert body.face.shape == (70, 3) and (body.face[:, 2] > 0.5).all()
 
 
 def test_a_filled_box_is_less_sure_than_an_outline():
-    person = person_from_mask(shape_of(standing(100)))._replace(number=1)
+    person = person_from_mask(mask_of(standing(100), SIZE))._replace(number=1)
     boxed = person._replace(mask=torch.ones_like(person.mask))
     (one,), (other,) = (read_bodies([who], [SIZE])[0].bodies for who in (person, boxed))
     assert other.sure < one.sure == 1
@@ -185,6 +164,6 @@ def test_wild_joints_of_ragged_masks_stay_finite_and_in_bounds(size, value):
     ],
 )
 def test_counts_that_do_not_fit_are_refused_in_the_sockets_words(given, word):
-    person = person_from_mask(shape_of(standing(100)))._replace(number=1)
+    person = person_from_mask(mask_of(standing(100), SIZE))._replace(number=1)
     with pytest.raises(ValueError, match=f"^{word}: "):
         read_bodies(**({"people": [person], "sizes": [SIZE]} | given))

@@ -32,6 +32,12 @@ def _fill(weighted: Tensor, weight: Tensor) -> Tensor:
     return torch.lerp(coarse, own, weight)  # exact at both ends
 
 
+def shrunk(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """Height and width, smaller if need be: the longer side is at most `longest`, the shorter at least 1."""
+    scale = min(1.0, longest / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
 def area_resize(picture: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize [B, C, H, W] to size (height, width) by exact area averaging downwards and bilinearly upwards."""
     if picture.shape[-2:] == torch.Size(size):

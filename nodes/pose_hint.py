@@ -4,7 +4,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core.fill import area_resize
+from ..mild_core.fill import area_resize, shrunk
 from ..mild_core.morphology.hint_pictures import hint_pictures
 from ..mild_core.scene import Morphology, Scene, rgb
 from .checks import checked_image
@@ -124,8 +124,7 @@ def _known(layers: list[Scene], morphology: list[Morphology] | None) -> list[Mor
 
 def _preview(layers: list[Scene], pose: Tensor) -> Tensor:
     """The skeletons over the darkened photos, small."""
-    scale = min(1.0, PREVIEW / max(pose.shape[1:3]))
-    size = (max(1, round(pose.shape[1] * scale)), max(1, round(pose.shape[2] * scale)))
+    size = shrunk((pose.shape[1], pose.shape[2]), PREVIEW)
     small = area_resize(pose.movedim(-1, 1), size)
     photos = []
     for scene in layers:

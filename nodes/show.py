@@ -7,7 +7,7 @@ from server import PromptServer
 from torch import Tensor
 
 from ..mild_core.choose.outlines import outlines
-from ..mild_core.fill import area_resize
+from ..mild_core.fill import area_resize, shrunk
 from ..mild_core.people import photo_size
 from ..mild_core.scene import Person, rgb
 
@@ -53,9 +53,7 @@ def shown_picker(
 
 def _small(photo: Tensor) -> Tensor:
     """photo [H, W, 3] with a longest side of PICKER_LONGEST at most."""
-    height, width = int(photo.shape[0]), int(photo.shape[1])
-    scale = min(1.0, PICKER_LONGEST / max(height, width))
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    size = shrunk((int(photo.shape[0]), int(photo.shape[1])), PICKER_LONGEST)
     return area_resize(photo.permute(2, 0, 1)[None].float(), size)[0].permute(1, 2, 0).clamp(0, 1)
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import boxes
+from ..fill import shrunk
 from ..growth import VISIBLE
 from ..people import fitted
 from ..scene import Person
@@ -35,8 +36,7 @@ class Outline(NamedTuple):
 
 def outlines(people: Sequence[Person], size: tuple[int, int]) -> list[Outline]:
     """The outline of each of one photo's people. size: the photo's height and width."""
-    scale = min(1.0, LONGEST / max(size))
-    small = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+    small = shrunk(size, LONGEST)
     fits = [fitted(person, small) for person in people]
     seen = [(fit.mask > VISIBLE).cpu().numpy() for fit in fits]
     crowd = np.zeros(small, dtype=np.uint16)

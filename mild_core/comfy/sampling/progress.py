@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from ...fill import area_resize
+from ...fill import area_resize, shrunk
 from ...scene import PERSON, Layer, Scene, rgb
 
 PREVIEW_SIDE = 512
@@ -101,8 +101,7 @@ class Progress:
         if photo not in self.canvases:
             pixels = self.scenes[photo].photo
             pixels = rgb(pixels)
-            scale = min(1.0, PREVIEW_SIDE / max(pixels.shape[:2]))
-            size = (max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale)))
+            size = shrunk((pixels.shape[0], pixels.shape[1]), PREVIEW_SIDE)
             self.canvases[photo] = _image(area_resize(pixels.movedim(-1, 0)[None].float(), size)[0].movedim(0, -1))
         return self.canvases[photo]
 

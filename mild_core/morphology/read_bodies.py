@@ -165,5 +165,6 @@ def _sure(person: Person, order: Order) -> float:
         if pair.touching and (order.people[pair.front] is person or order.people[pair.back] is person)
     ]
     among = 0.5 + 0.5 * sum(confidences) / len(confidences) if confidences else 1.0
+    # A person of a few pixels fills her box, whoever drew the mask.
     filled = person.mask.numel() > 16 and bool((person.mask > VISIBLE).all())
     return among * (BOX_MASK if filled else 1.0)

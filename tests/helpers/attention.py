@@ -1,4 +1,4 @@
-"""A handler that notes what it is told, and plain ComfyUI sampling without a cache between."""
+"""Handlers and overrides that note what they are told, and plain ComfyUI sampling without a cache between."""
 
 import mild.tests.helpers.in_process  # noqa: F401 (puts ComfyUI in place, so it stands first)
 
@@ -7,6 +7,10 @@ import comfy.patcher_extension
 import comfy.sample
 import torch
 
+from mild.mild_core.attention import evaluate
+from mild.mild_core.attention.factors import RowRule
+
+OVERRIDE = "optimized_attention_override"
 UNETS = ("sd15", "sd2", "sdxl")
 TRANSFORMERS = ("sd3", "flux", "flux_fill", "flux2", "chroma_radiance", "qwen_image", "lumina2")
 
@@ -75,3 +79,31 @@ def hooked(model):
     """The network's modules that have hooks."""
     found = model.model.named_modules()
     return [name for name, module in found if module._forward_hooks or module._forward_pre_hooks]
+
+def biased(inner, site, q, k, v, heads, *args, **kwargs):
+    """The first half of the queries looks away from the last half of the keys, in self- and joint attention."""
+    if site.kind == "cross":
+        return inner(q, k, v, heads, *args, **kwargs)
+    side = (torch.arange(q.shape[-2]) * 2 >= q.shape[-2]).float()[:, None]
+    rule = RowRule(a=-3 * (1 - side), b=side)
+    return evaluate.attend(inner, q, k, v, heads, *args, rows=[rule] * len(q), form="columns", whole=inner.whole,
+                           **kwargs)  # fmt: skip
+
+
+def overridden(model, override):
+    """A clone on which another node has set its override, over whatever was there."""
+    model = model.clone()
+    model.model_options["transformer_options"][OVERRIDE] = override
+    return model
+
+
+class Foreign:
+    """Another node's override, which hands on."""
+
+    def __init__(self):
+        self.widths = []
+
+    def __call__(self, func, q, k, v, heads, *args, **kwargs):
+        assert kwargs["_inside_attn_wrapper"] and kwargs["transformer_options"]
+        self.widths.append(q.shape[-1] if q.ndim == 4 else q.shape[-1] // heads)
+        return func(q, k, v, heads, *args, **kwargs)

@@ -11,8 +11,6 @@ from mild.mild_core.exemplar.search import carry_over, improve, search_everywher
 from mild.mild_core.exemplar.vote import level_shift, vote
 from mild.mild_core.fill import push_pull
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def seeded(number=0):
     return torch.Generator().manual_seed(number)

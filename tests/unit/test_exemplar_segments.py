@@ -13,8 +13,6 @@ from mild.mild_core.fill import push_pull
 from mild.mild_core.morphology.parts import SEGMENTS
 from mild.mild_core.morphology.same_part import NEIGHBOURS, same_part
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 TABLE = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 0.3], [0.0, 0.3, 0.0]])
 SIZES = [(33, 47), (41, 29)]
 

@@ -12,12 +12,9 @@ import folder_paths
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..model_folder import EXTENSION, KEY, register
 from . import layouts
 
-KEY = "mild"
-"""ComfyUI's folder models/mild."""
-
-EXTENSION = ".safetensors"
 NONE = "none"
 
 
@@ -37,16 +34,6 @@ class Gains:
                 f"but this one has {heads}"
             )
         return factors
-
-
-def register() -> None:
-    """Make ComfyUI list models/mild, beside other folders of this name; may be called again."""
-    paths, extensions = folder_paths.folder_names_and_paths.get(KEY, ([], set()))
-    own = str(Path(folder_paths.models_dir) / KEY)
-    folder_paths.folder_names_and_paths[KEY] = (
-        paths if own in paths else [*paths, own],
-        set(extensions) | {EXTENSION},
-    )
 
 
 def files() -> list[str]:

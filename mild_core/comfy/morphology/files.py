@@ -4,7 +4,7 @@ from pathlib import Path
 
 import folder_paths
 
-from ..attention.gains import EXTENSION, KEY, register
+from ..model_folder import EXTENSION, KEY, register
 
 ABSENT = "none there yet"
 """The only choice of a list without files; a saved workflow keeps it."""

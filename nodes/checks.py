@@ -41,6 +41,16 @@ def checked_mask(mask: Tensor, socket: str) -> Tensor:
     return _checked_numbers(flat, socket).float().clamp(0, 1)
 
 
+def checked_nearness(depth: Tensor, invert: bool = False) -> Tensor:
+    """A `depth` socket's IMAGE or MASK as [B, H, W], float32, larger is nearer: pictures are read by their brightness.
+
+    invert: darker is nearer in it. Raises ValueError as checked_image and checked_mask do.
+    """
+    is_mask = isinstance(depth, Tensor) and (depth.ndim < 4 or (depth.shape[1] == 1 and depth.shape[-1] > 4))
+    nearer = checked_mask(depth, "depth") if is_mask else checked_image(depth, "depth")[..., :3].float().mean(-1)
+    return -nearer if invert else nearer
+
+
 NOT_CONNECTED = object()
 """Default of a `clip` input: a checkpoint without a text encoder hands on None, which is something else."""
 

@@ -11,7 +11,7 @@ from ..mild_core.morphology.parts import SETS, to_parts
 from ..mild_core.morphology.read_bodies import read_bodies
 from ..mild_core.preview.morphology_plot import preview_morphology
 from ..mild_core.scene import Morphology, Person
-from .checks import checked_image, checked_mask
+from .checks import checked_image, checked_nearness
 from .show import shown
 from .sockets import Bodies, People, Poses
 
@@ -135,7 +135,7 @@ class ReadBodies(io.ComfyNode):
         if poses is not None:
             frames = [[_sure(pose, min_confidence) for pose in frame] for frame in poses_in_frames(poses, sizes)]
         maps = None if parsing is None else to_parts(labels_of(_label_picture(parsing), labels), labels)
-        nearer = None if depth is None else _nearness(depth, invert_depth)
+        nearer = None if depth is None else checked_nearness(depth, invert_depth)
         parsed = parse_people.parse_people(people, photos, parser, min_confidence)
         morphologies = read_bodies(people, sizes, frames, maps, nearer, parsed)
         preview = preview_morphology(morphologies, photos)
@@ -186,13 +186,6 @@ def _label_picture(parsing: Tensor) -> Tensor:
             "of a human parser."
         )
     return flat
-
-
-def _nearness(depth: Tensor, invert: bool) -> Tensor:
-    """[B, h, w], larger is nearer; pictures are read by their brightness."""
-    is_image = isinstance(depth, Tensor) and depth.ndim == 4 and depth.shape[-1] in (1, 3, 4)
-    nearer = checked_image(depth, "depth")[..., :3].float().mean(-1) if is_image else checked_mask(depth, "depth")
-    return -nearer if invert else nearer
 
 
 def _sentence(morphologies: list[Morphology]) -> str:

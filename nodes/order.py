@@ -6,7 +6,7 @@ from torch import Tensor
 from ..mild_core.order.order import Order, with_ranks
 from ..mild_core.preview.overlay import preview_order
 from ..mild_core.scene import Person
-from .checks import checked_image
+from .checks import checked_image, checked_nearness
 from .show import shown
 from .sockets import People
 
@@ -81,11 +81,7 @@ class OrderPeople(io.ComfyNode):
         depth: Tensor | None = None,
     ) -> io.NodeOutput:
         photos = [] if image is None else list(checked_image(image))
-        nearer = None
-        if depth is not None:
-            # Colour images of depth are read by their brightness.
-            nearer = checked_image(depth, "depth")[..., :3].float().mean(-1)
-            nearer = -nearer if invert_depth else nearer
+        nearer = None if depth is None else checked_nearness(depth, invert_depth)
         result, orders = with_ranks(people, order, nearer)
         count = max([person.photo + 1 for person in result] + [len(photos), 1])
         preview = preview_order(result, photos, count, orders)

@@ -7,7 +7,7 @@ from torch import Tensor
 from ..mild_core.fill import area_resize, shrunk
 from ..mild_core.morphology.hint_pictures import hint_pictures
 from ..mild_core.scene import Morphology, Scene, rgb
-from .checks import checked_image
+from .checks import checked_nearness
 from .show import shown
 from .sockets import Bodies, Layers
 
@@ -98,7 +98,7 @@ class PoseHint(io.ComfyNode):
         depth: Tensor | None = None,
     ) -> io.NodeOutput:
         known = _known(layers, morphology)
-        grey = None if depth is None else rgb(checked_image(depth, "depth")).float().mean(-1)
+        grey = None if depth is None else checked_nearness(depth)
         drawn = hint_pictures(layers, known, grey, hands_and_face, megapixels)
         text = [f"{row}: {line}" for row, line in enumerate(drawn.lines, 1)]
         text.append(f"{len(drawn.pose)} pictures of {drawn.pose.shape[2]} x {drawn.pose.shape[1]} px, in this order.")

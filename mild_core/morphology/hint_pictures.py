@@ -9,6 +9,7 @@ from torch import Tensor
 from .. import boxes
 from ..find.poses import SEEN
 from ..framed import same_frame
+from ..order.order import check_depths
 from ..scene import Body, Layer, Morphology, Scene
 from ..start import size_of
 from .area_shares import area_shares
@@ -88,10 +89,7 @@ def _checked(scenes: Sequence[Scene], morphologies: Sequence[Morphology], depth:
                 f"{size[0]}: another shape. Give Read Bodies and Split into Layers the same photo."
             )
     if depth is not None:
-        if len(depth) not in (1, len(scenes)):
-            raise ValueError(
-                f"depth: there are {len(depth)} pictures for {len(scenes)} photos. Connect one, or one for each photo."
-            )
+        check_depths(depth, len(scenes))
         if not same_frame((depth.shape[1], depth.shape[2]), size):
             raise ValueError(
                 f"depth: a picture of {depth.shape[2]} x {depth.shape[1]} px has another shape than the photo "

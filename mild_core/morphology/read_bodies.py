@@ -10,7 +10,7 @@ from torch import Tensor
 from .. import boxes
 from ..find.poses import Pose
 from ..growth import VISIBLE
-from ..order.order import Order, in_order
+from ..order.order import Order, check_depths, in_order
 from ..people import fitted
 from ..scene import Body, Morphology, Person
 from .assign import Match, assign_poses, tamed
@@ -72,10 +72,8 @@ def _check(
         )
     if poses is not None and len(poses) != len(sizes):
         raise ValueError(f"poses: there are poses for {len(poses)} photos, but image holds {len(sizes)}.")
-    if depth is not None and len(depth) not in (1, len(sizes)):
-        raise ValueError(
-            f"depth: there are {len(depth)} pictures for {len(sizes)} photos. Connect one, or one for each photo."
-        )
+    if depth is not None:
+        check_depths(depth, len(sizes))
 
 
 def _read_photo(
@@ -99,19 +97,19 @@ def _read_photo(
         joints, inferred = _joints(person, match, people, order)
         bodies.append(
             Body(
-                person.number,
-                person.name,
-                person.erased,
-                person.box,
-                person.mask,
-                _sure(person, order),
-                joints,
-                inferred,
-                None if match is None else match.hands,
-                None if match is None else match.face,
-                None if own is None else own.parts,
-                None if own is None else own.box,
-                None if own is None else own.sure,
+                number=person.number,
+                name=person.name,
+                erased=person.erased,
+                box=person.box,
+                mask=person.mask,
+                sure=_sure(person, order),
+                joints=joints,
+                inferred=inferred,
+                hands=None if match is None else match.hands,
+                face=None if match is None else match.face,
+                parts=None if own is None else own.parts,
+                parts_box=None if own is None else own.box,
+                parts_sure=None if own is None else own.sure,
             )
         )
     own_features, pairs = relations(

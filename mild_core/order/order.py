@@ -65,6 +65,14 @@ def back_to_front(people: Sequence[Person]) -> list[Person]:
     return in_order(people).people
 
 
+def check_depths(depth: Tensor, photos: int) -> None:
+    """Raises ValueError unless depth [B, h, w] holds one picture for all photos or one for each."""
+    if len(depth) not in (1, photos):
+        raise ValueError(
+            f"depth: there are {len(depth)} pictures for {photos} photos. Connect one, or one for each photo."
+        )
+
+
 def with_ranks(
     people: Sequence[Person], text: str = "", depth: Tensor | None = None
 ) -> tuple[list[Person], dict[int, Order]]:

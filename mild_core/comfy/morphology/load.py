@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...morphology.guidance import MorphologyGuidance
-from ...morphology.guidance_config import GuidanceConfig, from_metadata
+from ...morphology.guidance_config import from_metadata
 from .control import MorphologyControl
 
 
@@ -25,12 +25,12 @@ def load_guidance(path: Path) -> MorphologyControl:
     try:
         config = from_metadata(_metadata(path))
         weights = comfy.utils.load_torch_file(str(path), safe_load=True)
-        _check(weights, config)
+        with torch.device("meta"):  # no memory is taken, and nothing drawn, for weights that are about to come
+            network = MorphologyGuidance(config, comfy.ops.manual_cast)
+        _check(weights, network)
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from None
     device = comfy.model_management.get_torch_device()
-    with torch.device("meta"):  # no memory is taken, and nothing drawn, for weights that are about to come
-        network = MorphologyGuidance(config, comfy.ops.manual_cast)
     network.load_state_dict(weights, assign=True)
     return MorphologyControl(network.eval().requires_grad_(False), patcher_for(network, device))
 
@@ -53,9 +53,8 @@ def _metadata(path: Path) -> dict[str, str] | None:
         raise ValueError(f"the file is damaged or no safetensors file ({error}): download it again.") from None
 
 
-def _check(weights: dict[str, Tensor], config: GuidanceConfig) -> None:
-    with torch.device("meta"):
-        expected = {name: tuple(value.shape) for name, value in MorphologyGuidance(config).state_dict().items()}
+def _check(weights: dict[str, Tensor], network: MorphologyGuidance) -> None:
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     missing, unexpected = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
     if missing or unexpected:
         raise ValueError(

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from .. import boxes
-from ..fill import area_resize
+from ..fill import area_resize, shrunk
 from ..growth import VISIBLE
 from ..order.order import Order, in_order
 from ..people import fitted, photo_size
@@ -78,7 +78,7 @@ def _drawn_people(people: Sequence[Person], photos: Sequence[Tensor], index: int
     if index < len(photos):
         canvas = canvas_of(photos[index])
     else:
-        height, width = _preview_size(size)
+        height, width = shrunk(size, LONGEST)
         canvas = np.full((height, width, 3), 96, dtype=np.uint8)
     here = [fitted(person, size) for person in here]
     return _with_people(canvas, here, order, size, stripes=True)
@@ -116,15 +116,10 @@ def _draw_layers(canvas: np.ndarray, layers: Sequence[Layer], told: set[int], si
         marks.outline(canvas, area, colour)
 
 
-def _preview_size(size: tuple[int, int]) -> tuple[int, int]:
-    scale = min(1.0, LONGEST / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
 def canvas_of(photo: Tensor) -> np.ndarray:
     """photo [H, W, C] as 8-bit RGB [h, w, 3] of preview size."""
     size = (int(photo.shape[0]), int(photo.shape[1]))
-    small_size = _preview_size(size)
+    small_size = shrunk(size, LONGEST)
     # Of a huge photo four pixels for each of the preview's are enough to average.
     step = max(1, min(size[0] // small_size[0], size[1] // small_size[1]) // 2)
     picture = photo[::step, ::step, :3].permute(2, 0, 1)[None].float()

@@ -1,0 +1,102 @@
+"""Which mask, picture or row of a prompt belongs to which photo of a batch, and whether it has the photo's shape.
+
+Every node that takes something beside photos asks here, and prints the sentences that come back: what is paired in
+another way than the artist meant, or stretched, makes a wrong picture without any error.
+
+The rule is ComfyUI's: one for all, or one for each; a batch of prompts is dealt out in turn. Sizes may differ as long
+as the shape (the aspect) is the same; then a mask is scaled without a word. Where the shape differs it is stretched,
+and that is said.
+"""
+
+import math
+from collections.abc import Sequence
+from enum import Enum
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+SAME_SHAPE = 0.02
+"""Aspects may differ by this share: a mask whose sides were rounded to a multiple of 8 is no other mask."""
+
+
+class Shape(Enum):
+    """How a picture of one size lies over a photo of another."""
+
+    SAME = "the same shape"
+    TURNED = "the photo's shape, turned by 90 degrees"
+    OTHER = "another shape"
+
+
+def row_of(count: int, photo: int) -> int:
+    """Which of `count` rows (1 or more) belongs to photo number `photo`, from 0: dealt out in turn, as ComfyUI's own
+    samplers deal the rows of a prompt or a mask out to a batch.
+    """
+    return photo % count
+
+
+def check_count(count: int, photos: int, socket: str, what: str = "masks") -> None:
+    """Raise ValueError, with the socket's name, unless there is one of these for all photos, or one for each."""
+    if count not in (1, photos):
+        one = what.removesuffix("s")
+        many = f"{photos} photos" if photos != 1 else "1 photo"
+        raise ValueError(f"{socket}: got {count} {what} for {many}. Connect one {one}, or one for each photo.")
+
+
+def dealt(what: str, count: int, photos: int) -> str | None:
+    """The sentence for rows of which there is neither one for all photos nor one for each; None where there is."""
+    if count in (1, photos):
+        return None
+    if count > photos:
+        which = f"the first {photos} count" if photos > 1 else "the first counts"
+        return f"{what}: {count} for {photos} photo{'s' * (photos > 1)}: {which}."
+    return f"{what}: {count} for {photos} photos: dealt out in turn, so that photo {count + 1} gets the first again."
+
+
+def shape_of(size: Size, frame: Size) -> Shape:
+    """How a picture of this size lies over a frame (a photo, a crop) of that size.
+
+    The same: aspects differ by SAME_SHAPE at most, or by what rounding each side to whole pixels makes.
+    """
+    if _stretch(size, frame) <= _slack(size, frame):
+        return Shape.SAME
+    turned = (size[1], size[0])
+    return Shape.TURNED if _stretch(turned, frame) <= _slack(turned, frame) else Shape.OTHER
+
+
+def stretched(what: str, sizes: Sequence[Size], frames: Sequence[Size], frame: str = "the photo") -> list[str]:
+    """Sentences on what had to be stretched, one for each pair of sizes; none where every shape is the same.
+
+    what: the name of the socket, or of what it holds; sizes: of each item; frames: of what each lies over; frame: what
+    that is called. Several items are told apart by their numbers, from 1. Leave out what is empty: nothing of it can
+    be in a wrong place.
+    """
+    found: dict[tuple[Size, Size], list[int]] = {}
+    for number, (size, over) in enumerate(zip(sizes, frames, strict=True), 1):
+        if shape_of(size, over) is not Shape.SAME:
+            found.setdefault((size, over), []).append(number)
+    lines = []
+    for (size, over), numbers in found.items():
+        name = what if len(sizes) == 1 else f"{what} {', '.join(map(str, numbers))}"
+        line = f"{name}: {by(size)} px, {frame} {by(over)}: another shape, so it was stretched"
+        line += f" by {math.expm1(_stretch(size, over)):.0%}."
+        if shape_of(size, over) is Shape.TURNED:
+            line += f" It fits when turned by 90 degrees: was it, or {frame}, turned on its way (EXIF)?"
+        else:
+            line += " Was one of them cropped or padded on its way?"
+        lines.append(line)
+    return lines
+
+
+def by(size: Size) -> str:
+    """Height and width as artists write them: width x height."""
+    return f"{size[1]} x {size[0]}"
+
+
+def _stretch(size: Size, frame: Size) -> float:
+    """|log| of the ratio of the aspects: 0 is none."""
+    return abs(math.log(size[1] * frame[0] / (size[0] * frame[1])))
+
+
+def _slack(size: Size, frame: Size) -> float:
+    rounding = sum(0.5 / side for side in (*size, *frame))
+    return max(SAME_SHAPE, min(rounding, 0.1))

@@ -23,8 +23,8 @@ def guided_prompts(random: random_models.RandomModel, side: int) -> tuple[list, 
     """Both prompts with guidance by maps that are sure everywhere."""
     import comfy.ops
 
+    from mild.mild_core.comfy.guidance_places import config_of
     from mild.mild_core.comfy.morphology.control import MorphologyControl
-    from mild.mild_core.comfy.morphology.families import config_of
     from mild.mild_core.comfy.morphology.load import patcher_for
     from mild.mild_core.morphology.guidance import CONFIDENCE, MorphologyGuidance
     from mild.mild_core.morphology.maps import CHANNELS

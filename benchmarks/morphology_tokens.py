@@ -24,7 +24,7 @@ def guidance_for(random: random_models.RandomModel) -> Any:
     """A patcher of random guidance for this model."""
     import comfy.ops
 
-    from mild.mild_core.comfy.morphology.families import config_of
+    from mild.mild_core.comfy.guidance_places import config_of
     from mild.mild_core.comfy.morphology.load import patcher_for
     from mild.mild_core.morphology.guidance import MorphologyGuidance
 

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 
 from mild.mild_core.attention.layer_regions import Maps
 from mild.mild_core.attention.rule import sma
-from mild.mild_core.comfy.attention import catch, erase, layouts
+from mild.mild_core.comfy import layouts
+from mild.mild_core.comfy.attention import catch, erase
 from mild.mild_core.comfy.attention.run import rows_of
 from mild.mild_core.comfy.attention.steer import Steering
 from mild.mild_core.scene import Scene

@@ -6,8 +6,8 @@ import comfy.supported_models
 import pytest
 import torch
 
-from mild.mild_core.comfy import builtin_model
-from mild.mild_core.comfy.attention import catch, layouts
+from mild.mild_core.comfy import builtin_model, layouts
+from mild.mild_core.comfy.attention import catch
 from mild.tests.helpers.attention import TRANSFORMERS, UNETS, Noting, counting_calls, sampled
 from mild.tests.helpers.tiny_models import make, randomize
 

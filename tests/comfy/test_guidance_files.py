@@ -4,8 +4,8 @@ import pytest
 import safetensors.torch
 import torch
 
+from mild.mild_core.comfy.guidance_places import config_of
 from mild.mild_core.comfy.morphology.control import MorphologyControl
-from mild.mild_core.comfy.morphology.families import config_of
 from mild.mild_core.comfy.morphology.files import ABSENT, files
 from mild.mild_core.comfy.morphology.load import load_guidance
 from mild.mild_core.morphology.guidance import MorphologyGuidance, save_guidance

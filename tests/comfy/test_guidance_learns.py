@@ -12,8 +12,8 @@ import comfy.supported_models
 import pytest
 import torch
 
+from mild.mild_core.comfy.guidance_places import config_of
 from mild.mild_core.comfy.morphology.control import MorphologyControl
-from mild.mild_core.comfy.morphology.families import config_of
 from mild.mild_core.comfy.morphology.load import load_guidance, patcher_for
 from mild.mild_core.morphology.guidance import MorphologyGuidance, save_guidance
 from mild.mild_core.morphology.maps import maps

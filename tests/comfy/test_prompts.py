@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from mild.mild_core.comfy import builtin_model
-from mild.mild_core.comfy.sampling.own_prompts import FAMILIES as PROMPTED
-from mild.mild_core.comfy.sampling.own_prompts import family_of, guidance_of, tooltip
+from mild.mild_core.comfy.own_prompts import FAMILIES as PROMPTED
+from mild.mild_core.comfy.own_prompts import family_of, guidance_of, tooltip
 from mild.mild_core.comfy.sampling.prompts import Prompts
 from mild.mild_core.comfy.sampling.text_fits import check_text
 from mild.mild_core.comfy.sampling.zeroed import pooled_width

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mild.mild_core.comfy.sampling.own_prompts import family_of
+from mild.mild_core.comfy.own_prompts import family_of
 from mild.mild_core.scene import BACKGROUND, PERSON, Scene
 from mild.tests.helpers.layers import WIDGETS, background, person, picture
 from mild.tests.helpers.tiny_clip import make_clip

@@ -10,8 +10,8 @@ import comfy.model_management
 import comfy.ops
 import torch
 
+from mild.mild_core.comfy.guidance_places import config_of
 from mild.mild_core.comfy.morphology.control import MorphologyControl
-from mild.mild_core.comfy.morphology.families import config_of
 from mild.mild_core.comfy.morphology.load import load_guidance, patcher_for
 from mild.mild_core.morphology.guidance import MorphologyGuidance, save_guidance
 from mild.mild_core.morphology.maps import CHANNELS

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import comfy.model_patcher
 
-from . import layouts
+from .. import layouts
 
 Blocks = Callable[[layouts.Block, str], bool]
 """Whether a block's attention of this kind ("self", "joint") is chosen."""

@@ -26,7 +26,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...attention.regions import Span
-from . import layouts
+from .. import layouts
 from .run import Run, progress, run_of, sigma_of
 from .self_test import PYTORCH, SelfTest
 

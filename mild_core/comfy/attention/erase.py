@@ -14,7 +14,8 @@ from ...attention.layer_regions import Key, Maps
 from ...attention.mask_growth import SHARE_512, SHARE_1024, grown
 from ...attention.regions import HOLE, TOUCHED, Members
 from ...attention.rule import Rule, Schedule, attentive_eraser
-from . import catch, layouts
+from .. import layouts
+from . import catch
 from .run import Run
 from .sarg import redirect
 from .steer import Place, Steering

@@ -24,8 +24,9 @@ from ...attention.record import Level, Pathway, Record, Regions, phases
 from ...attention.regions import HOLE, IMAGE, REFERENCE, Members, on_grid, tiles
 from ...attention.rule import off
 from ...fill import area_resize
+from .. import layouts
 from ..builtin_model import LOOKED, ExemplarModel
-from . import catch, layouts
+from . import catch
 from .run import Row, Run, progress, rows_of, run_of, sigma_of
 from .sarg import BRANCH
 from .steer import Place, Steered, Steering

@@ -9,8 +9,9 @@ import torch
 from ...attention.layer_regions import Key, Maps
 from ...attention.regions import HOLE
 from ...attention.rule import Bias, Rule, Schedule, sma
+from .. import layouts
 from ..builtin_model import ExemplarModel
-from . import catch, layouts
+from . import catch
 from . import gains as learned
 from .adaptive import TARGET, Adaptive
 from .blocks import ALL, chosen_blocks

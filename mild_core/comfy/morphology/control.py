@@ -20,7 +20,7 @@ from ...morphology.guidance import CONFIDENCE, MorphologyGuidance
 from ...morphology.maps import CHANNELS, maps
 from ...morphology.whole_photo import whole_photo_maps
 from ...scene import Layer, Morphology
-from .families import fits, words_of
+from ..guidance_places import fits, words_of
 
 DRAWN = 0.05
 """A cell of a skeleton picture that is brighter than this (of 1) has a limb in it."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...scene import BACKGROUND, PERSON, Layer
 from ..builtin_model import ExemplarModel
-from .own_prompts import family_of, guidance_of
+from ..own_prompts import family_of, guidance_of
 from .text_fits import check_text
 from .zeroed import zeroed, zeroed_like
 

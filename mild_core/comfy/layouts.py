@@ -16,7 +16,7 @@ import comfy.ldm.modules.diffusionmodules.openaimodel
 import comfy.ldm.qwen_image.model
 import torch
 
-from ...attention.regions import IMAGE, REFERENCE, Span
+from ..attention.regions import IMAGE, REFERENCE, Span
 
 TEXT = "text"
 PADDING = "padding"

@@ -6,7 +6,7 @@ import comfy.model_base
 import comfy.model_patcher
 import comfy.supported_models
 
-from ...scene import BACKGROUND, PERSON
+from ..scene import BACKGROUND, PERSON
 
 
 class Text(NamedTuple):

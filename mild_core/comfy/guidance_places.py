@@ -4,7 +4,7 @@ from typing import Any
 
 import comfy.supported_models
 
-from ...morphology.guidance_config import GuidanceConfig
+from ..morphology.guidance_config import GuidanceConfig
 
 SHARE = 8
 """A UNet's guidance has an eighth of the model's channels: the network of SD1.5 stays at 3.6 million parameters."""

@@ -23,13 +23,13 @@ def guided_prompts(random: random_models.RandomModel, side: int) -> tuple[list, 
     """Both prompts with guidance by maps that are sure everywhere."""
     import comfy.ops
 
-    from mild.mild_core.comfy.guidance_places import config_of
+    from mild.mild_core.comfy.families import body_config_of
     from mild.mild_core.comfy.morphology.control import MorphologyControl
     from mild.mild_core.comfy.morphology.load import patcher_for
     from mild.mild_core.morphology.guidance import CONFIDENCE, MorphologyGuidance
     from mild.mild_core.morphology.maps import CHANNELS
 
-    config = config_of(random.model.model)
+    config = body_config_of(random.model.model)
     assert config is not None, random.words
     network = MorphologyGuidance(config, comfy.ops.manual_cast).requires_grad_(False)
     random_models.randomize(network, 5)

@@ -24,11 +24,11 @@ def guidance_for(random: random_models.RandomModel) -> Any:
     """A patcher of random guidance for this model."""
     import comfy.ops
 
-    from mild.mild_core.comfy.guidance_places import config_of
+    from mild.mild_core.comfy.families import body_config_of
     from mild.mild_core.comfy.morphology.load import patcher_for
     from mild.mild_core.morphology.guidance import MorphologyGuidance
 
-    config = config_of(random.model.model)
+    config = body_config_of(random.model.model)
     if config is None:
         raise ValueError(f"There is no guidance for models such as this: {random.words}.")
     network = MorphologyGuidance(config, comfy.ops.manual_cast).requires_grad_(False)

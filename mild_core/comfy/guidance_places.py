@@ -1,8 +1,6 @@
-"""Which guidance a MODEL takes: its family, and where in it residuals go."""
+"""Where in a model body guidance adds its residuals, and the usual size of its network there."""
 
 from typing import Any
-
-import comfy.supported_models
 
 from ..morphology.guidance_config import GuidanceConfig
 
@@ -15,47 +13,36 @@ TOKENS_INNER = 256
 EVERY = 2
 """Flux gets residuals behind every second double block."""
 
-UNETS = {
-    "sdxl": comfy.supported_models.SDXL,
-    "sd2": comfy.supported_models.SD20,
-    "sd15": comfy.supported_models.SD15,
-}
+
+def of_sd15(model: Any) -> GuidanceConfig:
+    """For a BaseModel of SD1.5; inpaint variants are like their base."""
+    return _of_unet("sd15", model.model_config)
 
 
-def config_of(model: Any) -> GuidanceConfig | None:
-    """Guidance for this BaseModel, with the usual size of the network; None for families that take none.
+def of_sd2(model: Any) -> GuidanceConfig:
+    """For a BaseModel of SD2."""
+    return _of_unet("sd2", model.model_config)
 
-    Inpaint variants are like their base.
-    """
+
+def of_sdxl(model: Any) -> GuidanceConfig:
+    """For a BaseModel of SDXL."""
+    return _of_unet("sdxl", model.model_config)
+
+
+def of_flux(model: Any) -> GuidanceConfig | None:
+    """For a BaseModel of Flux or Flux 2; None where its network has no double blocks."""
+    if not hasattr(model.diffusion_model, "double_blocks"):
+        return None
     config = model.model_config
-    for family, kind in UNETS.items():
-        if isinstance(config, kind):
-            return _of_unet(family, config)
-    if config.unet_config.get("image_model") in ("flux", "flux2") and hasattr(model.diffusion_model, "double_blocks"):
-        return _of_flux(config.unet_config["image_model"], config, _blocks(model))
-    return None
+    unet = config.unet_config
+    places = tuple(range(0, blocks_of(model), EVERY))
+    widths, cell = (unet["hidden_size"],) * len(places), config.latent_format.spacial_downscale_ratio
+    family, inner = unet["image_model"], (TOKENS_INNER,)
+    return GuidanceConfig(family, widths, places, inner, unet["context_in_dim"], cell, unet["patch_size"])
 
 
-def fits(config: GuidanceConfig, model: Any) -> bool:
-    """Whether guidance of this configuration can be added to this BaseModel."""
-    theirs = config_of(model)
-    if theirs is None:
-        return False
-    if not config.is_unet:
-        theirs = theirs._replace(widths=theirs.widths[:1] * len(config.blocks))
-    same = ("family", "widths", "context", "cell", "patch")
-    if any(getattr(config, name) != getattr(theirs, name) for name in same):
-        return False
-    return config.blocks == theirs.blocks if config.is_unet else config.blocks[-1] < _blocks(model)
-
-
-def words_of(model: Any) -> str:
-    """For a sentence to the artist: what kind of model this is."""
-    config = config_of(model)
-    return type(model.model_config).__name__ if config is None else config.words()
-
-
-def _blocks(model: Any) -> int:
+def blocks_of(model: Any) -> int:
+    """How many double blocks a BaseModel of Flux has."""
     return len(model.diffusion_model.double_blocks)
 
 
@@ -70,10 +57,3 @@ def _of_unet(family: str, config: Any) -> GuidanceConfig:
     inner = tuple(max(width // SHARE, 8) for width in widths)
     cell = config.latent_format.spacial_downscale_ratio
     return GuidanceConfig(family, widths, tuple(blocks), inner, unet["context_dim"], cell)
-
-
-def _of_flux(family: str, config: Any, blocks: int) -> GuidanceConfig:
-    unet = config.unet_config
-    places = tuple(range(0, blocks, EVERY))
-    widths, cell = (unet["hidden_size"],) * len(places), config.latent_format.spacial_downscale_ratio
-    return GuidanceConfig(family, widths, places, (TOKENS_INNER,), unet["context_in_dim"], cell, unet["patch_size"])

@@ -1,4 +1,4 @@
-"""Which tokens an attention of a network is about: one small function per family of models.
+"""Which tokens an attention of a network is about: one layout for networks that order them alike.
 
 An attention of a network runs inside some module; `attentions` lists these modules, and `spans` tells from the
 arguments of such a module's call, and from the sizes of the model's call, what lies where in its tokens.
@@ -47,24 +47,22 @@ class Tokens(NamedTuple):
     keys: tuple[Span, ...]
 
 
-class Family(NamedTuple):
+class Layout(NamedTuple):
+    networks: tuple[type, ...]
     attentions: Callable[[Any], list[Attention]]
     spans: Callable[[Any, str, tuple, dict, Sizes], Tokens]  # network, kind, arguments of the module, sizes
 
+    def fits(self, network: torch.nn.Module) -> bool:
+        """Whether the network's tokens lie so."""
+        return (
+            isinstance(network, self.networks)
+            and type(network).__name__ not in UNTRIED
+            and not any("time_stack" in name for name, _ in network.named_modules())  # of a video model
+        )
 
-NO_HOOKS = (
-    "model: no hooks for this model family yet ({name}). Attention can be steered in Stable Diffusion 1.5, 2 and 3, "
-    "SDXL, Flux, Flux 2, Chroma, Qwen-Image, Lumina 2 and Z-Image."
-)
 
-
-def family_of(network: torch.nn.Module) -> Family:
-    """The network's family. ValueError where there is none yet."""
-    for kind, family in _FAMILIES.items():
-        if isinstance(network, kind) and type(network).__name__ not in _OTHERS:
-            if not any("time_stack" in name for name, _ in network.named_modules()):
-                return family
-    raise ValueError(NO_HOOKS.format(name=type(network).__name__))
+UNTRIED = ("NextDiTPixelSpace",)
+"""Subclasses that order their tokens otherwise, or that nobody has tried."""
 
 
 def unwrapped(network: torch.nn.Module) -> torch.nn.Module:
@@ -185,14 +183,8 @@ def _lumina_spans(network: Any, kind: str, args: tuple, kwargs: dict, sizes: Siz
     return Tokens(spans, spans)
 
 
-_FAMILIES: dict[type, Family] = {
-    comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel: Family(_unet_attentions, _unet_spans),
-    comfy.ldm.flux.model.Flux: Family(_flux_attentions, _flux_spans),
-    comfy.ldm.chroma.model.Chroma: Family(_flux_attentions, _flux_spans),
-    comfy.ldm.modules.diffusionmodules.mmdit.MMDiT: Family(_sd3_attentions, _sd3_spans),
-    comfy.ldm.qwen_image.model.QwenImageTransformer2DModel: Family(_qwen_attentions, _qwen_spans),
-    comfy.ldm.lumina.model.NextDiT: Family(_lumina_attentions, _lumina_spans),
-}
-
-_OTHERS = ("NextDiTPixelSpace",)
-"""Subclasses that order their tokens otherwise, or that nobody has tried."""
+UNET = Layout((comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel,), _unet_attentions, _unet_spans)
+FLUX = Layout((comfy.ldm.flux.model.Flux, comfy.ldm.chroma.model.Chroma), _flux_attentions, _flux_spans)
+SD3 = Layout((comfy.ldm.modules.diffusionmodules.mmdit.MMDiT,), _sd3_attentions, _sd3_spans)
+QWEN_IMAGE = Layout((comfy.ldm.qwen_image.model.QwenImageTransformer2DModel,), _qwen_attentions, _qwen_spans)
+LUMINA = Layout((comfy.ldm.lumina.model.NextDiT,), _lumina_attentions, _lumina_spans)

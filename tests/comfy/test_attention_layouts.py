@@ -8,6 +8,7 @@ import torch
 
 from mild.mild_core.comfy import builtin_model, layouts
 from mild.mild_core.comfy.attention import catch
+from mild.mild_core.comfy.families import layout_of
 from mild.tests.helpers.attention import TRANSFORMERS, UNETS, Noting, counting_calls, sampled
 from mild.tests.helpers.tiny_models import make, randomize
 
@@ -169,13 +170,13 @@ def test_a_family_without_hooks_says_so():
 def test_every_tiny_family_has_hooks():
     for family in UNETS + TRANSFORMERS:
         network = make(family).model.model.diffusion_model
-        assert layouts.family_of(network).attentions(network)
+        assert layout_of(network).attentions(network)
 
 
 def test_several_frames_at_once_are_refused():
     tiny = make("qwen_image")
     network = tiny.model.model.diffusion_model
     with pytest.raises(ValueError, match="3 frames"):
-        layouts.family_of(network).spans(
+        layout_of(network).spans(
             network, "joint", (None, torch.zeros(1, 7, 64)), {}, layouts.Sizes((1, 16, 3, 8, 8), (), 7)
         )

@@ -5,14 +5,13 @@ import torch
 
 from mild.mild_core import boxes
 from mild.mild_core.comfy import builtin_model
-from mild.mild_core.comfy.sampling import encode
 from mild.mild_core.comfy.sampling.sample_layers import GROUNDS
 from mild.mild_core.people import numbered, person_from_mask
 from mild.mild_core.recompose.recompose import recompose
 from mild.mild_core.scene import PERSON
 from mild.mild_core.split.decompose import decompose
 from mild.mild_core.start import start_picture
-from mild.tests.helpers.tiny_models import make
+from mild.tests.helpers.tiny_models import made_for, make
 
 WIDGETS = {
     "seed": 5,
@@ -31,8 +30,7 @@ MODELS = [None, "sd15", "sd15_inpaint"]
 @pytest.fixture(autouse=True)
 def small_native_size(monkeypatch):
     """Random models learn nothing from larger crops."""
-    monkeypatch.setattr(encode, "NATIVE_PIXELS", ())
-    monkeypatch.setattr(encode, "NATIVE_PIXELS_OF_OTHERS", 96 * 96)
+    made_for(monkeypatch, 96 * 96)
 
 
 def standing():

@@ -20,6 +20,8 @@ import comfy.supported_models
 import comfy.taesd.taesd
 import torch
 
+from mild.mild_core.comfy import families
+
 FAMILIES = (
     "sd15", "sd15_inpaint", "sd2", "sd2_inpaint", "sdxl", "sdxl_inpaint", "sd3", "flux", "flux_fill", "flux2",
     "lumina2", "qwen_image", "chroma_radiance",
@@ -63,6 +65,12 @@ def make(family: str, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tiny
         _conditioning(family, config, seed + 1), _conditioning(family, config, seed + 2, tokens=70),
         latents.latent_channels, latents.spacial_downscale_ratio, latents.latent_dimensions == 3,
     )
+
+
+def made_for(monkeypatch, pixels: int) -> None:
+    """Let every family's native size be so many pixels: random models learn nothing from more."""
+    small = tuple(family._replace(native_pixels=pixels) for family in families.FAMILIES)
+    monkeypatch.setattr(families, "FAMILIES", small)
 
 
 def make_vae(channels: int, seed: int = 0, frames: bool = False) -> comfy.sd.VAE:

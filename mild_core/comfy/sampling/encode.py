@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import comfy.model_base
 import comfy.model_patcher
 import comfy.sample
 import comfy.sd
-import comfy.supported_models
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,16 +15,7 @@ from ...painted import in_hole
 from ...scene import Layer
 from ...start import size_of
 from ..builtin_model import ExemplarModel, is_pixel_space, pixel_vae
-
-NATIVE_PIXELS = (
-    (comfy.supported_models.SD15, None, 512 * 512),
-    (comfy.supported_models.SD20, comfy.model_base.ModelType.V_PREDICTION, 768 * 768),
-    (comfy.supported_models.SD20, None, 512 * 512),  # its base and inpaint checkpoints predict noise
-    (comfy.supported_models.HunyuanImage21, None, 2048 * 2048),
-)
-"""How large pictures a model was trained on, by its configuration and what it predicts (None: whatever that is)."""
-
-NATIVE_PIXELS_OF_OTHERS = 1024 * 1024
+from ..families import family_of
 
 
 class Encoded(NamedTuple):
@@ -64,8 +53,8 @@ def latent_space(model: comfy.model_patcher.ModelPatcher, vae: comfy.sd.VAE | No
         pixel_vae() if vae is None else vae,
         ratio,
         _multiple(model, ratio),
-        _native_pixels(model.model),
-        _has_inpaint_channels(model.model),
+        _native_pixels(model),
+        family_of(model).inpaint(model.model),
         # Differential Diffusion, and whoever else turns the noise mask into another one at every step.
         "denoise_mask_function" in model.model_options,
     )
@@ -80,23 +69,8 @@ def _multiple(model: comfy.model_patcher.ModelPatcher, ratio: int) -> int:
     return max(ratio * max(patch, 2), 16)
 
 
-def _native_pixels(model: comfy.model_base.BaseModel) -> int | None:
-    if isinstance(model, ExemplarModel):
-        return None
-    for config, predicts, pixels in NATIVE_PIXELS:
-        if isinstance(model.model_config, config) and predicts in (None, model.model_type):
-            return pixels
-    return NATIVE_PIXELS_OF_OTHERS
-
-
-def _has_inpaint_channels(model: comfy.model_base.BaseModel) -> bool:
-    """UNets say so by concat_keys; Flux counts: its Fill model reads picture and mask beside the latent. (Its control
-    models read one more picture, which is the artist's.)
-    """
-    if model.concat_keys:
-        return True
-    config = model.model_config.unet_config
-    return isinstance(model, comfy.model_base.Flux) and config["in_channels"] > 2 * config.get("out_channels", 16)
+def _native_pixels(model: comfy.model_patcher.ModelPatcher) -> int | None:
+    return None if isinstance(model.model, ExemplarModel) else family_of(model).native_pixels
 
 
 def work_size_of(layer: Layer, photo_size: tuple[int, int], space: LatentSpace) -> tuple[int, int]:

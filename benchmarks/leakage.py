@@ -193,9 +193,9 @@ class BuiltIn:
     words = "exemplar prior: attention over patches"
 
     def __init__(self, steps: int):
-        from mild.mild_core.comfy import builtin_model
+        from mild.mild_core.comfy.erasers import builtin
 
-        self.steps, self.model = steps, builtin_model.load_model()
+        self.steps, self.model = steps, builtin.load_model()
 
     def rules(self, maps: Maps) -> dict[str, Callable[[Any], Any]]:
         return {"no rule": lambda model: model, "neighbour forbidden": lambda model: model}
@@ -203,11 +203,11 @@ class BuiltIn:
     def sampled(self, model: Any, pictures: Tensor, scene: Scene, denoise: float, values: dict) -> Tensor:
         import comfy.sample
 
-        from mild.mild_core.comfy import builtin_model
+        from mild.mild_core.comfy.erasers import builtin
 
         latent = pictures.movedim(-1, 1) * 2 - 1
         noise = torch.randn(latent.shape[1:], generator=torch.Generator().manual_seed(0)).expand_as(latent)
-        ((text, _),) = builtin_model.empty_conditioning()
+        ((text, _),) = builtin.empty_conditioning()
         samples = comfy.sample.sample(
             model, noise, self.steps, 1.0, "euler", "normal", [[text, values]], [[text, values]], latent,
             denoise=denoise, noise_mask=scene.hole[None, None], seed=0, disable_pbar=True,

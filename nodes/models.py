@@ -3,7 +3,7 @@
 import torch
 from comfy_api.latest import io
 
-from ..mild_core.comfy import builtin_model
+from ..mild_core.comfy.erasers import builtin
 from .checks import checked_image
 
 
@@ -32,7 +32,7 @@ class BuiltInModel(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "model",
-                    options=list(builtin_model.MODELS),
+                    options=list(builtin.MODELS),
                     tooltip="exemplar: the photo's own patches are all it knows. No weights, no download, any size.",
                 ),
                 io.Image.Input(
@@ -46,7 +46,7 @@ class BuiltInModel(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "same_part",
-                    default=builtin_model.SAME_PART_DEFAULT,
+                    default=builtin.SAME_PART_DEFAULT,
                     min=0.0,
                     max=1.0,
                     step=0.05,
@@ -73,13 +73,13 @@ class BuiltInModel(io.ComfyNode):
         cls,
         model: str,
         references: torch.Tensor | None = None,
-        same_part: float = builtin_model.SAME_PART_DEFAULT,
+        same_part: float = builtin.SAME_PART_DEFAULT,
     ) -> io.NodeOutput:
         if references is not None:
             references = checked_image(references, "references")
-        conditioning = builtin_model.empty_conditioning(references)
-        loaded = builtin_model.with_same_part(builtin_model.load_model(model), same_part)
-        return io.NodeOutput(loaded, builtin_model.pixel_vae(), conditioning)
+        conditioning = builtin.empty_conditioning(references)
+        loaded = builtin.with_same_part(builtin.load_model(model), same_part)
+        return io.NodeOutput(loaded, builtin.pixel_vae(), conditioning)
 
 
 NODES: list[type[io.ComfyNode]] = [BuiltInModel]

@@ -8,7 +8,7 @@ import mild.tests.helpers.in_process  # noqa: F401
 import folder_paths
 import pytest
 
-from mild.mild_core.comfy import builtin_model
+from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.layers import WIDGETS, background, person, picture
 from mild.tests.helpers.tiny_guidance import load_counting, save_random
@@ -60,7 +60,7 @@ def sample(run_node):
     """sample(scenes, tiny or None for the built-in model, ...): the scenes that the node returns."""
 
     def run(scenes, tiny=None, **changes):
-        model = builtin_model.load_model() if tiny is None else tiny.model
+        model = builtin.load_model() if tiny is None else tiny.model
         inputs = {
             "model": model,
             "vae": tiny and tiny.vae,

@@ -6,8 +6,9 @@ import comfy.supported_models
 import pytest
 import torch
 
-from mild.mild_core.comfy import builtin_model, layouts
+from mild.mild_core.comfy import layouts
 from mild.mild_core.comfy.attention import catch
+from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.comfy.families import layout_of
 from mild.tests.helpers.attention import TRANSFORMERS, UNETS, Noting, counting_calls, sampled
 from mild.tests.helpers.tiny_models import make, randomize
@@ -163,7 +164,7 @@ def test_z_image_fills_up_its_tokens():
 
 def test_a_family_without_hooks_says_so():
     with pytest.raises(ValueError, match="no hooks for this model family yet") as error:
-        catch.put(builtin_model.load_model(), Noting(), "test")
+        catch.put(builtin.load_model(), Noting(), "test")
     assert "\n" not in str(error.value)
 
 

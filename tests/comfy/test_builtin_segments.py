@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mild.mild_core.comfy import builtin_model
+from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.comfy.sampling.conditioning import own_values
 from mild.mild_core.morphology.parts import SEGMENTS
 from mild.mild_core.scene import PERSON
@@ -38,11 +38,11 @@ def sample(run_node, scene):
     photos, masks = scene
 
     def run(strength, segments=None, rows=slice(0, 1), cfg=1.0):
-        model = builtin_model.with_same_part(builtin_model.load_model(), strength)
+        model = builtin.with_same_part(builtin.load_model(), strength)
         values = {} if segments is None else {"mild_segments": segments}
         conditioning = [[torch.zeros(1, 1, 1), values]]
         latent = {
-            "samples": builtin_model.pixel_vae().encode(photos[rows]),
+            "samples": builtin.pixel_vae().encode(photos[rows]),
             "noise_mask": masks[rows],
             "batch_index": list(range(2))[rows],
         }
@@ -55,7 +55,7 @@ def sample(run_node, scene):
             sampler_name="euler",
             scheduler="normal",
             positive=conditioning,
-            negative=builtin_model.empty_conditioning(),
+            negative=builtin.empty_conditioning(),
             denoise=1.0,
             latent_image=latent,
         )[0]["samples"]
@@ -98,10 +98,10 @@ def test_the_node_sets_the_strength(run_node):
     for strength in (0.0, 0.7):
         model = run_node("MILD_BuiltInModel", model="exemplar", same_part=strength)[0]
         options = model.model_options["transformer_options"]
-        assert options.get(builtin_model.SAME_PART, builtin_model.SAME_PART_DEFAULT) == strength
-        assert builtin_model.with_same_part(model, strength) is model
-    other = builtin_model.with_same_part(model, 0.2)
-    assert other is not model and options[builtin_model.SAME_PART] == 0.7
+        assert options.get(builtin.SAME_PART, builtin.SAME_PART_DEFAULT) == strength
+        assert builtin.with_same_part(model, strength) is model
+    other = builtin.with_same_part(model, 0.2)
+    assert other is not model and options[builtin.SAME_PART] == 0.7
 
 
 def people_layers(with_segments):
@@ -125,11 +125,11 @@ def test_layers_hand_their_segments_on(run_node, monkeypatch):
     scenes = people_layers(True)
     told = {layer.domain: own_values(layer, layer.hole[None, None], None) for layer in scenes[0].layers}
     assert "mild_segments" in told[PERSON] and sum("mild_segments" in values for values in told.values()) == 1
-    monkeypatch.setattr(builtin_model, "OTHER_PART", 5.0)  # her clothes are red and blue: farther apart than usual
+    monkeypatch.setattr(builtin, "OTHER_PART", 5.0)  # her clothes are red and blue: farther apart than usual
 
     def sampled(strength, given):
-        model = builtin_model.with_same_part(builtin_model.load_model(), strength)
-        inputs = {"positive": builtin_model.empty_conditioning(), "layers": given, **WIDGETS, "steps": 2}
+        model = builtin.with_same_part(builtin.load_model(), strength)
+        inputs = {"positive": builtin.empty_conditioning(), "layers": given, **WIDGETS, "steps": 2}
         done = run_node("MILD_SampleLayers", model=model, **inputs)[0]
         return {layer.domain: layer for layer in done[0].layers}
 

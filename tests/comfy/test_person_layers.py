@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mild.mild_core import boxes
-from mild.mild_core.comfy import builtin_model
+from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.comfy.sampling.sample_layers import GROUNDS
 from mild.mild_core.people import numbered, person_from_mask
 from mild.mild_core.recompose.recompose import recompose
@@ -62,7 +62,7 @@ def split(colour=(0.0, 1.0, 0.0)):
 @pytest.fixture
 def sample(run_node):
     def run(scenes, tiny=None, **changes):
-        model = builtin_model.load_model() if tiny is None else tiny.model
+        model = builtin.load_model() if tiny is None else tiny.model
         return run_node(
             "MILD_SampleLayers", model=model, vae=tiny and tiny.vae, layers=scenes, **{**WIDGETS, **changes}
         )[0]

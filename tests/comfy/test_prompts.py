@@ -4,7 +4,7 @@ import comfy.sample
 import pytest
 import torch
 
-from mild.mild_core.comfy import builtin_model
+from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.comfy.families import FAMILIES as PROMPTED
 from mild.mild_core.comfy.families import distilled_guidance_of, family_of, pooled_width
 from mild.mild_core.comfy.sampling.prompts import Prompts, tooltip
@@ -197,8 +197,8 @@ def test_an_empty_conditioning_says_nothing_and_one_without_text_is_taken(tiny):
 
 
 def test_the_built_in_model_reads_no_text():
-    model = builtin_model.load_model()
-    references = builtin_model.empty_conditioning(torch.rand(2, 8, 8, 3))
+    model = builtin.load_model()
+    references = builtin.empty_conditioning(torch.rand(2, 8, 8, 3))
     counting = Counting(None)
     prompts = Prompts(model, references, clip=counting)
     given = prompts.of(BEHIND)

@@ -8,11 +8,11 @@ import safetensors.torch
 import torch
 
 from mild.mild_core.attention.layer_regions import Maps
-from mild.mild_core.comfy import builtin_model
 from mild.mild_core.comfy.attention import catch, gains
 from mild.mild_core.comfy.attention.adaptive import Adaptive
 from mild.mild_core.comfy.attention.blocks import chosen_blocks
 from mild.mild_core.comfy.attention.spatial import KEY, Settings, keep_apart
+from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.attention import sampled
 from mild.tests.helpers.tiny_models import make
@@ -80,7 +80,7 @@ def test_wrong_inputs_are_told(node, scenes):
 
 
 def test_the_built_in_model_needs_no_rule(node, scenes):
-    model = builtin_model.load_model()
+    model = builtin.load_model()
     assert node(model, layers=scenes) is model and node(model, mask=HOLE) is model
     with pytest.raises(ValueError, match="avoid: the Built-in Model"):
         node(model, mask=HOLE, avoid=PEOPLE)

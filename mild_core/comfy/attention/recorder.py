@@ -25,7 +25,7 @@ from ...attention.regions import HOLE, IMAGE, REFERENCE, Members, on_grid, tiles
 from ...attention.rule import off
 from ...fill import area_resize
 from .. import layouts
-from ..builtin_model import LOOKED, ExemplarModel
+from ..erasers.builtin import LOOKED, ExemplarModel
 from . import catch
 from .run import Row, Run, progress, rows_of, run_of, sigma_of
 from .sarg import BRANCH

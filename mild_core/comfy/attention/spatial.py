@@ -10,7 +10,7 @@ from ...attention.layer_regions import Key, Maps
 from ...attention.regions import HOLE
 from ...attention.rule import Bias, Rule, Schedule, sma
 from .. import layouts
-from ..builtin_model import ExemplarModel
+from ..erasers.builtin import ExemplarModel
 from . import catch
 from . import gains as learned
 from .adaptive import TARGET, Adaptive

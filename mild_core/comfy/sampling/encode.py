@@ -14,7 +14,7 @@ from ...fill import area_resize
 from ...painted import in_hole
 from ...scene import Layer
 from ...start import size_of
-from ..builtin_model import ExemplarModel, is_pixel_space, pixel_vae
+from ..erasers.builtin import ExemplarModel, is_pixel_space, pixel_vae
 from ..families import family_of
 
 

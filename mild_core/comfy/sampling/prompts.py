@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ...scene import BACKGROUND, PERSON, Layer
-from ..builtin_model import ExemplarModel
+from ..erasers.builtin import ExemplarModel
 from ..families import FAMILIES, distilled_guidance_of, family_of
 from .text_fits import check_text
 from .zeroed import zeroed, zeroed_like

@@ -16,7 +16,7 @@ from ...choose.selection import layers_named
 from ...complete.plate import plate_under
 from ...painted import finished
 from ...scene import Layer, Scene
-from ..builtin_model import ExemplarModel
+from ..erasers.builtin import ExemplarModel
 from ..morphology import tokens
 from .conditioning import for_layer, own_values
 from .encode import Encoded, LatentSpace, decode, encode, latent_space, work_size_of

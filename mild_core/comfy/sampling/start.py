@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...scene import Layer
 from ...start import start_picture
-from ..builtin_model import ExemplarModel, empty_conditioning, load_model
+from ..erasers.builtin import ExemplarModel, empty_conditioning, load_model
 from .encode import Encoded, LatentSpace, encode, latent_space
 from .groups import Sampling
 

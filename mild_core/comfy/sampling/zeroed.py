@@ -3,7 +3,7 @@
 import comfy.model_patcher
 import torch
 
-from ..builtin_model import ExemplarModel, empty_conditioning
+from ..erasers.builtin import ExemplarModel, empty_conditioning
 from ..families import family_of, pooled_width
 
 TOKENS = 77

@@ -30,10 +30,10 @@ import comfy.utils
 import torch
 from torch import Tensor
 
-from .. import exemplar
-from ..fill import area_resize
-from ..morphology.same_part import same_part
-from ..scene import rgb
+from ... import exemplar
+from ...fill import area_resize
+from ...morphology.same_part import same_part
+from ...scene import rgb
 
 MODELS = ("exemplar",)
 

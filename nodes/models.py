@@ -3,7 +3,8 @@
 import torch
 from comfy_api.latest import io
 
-from ..mild_core.comfy.erasers import builtin
+from ..mild_core.comfy.erasers import builtin, exemplar_model
+from ..mild_core.comfy.pixel_space import pixel_vae
 from .checks import checked_image
 
 
@@ -46,7 +47,7 @@ class BuiltInModel(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "same_part",
-                    default=builtin.SAME_PART_DEFAULT,
+                    default=exemplar_model.SAME_PART_DEFAULT,
                     min=0.0,
                     max=1.0,
                     step=0.05,
@@ -73,13 +74,13 @@ class BuiltInModel(io.ComfyNode):
         cls,
         model: str,
         references: torch.Tensor | None = None,
-        same_part: float = builtin.SAME_PART_DEFAULT,
+        same_part: float = exemplar_model.SAME_PART_DEFAULT,
     ) -> io.NodeOutput:
         if references is not None:
             references = checked_image(references, "references")
         conditioning = builtin.empty_conditioning(references)
         loaded = builtin.with_same_part(builtin.load_model(model), same_part)
-        return io.NodeOutput(loaded, builtin.pixel_vae(), conditioning)
+        return io.NodeOutput(loaded, pixel_vae(), conditioning)
 
 
 NODES: list[type[io.ComfyNode]] = [BuiltInModel]

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mild.mild_core.comfy.erasers import builtin
+from mild.mild_core.comfy.erasers import builtin, exemplar_model
+from mild.mild_core.comfy.pixel_space import pixel_vae
 from mild.mild_core.comfy.sampling.conditioning import own_values
 from mild.mild_core.morphology.parts import SEGMENTS
 from mild.mild_core.scene import PERSON
@@ -42,7 +43,7 @@ def sample(run_node, scene):
         values = {} if segments is None else {"mild_segments": segments}
         conditioning = [[torch.zeros(1, 1, 1), values]]
         latent = {
-            "samples": builtin.pixel_vae().encode(photos[rows]),
+            "samples": pixel_vae().encode(photos[rows]),
             "noise_mask": masks[rows],
             "batch_index": list(range(2))[rows],
         }
@@ -98,10 +99,10 @@ def test_the_node_sets_the_strength(run_node):
     for strength in (0.0, 0.7):
         model = run_node("MILD_BuiltInModel", model="exemplar", same_part=strength)[0]
         options = model.model_options["transformer_options"]
-        assert options.get(builtin.SAME_PART, builtin.SAME_PART_DEFAULT) == strength
+        assert options.get(exemplar_model.SAME_PART, exemplar_model.SAME_PART_DEFAULT) == strength
         assert builtin.with_same_part(model, strength) is model
     other = builtin.with_same_part(model, 0.2)
-    assert other is not model and options[builtin.SAME_PART] == 0.7
+    assert other is not model and options[exemplar_model.SAME_PART] == 0.7
 
 
 def people_layers(with_segments):
@@ -125,7 +126,7 @@ def test_layers_hand_their_segments_on(run_node, monkeypatch):
     scenes = people_layers(True)
     told = {layer.domain: own_values(layer, layer.hole[None, None], None) for layer in scenes[0].layers}
     assert "mild_segments" in told[PERSON] and sum("mild_segments" in values for values in told.values()) == 1
-    monkeypatch.setattr(builtin, "OTHER_PART", 5.0)  # her clothes are red and blue: farther apart than usual
+    monkeypatch.setattr(exemplar_model, "OTHER_PART", 5.0)  # her clothes are red and blue: farther apart than usual
 
     def sampled(strength, given):
         model = builtin.with_same_part(builtin.load_model(), strength)

@@ -14,6 +14,7 @@ from mild.mild_core.comfy.attention.erase import AttentiveEraser, erase
 from mild.mild_core.comfy.attention.recorder import PATCHES, recording
 from mild.mild_core.comfy.attention.spatial import Settings, keep_apart
 from mild.mild_core.comfy.erasers import builtin
+from mild.mild_core.comfy.pixel_space import pixel_vae
 from mild.mild_core.preview.gap_plot import WIDTH
 from mild.tests.helpers.attention import Noting, sampled
 from mild.tests.helpers.layers import WIDGETS, picture
@@ -241,7 +242,7 @@ def test_the_built_in_models_layers_keep_apart(sample, scenes):
 def test_the_built_in_model_looks_at_what_nobody_forbids(run_node):
     """With a mask alone it may copy from anywhere else, which counts; what the conditioning forbids gets nothing."""
     photo = picture(48, 56)
-    vae, conditioning = builtin.pixel_vae(), builtin.empty_conditioning()
+    vae, conditioning = pixel_vae(), builtin.empty_conditioning()
     latent = {"samples": vae.encode(photo[None]), "noise_mask": box_mask((20, 10, 36, 30), 48, 56)[:, None]}
     people = box_mask((0, 0, 18, 48), 48, 56)
     shares = []

@@ -14,8 +14,9 @@ from ...fill import area_resize
 from ...painted import in_hole
 from ...scene import Layer
 from ...start import size_of
-from ..erasers.builtin import ExemplarModel, is_pixel_space, pixel_vae
+from ..erasers.eraser import Eraser, eraser_of
 from ..families import family_of
+from ..pixel_space import is_pixel_space, pixel_vae
 
 
 class Encoded(NamedTuple):
@@ -33,6 +34,7 @@ class LatentSpace(NamedTuple):
     """What the way there and back needs to know, read from the MODEL."""
 
     model: comfy.model_patcher.ModelPatcher
+    eraser: Eraser
     vae: comfy.sd.VAE
     ratio: int  # pixels per latent cell
     multiple: int  # pixels: sides are whole multiples of it
@@ -47,30 +49,18 @@ def latent_space(model: comfy.model_patcher.ModelPatcher, vae: comfy.sd.VAE | No
         raise ValueError(
             "vae: this MODEL works on latents, so Sample Layers needs its VAE: connect the checkpoint's VAE."
         )
-    ratio = model.get_model_object("latent_format").spacial_downscale_ratio
+    eraser = eraser_of(model)
     return LatentSpace(
         model,
+        eraser,
         pixel_vae() if vae is None else vae,
-        ratio,
-        _multiple(model, ratio),
-        _native_pixels(model),
+        model.get_model_object("latent_format").spacial_downscale_ratio,
+        eraser.multiple(model),
+        eraser.native_pixels(model),
         family_of(model).inpaint(model.model),
         # Differential Diffusion, and whoever else turns the noise mask into another one at every step.
         "denoise_mask_function" in model.model_options,
     )
-
-
-def _multiple(model: comfy.model_patcher.ModelPatcher, ratio: int) -> int:
-    """Two cells at least, because UNets halve them; a whole patch where transformers cut larger ones."""
-    if isinstance(model.model, ExemplarModel):
-        return 1
-    patch = getattr(model.get_model_object("diffusion_model"), "patch_size", 2)
-    patch = patch[-1] if isinstance(patch, tuple | list) else patch  # video models: frames, height, width
-    return max(ratio * max(patch, 2), 16)
-
-
-def _native_pixels(model: comfy.model_patcher.ModelPatcher) -> int | None:
-    return None if isinstance(model.model, ExemplarModel) else family_of(model).native_pixels
 
 
 def work_size_of(layer: Layer, photo_size: tuple[int, int], space: LatentSpace) -> tuple[int, int]:

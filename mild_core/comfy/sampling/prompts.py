@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ...scene import BACKGROUND, PERSON, Layer
-from ..erasers.builtin import ExemplarModel
+from ..erasers.eraser import eraser_of
 from ..families import FAMILIES, distilled_guidance_of, family_of
 from .text_fits import check_text
 from .zeroed import zeroed, zeroed_like
@@ -35,7 +35,7 @@ class Prompts:
         prompts for what is missing. Raises ValueError if a CONDITIONING is another model family's.
         """
         self.model = model
-        self.reads_text = not isinstance(model.model, ExemplarModel)
+        self.reads_text = eraser_of(model).reads_text
         self.clip = clip if self.reads_text else None
         self.connected = {POSITIVE: positive, NEGATIVE: negative}
         self.guidance = distilled_guidance_of(model)

@@ -3,7 +3,7 @@
 import comfy.model_patcher
 import torch
 
-from ..erasers.builtin import ExemplarModel, empty_conditioning
+from ..erasers.eraser import eraser_of, without_text
 from ..families import family_of, pooled_width
 
 TOKENS = 77
@@ -18,8 +18,8 @@ def zeroed(model: comfy.model_patcher.ModelPatcher) -> list:
 
     Raises ValueError when the MODEL does not tell how wide its text is.
     """
-    if isinstance(model.model, ExemplarModel):
-        return empty_conditioning()
+    if not eraser_of(model).reads_text:
+        return without_text()
     width = family_of(model).text_width(model)
     if width is None:
         raise ValueError(

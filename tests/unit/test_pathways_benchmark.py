@@ -11,7 +11,7 @@ from PIL import Image
 import mild
 from mild.mild_core import boxes
 from mild.mild_core.scene import BACKGROUND, PERSON
-from mild.mild_core.start import size_of
+from mild.mild_core.work_size import size_of
 
 sys.path.append(str(Path(mild.__file__).parent / "benchmarks"))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...fill import area_resize
 from ...painted import in_hole
 from ...scene import Layer
-from ...start import size_of
+from ...work_size import size_of
 from ..erasers.eraser import Eraser, eraser_of
 from ..families import family_of
 from ..pixel_space import is_pixel_space, pixel_vae

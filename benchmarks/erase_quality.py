@@ -190,9 +190,6 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--shifted", action="store_true", help="--occlusion with the front person moved sideways")
     parser.add_argument("--grounds", help="--occlusion with a row for each of these grounds, e.g. neutral,plate")
-    parser.add_argument(
-        "--parts", type=Path, metavar="ONNX", help="--occlusion without and with parts of bodies, read by this BodyPix"
-    )
     given = parser.parse_args()
     if given.occlusion and given.data is None:
         parser.error("--occlusion needs --data DIR: frames of fixed cameras with NAME_inst.png")
@@ -208,7 +205,7 @@ def main() -> None:
     given = arguments()
     if given.occlusion:
         grounds = given.grounds.split(",") if given.grounds else None
-        occlusion.report(given.data, given.shifted, given.limit, grounds, given.sheet, given.parts)
+        occlusion.report(given.data, given.shifted, given.limit, grounds, given.sheet)
         return
     variants = given.masks.split(",")
     rows = [OURS, *rivals.available()]

@@ -21,7 +21,6 @@ from metrics import mean_with_interval
 from numpy.typing import NDArray
 
 OURS, ALONE, MIGAN = "ours", "ours without person layers", "MI-GAN"
-SAME_PART = "ours, same part"
 MIGAN_GROWTH = 2  # px by which the mask grows before MI-GAN gets it: masks are exact here, see RIVAL_GROWTH
 SHARE = (0.15, 0.6)  # of the back person that the front one hides
 LEAST_HIDDEN = 300  # px
@@ -211,19 +210,6 @@ def ours(scene: Occlusion, ground: str | None = None) -> dict[str, Painted]:
     return {OURS: Painted(result, _alpha_of_back(scene, layers)), ALONE: alone}
 
 
-def ours_twice(scene: Occlusion, parts: Path) -> dict[str, Painted]:
-    """Our row without and with what is known of the parts of bodies (same_part.py); parts: BodyPix's file."""
-    from same_part import painted_twice
-
-    from mild.mild_core.recompose.recompose import recompose
-
-    both = painted_twice(scene.photo, scene.masks, str(scene.front + 1), parts)
-    return {
-        row: Painted(recompose(layers).image[0].float().numpy(), _alpha_of_back(scene, layers))
-        for row, layers in zip((OURS, SAME_PART), both, strict=True)
-    }
-
-
 def _alpha_of_back(scene: Occlusion, layers: list) -> NDArray[np.float32]:
     """[H, W]: where the back person is said to go on, by the scenes that Sample Layers gave."""
     from mild.mild_core.scene import PERSON
@@ -276,12 +262,8 @@ class Result(NamedTuple):
     painted: Painted
 
 
-def run_scene(scene: Occlusion, grounds: list[str] | None = None, parts: Path | None = None) -> list[Result]:
-    """All rows; grounds: one row of ours for each of these instead of the default one. With parts, only ours without
-    and with the parts of bodies.
-    """
-    if parts is not None:
-        return [Result(scene, row, score(scene, one), one) for row, one in ours_twice(scene, parts).items()]
+def run_scene(scene: Occlusion, grounds: list[str] | None = None) -> list[Result]:
+    """All rows; grounds: one row of ours for each of these instead of the default one."""
     rows: dict[str, Painted] = {}
     for ground in grounds or [None]:
         made = ours(scene, ground)
@@ -347,21 +329,14 @@ def _stacked(strips: list[NDArray[np.uint8]], wide: int) -> NDArray[np.uint8]:
     return np.vstack([np.pad(row, ((0, 0), (0, wide - row.shape[1]), (0, 0))) for row in joined])
 
 
-def report(
-    data: Path,
-    shifted: bool,
-    limit: int | None,
-    grounds: list[str] | None,
-    sheet: Path | None,
-    parts: Path | None = None,
-) -> None:
+def report(data: Path, shifted: bool, limit: int | None, grounds: list[str] | None, sheet: Path | None) -> None:
     """Run everything and print a table for each camera."""
     found = occlusion_scenes(data, shifted, limit)
     if not found:
         raise ValueError(f"{data} holds no two frames of one camera in which one person would hide a part of another")
     results: list[Result] = []
     for number, scene in enumerate(found, 1):
-        results += run_scene(scene, grounds, parts)
+        results += run_scene(scene, grounds)
         print(f"\r{number}/{len(found)} scenes ", end="", flush=True)
     print("\nLPIPS*: ST-LPIPS (AlexNet) averaged over the part. ±: half the 95 % interval over scenes.")
     kind = "front person moved sideways" if shifted else "everybody at her own place"
@@ -370,10 +345,6 @@ def report(
         own = [r for r in results if camera in ("all", r.scene.camera)]
         count = len({r.scene.name for r in own})
         print(f"\n## occlusion, {kind}, camera {camera}, n = {count}\n\n{table(own)}")
-    if parts is not None:
-        from same_part import differences
-
-        print(f"\n{differences(results, OURS, SAME_PART, [scene.name for scene in found])}")
     if sheet:
         write_sheet(sheet, results)
         print(f"\nsheet: {sheet}")

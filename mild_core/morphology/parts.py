@@ -52,7 +52,7 @@ PARTS = (
 """A label is the place of its name here. The first 20 are LIP's own. "skin" and "clothes" say no limb."""
 
 SEGMENTS = ("unknown", "head", "torso", "upper arm", "lower arm", "hand", "upper leg", "lower leg", "foot", "thing")
-"""Body segments without sides: the left sleeve may be copied from the right one."""
+"""Body segments, without sides."""
 
 _MAY_BE: dict[str, tuple[str, ...]] = {
     "background": ("unknown",),
@@ -93,12 +93,7 @@ _MAY_BE: dict[str, tuple[str, ...]] = {
     "left lower leg": ("lower leg",),
     "right lower leg": ("lower leg",),
 }
-# every segment a part may lie on, the likeliest first
-
-segment_of = torch.tensor([SEGMENTS.index(_MAY_BE[part][0]) for part in PARTS], dtype=torch.uint8)
-"""[len(PARTS)]: the place in SEGMENTS of the segment that a part most likely lies on: a shirt says "torso", though it
-may be its sleeve (may_be); "skin" and "clothes" say none ("unknown").
-"""
+# every segment a part may lie on
 
 may_be = torch.tensor([[segment in _MAY_BE[part] for segment in SEGMENTS] for part in PARTS])
 """[len(PARTS), len(SEGMENTS)] bool: which segments a part may lie on."""

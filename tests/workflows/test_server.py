@@ -86,6 +86,26 @@ def test_failing_node_is_named_and_the_next_run_is_unharmed(server):
     assert server.run(graph).files
 
 
+def test_a_graph_with_an_input_that_was_taken_out_still_runs(server):
+    """Scripts that were written for Built-in Model's former same_part, as a value and as a link."""
+    graph = {
+        "number": {"class_type": "PrimitiveFloat", "inputs": {"value": 0.4}},
+        "photo": {"class_type": "EmptyImage", "inputs": {"width": 48, "height": 32, "batch_size": 1, "color": 99}},
+        "value": {"class_type": "MILD_BuiltInModel", "inputs": {"model": "exemplar", "same_part": 0.7}},
+        "link": {"class_type": "MILD_BuiltInModel", "inputs": {"model": "exemplar", "same_part": ["number", 0]}},
+    }
+    for name in ("value", "link"):
+        graph[f"{name} latent"] = {"class_type": "VAEEncode", "inputs": {"pixels": ["photo", 0], "vae": [name, 1]}}
+        graph[f"{name} sample"] = {"class_type": "KSampler", "inputs": {
+            "model": [name, 0], "positive": [name, 2], "negative": [name, 2], "latent_image": [f"{name} latent", 0],
+            "seed": 1, "steps": 1, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}}
+        graph[f"{name} photo"] = {
+            "class_type": "VAEDecode", "inputs": {"samples": [f"{name} sample", 0], "vae": [name, 1]}}
+        graph[f"{name} save"] = {"class_type": "PreviewImage", "inputs": {"images": [f"{name} photo", 0]}}
+    done = server.run(graph)
+    assert done.of("value save") and done.of("link save")
+
+
 def test_cancel_and_previews_while_sampling(server):
     """The built-in model fills a hole in very many steps; Cancel comes after the first; the next run is whole."""
     graph = {

@@ -45,8 +45,7 @@ def for_layer(
 
 
 def own_values(layer: Layer, hole: Tensor, plate: Tensor | None) -> dict:
-    """What the built-in model is told of a layer: the pixels it may look at, what a person is painted on, and which
-    part of her body is where.
+    """What the built-in model is told of a layer: the pixels it may look at, what a person is painted on.
 
     hole [1, 1, h, w]: the layer's in latent cells; plate [h, w, 3] (None: the neutral ground). A person gets no
     references: they show the place without her.
@@ -61,8 +60,6 @@ def own_values(layer: Layer, hole: Tensor, plate: Tensor | None) -> dict:
         # Where she surely goes on no ground is seen, however much it looks like her.
         seen = grow(layer.likely < SURELY, DEEP)[..., None].to(ground)
         values |= {"mild_ground": torch.cat([ground, seen], -1), "mild_references": None}
-    if layer.segments is not None:
-        values["mild_segments"] = layer.segments[None]
     return values
 
 

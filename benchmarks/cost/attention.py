@@ -24,30 +24,29 @@ mild_core/attention/forms.json, for this kind of device.
 import argparse
 import json
 import math
+import runpy
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import attention_steps
 import torch
 import torch.nn.functional as F
-from held import most_held
-from machine import machine
 from torch import Tensor
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
-import pack  # noqa: E402, F401  (makes `mild` importable)
+runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
 
-from mild.mild_core.attention import choose, dense  # noqa: E402
-from mild.mild_core.attention.columns import of_rows  # noqa: E402
-from mild.mild_core.attention.evaluate import attend, attend_measured  # noqa: E402
-from mild.mild_core.attention.factors import RowRule, factors, row_rule  # noqa: E402
-from mild.mild_core.attention.gap import gap  # noqa: E402
-from mild.mild_core.attention.regions import HOLE, Members, on_grid  # noqa: E402
-from mild.mild_core.attention.rule import attentive_eraser, sma  # noqa: E402
+from mild.benchmarks.cost import attention_steps
+from mild.benchmarks.cost.held import most_held
+from mild.benchmarks.shared.machine import machine
+from mild.mild_core.attention import choose, dense
+from mild.mild_core.attention.columns import of_rows
+from mild.mild_core.attention.evaluate import attend, attend_measured
+from mild.mild_core.attention.factors import RowRule, factors, row_rule
+from mild.mild_core.attention.gap import gap
+from mild.mild_core.attention.regions import HOLE, Members, on_grid
+from mild.mild_core.attention.rule import attentive_eraser, sma
 
 PIXELS = (512, 1024, 2048)
 CELLS = {40: 8, 64: 16, 80: 16, 128: 16}

@@ -8,8 +8,9 @@ SMA that adapts, which measures the gap in every attention.
 import statistics
 from typing import Any, NamedTuple
 
-import random_models
 import torch
+
+from mild.benchmarks.shared import random_models
 
 PLAIN, SMA, ADAPTIVE = "plain", "sma", "adaptive"
 STEPS = 3

@@ -10,17 +10,20 @@ The large photos are made of the shipped one. Idle is this process with ComfyUI,
 import argparse
 import os
 import platform
+import runpy
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
-import metrics
 import numpy as np
-import ours
 import torch
 from numpy.typing import NDArray
-from peak import Peak
 
+runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
+
+from mild.benchmarks.cost.peak import Peak
+from mild.benchmarks.shared import metrics, ours
 from mild.mild_core.example_photo import load_example
 from mild.tools.erase_graph import erasing_graph
 

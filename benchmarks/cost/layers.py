@@ -9,7 +9,7 @@ counted; the layers that splitting made stay in memory while joining, as ComfyUI
 import argparse
 import os
 import platform
-import sys
+import runpy
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -18,17 +18,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from peak import Peak
 from torch import Tensor
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
-import pack  # noqa: E402, F401  (makes `mild` importable)
+runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
 
-from mild.mild_core import boxes  # noqa: E402
-from mild.mild_core.preview.overlay import preview_layers  # noqa: E402
-from mild.mild_core.recompose.recompose import recompose  # noqa: E402
-from mild.mild_core.scene import PERSON, Person, Scene  # noqa: E402
-from mild.mild_core.split.decompose import SplitOptions, decompose  # noqa: E402
+from mild.benchmarks.cost.peak import Peak
+from mild.mild_core import boxes
+from mild.mild_core.preview.overlay import preview_layers
+from mild.mild_core.recompose.recompose import recompose
+from mild.mild_core.scene import PERSON, Person, Scene
+from mild.mild_core.split.decompose import SplitOptions, decompose
 
 HEIGHT, WIDTH = 4000, 6000
 MEGABYTE = 2**20

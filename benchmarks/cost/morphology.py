@@ -9,27 +9,26 @@ step, tokens: see benchmarks/morphology_step.py and benchmarks/morphology_tokens
 
 import argparse
 import os
-import sys
+import runpy
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from layers import HEIGHT, WIDTH, crowd
-from machine import machine
-from morphology_step import step_row
-from morphology_tokens import tokens_row
 from torch import Tensor
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
-import pack  # noqa: E402, F401  (makes `mild` importable)
+runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
 
-from mild.mild_core import boxes  # noqa: E402
-from mild.mild_core.morphology.maps import CHANNELS, maps  # noqa: E402
-from mild.mild_core.morphology.parts import PARTS  # noqa: E402
-from mild.mild_core.morphology.relations import relations  # noqa: E402
-from mild.mild_core.scene import Body, Morphology, Person  # noqa: E402
-from mild.mild_core.work_size import DETAIL, work_size  # noqa: E402
+from mild.benchmarks.cost.layers import HEIGHT, WIDTH, crowd
+from mild.benchmarks.cost.morphology_step import step_row
+from mild.benchmarks.cost.morphology_tokens import tokens_row
+from mild.benchmarks.shared.machine import machine
+from mild.mild_core import boxes
+from mild.mild_core.morphology.maps import CHANNELS, maps
+from mild.mild_core.morphology.parts import PARTS
+from mild.mild_core.morphology.relations import relations
+from mild.mild_core.scene import Body, Morphology, Person
+from mild.mild_core.work_size import DETAIL, work_size
 
 NATIVE = 1024 * 1024
 SHARE = 4  # the maps' sides are this share of the size at which a layer is painted

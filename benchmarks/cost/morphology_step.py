@@ -11,8 +11,9 @@ import statistics
 import time
 from typing import Any
 
-import random_models
 import torch
+
+from mild.benchmarks.shared import random_models
 
 STEPS = 6
 SIDE = 1024

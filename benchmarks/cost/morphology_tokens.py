@@ -9,9 +9,9 @@ with both halves of cfg. Both kinds of samplings take turns all the same; the fa
 import time
 from typing import Any, NamedTuple
 
-import random_models
 import torch
 
+from mild.benchmarks.shared import random_models
 from mild.mild_core.scene import Morphology
 
 STEPS = 4

@@ -23,19 +23,23 @@ The last line is that of the model named last.
 """
 
 import argparse
+import runpy
 import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import random_models
 import torch
-from machine import machine
-from random_models import RandomModel
 from torch import Tensor
 
+runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
+
+from mild.benchmarks.shared import random_models
+from mild.benchmarks.shared.machine import machine
+from mild.benchmarks.shared.random_models import RandomModel
 from mild.mild_core import boxes
 from mild.mild_core.scene import Box, Scene
 from mild.tests.helpers.layers import background, person

@@ -18,40 +18,37 @@ All with masks as they are, eroded by 3 px, and as filled boxes. Each miss is na
 import argparse
 import json
 import random
-import sys
+import runpy
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import cutouts
 import numpy as np
-import scenes
 import torch
-import weights
-from crowds import Photo, crowds_of
 from numpy.typing import NDArray
-from order import composed, people_of
 from PIL import Image, ImageDraw
-from rivals import Unavailable
 from torch import Tensor
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
-import pack  # noqa: E402, F401  (makes `mild` importable)
+runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
 
-from mild.mild_core import boxes  # noqa: E402
-from mild.mild_core.find.body_shape import LIMBS  # noqa: E402
-from mild.mild_core.find.finders import movenet  # noqa: E402
-from mild.mild_core.find.finders.parts import find_in_parts  # noqa: E402
-from mild.mild_core.find.poses import Pose, from_coco_17, seen  # noqa: E402
-from mild.mild_core.morphology.assign import assign_poses  # noqa: E402
-from mild.mild_core.morphology.assign_parsing import JOINT_ON, assign_parsing  # noqa: E402
-from mild.mild_core.morphology.parsers import bodypix, mediapipe_multiclass  # noqa: E402
-from mild.mild_core.morphology.parsers.parsed import Parse  # noqa: E402
-from mild.mild_core.morphology.parts import may_be  # noqa: E402
-from mild.mild_core.morphology.read_bodies import read_bodies  # noqa: E402
-from mild.mild_core.people import person_from_mask  # noqa: E402
-from mild.mild_core.scene import Person  # noqa: E402
+from mild.benchmarks.quality.crowds import Photo, crowds_of
+from mild.benchmarks.quality.order import composed, people_of
+from mild.benchmarks.shared import cutouts, scenes, weights
+from mild.benchmarks.shared.rivals import Unavailable
+from mild.mild_core import boxes
+from mild.mild_core.find.body_shape import LIMBS
+from mild.mild_core.find.finders import movenet
+from mild.mild_core.find.finders.parts import find_in_parts
+from mild.mild_core.find.poses import Pose, from_coco_17, seen
+from mild.mild_core.morphology.assign import assign_poses
+from mild.mild_core.morphology.assign_parsing import JOINT_ON, assign_parsing
+from mild.mild_core.morphology.parsers import bodypix, mediapipe_multiclass
+from mild.mild_core.morphology.parsers.parsed import Parse
+from mild.mild_core.morphology.parts import may_be
+from mild.mild_core.morphology.read_bodies import read_bodies
+from mild.mild_core.people import person_from_mask
+from mild.mild_core.scene import Person
 
 DATA = scenes.CORPUS.parent / "people"
 BODYPIX = DATA.parent.parent / "models" / "bodypix_mobilenet050_stride8.onnx"

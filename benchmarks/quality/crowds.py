@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import cutouts
 import numpy as np
-import scenes
 import torch
 from numpy.typing import NDArray
-from order import LEAST_SEEN, visible
 from torch import Tensor
+
+from mild.benchmarks.quality.order import LEAST_SEEN, visible
+from mild.benchmarks.shared import cutouts, scenes
 
 SIZE = (480, 720)
 CROWD = 12

@@ -8,6 +8,7 @@ Our method gets the masks as they are and grows them itself. The others get them
 import argparse
 import math
 import os
+import runpy
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,13 +18,14 @@ from time import perf_counter
 from typing import NamedTuple
 
 import cv2
-import metrics
 import numpy as np
-import occlusion
-import rivals
-import scenes
-from metrics import Mean, Scores, mean_with_interval
 from numpy.typing import NDArray
+
+runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
+
+from mild.benchmarks.quality import occlusion
+from mild.benchmarks.shared import metrics, rivals, scenes
+from mild.benchmarks.shared.metrics import Mean, Scores, mean_with_interval
 
 OURS = "ours"
 COLUMNS = {  # of the tables: heading, field of Scores, digits
@@ -67,7 +69,7 @@ def rival_hole(row: str, variant: str, scene: scenes.Scene, masks: NDArray[np.bo
 
 def run_scene(scene: scenes.Scene, variants: list[str], rows: list[str]) -> list[Result]:
     """All rows and mask variants on one scene."""
-    from ours import erase, load_nodes  # here: the first process needs no ComfyUI
+    from mild.benchmarks.shared.ours import erase, load_nodes  # here: the first process needs no ComfyUI
 
     load_nodes()  # before the clock runs
     results = []

@@ -11,21 +11,22 @@ The AGPL row is no part of the pack: its weights are fetched by name here, and b
 
 import argparse
 import logging
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import ours
-import scenes
 import torch
-import weights
-import yolo
 from numpy.typing import NDArray
 from PIL import Image
-from rivals import Unavailable
 
+runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
+
+from mild.benchmarks.quality import yolo
+from mild.benchmarks.shared import ours, scenes, weights
+from mild.benchmarks.shared.rivals import Unavailable
 from mild.mild_core.scene import Person
 
 Masks = list[NDArray[np.bool_]]

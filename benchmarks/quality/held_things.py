@@ -6,15 +6,19 @@ much of the thing changed in either case, and that nothing outside the holes did
 """
 
 import argparse
+import runpy
 from pathlib import Path
 from time import perf_counter
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from ours import erase_chosen
 from PIL import Image
-from scenes import load_photo
+
+runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
+
+from mild.benchmarks.shared.ours import erase_chosen
+from mild.benchmarks.shared.scenes import load_photo
 
 Outline = list[tuple[int, int]]
 

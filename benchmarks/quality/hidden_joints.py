@@ -16,22 +16,23 @@ Means with 95 % intervals: bootstrap over people (joints) and scenes (extent).
 import argparse
 import json
 import random
+import runpy
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-import occlusion
-import ours  # noqa: F401  (makes `mild` importable)
-import scenes
 import torch
-import weights
-from metrics import mean_with_interval
 from numpy.typing import NDArray
-from rivals import Unavailable
 from torch import Tensor
 
+runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
+
+from mild.benchmarks.quality import occlusion
+from mild.benchmarks.shared import scenes, weights
+from mild.benchmarks.shared.metrics import mean_with_interval
+from mild.benchmarks.shared.rivals import Unavailable
 from mild.mild_core import boxes
 from mild.mild_core.complete.extent import hidden_extent
 from mild.mild_core.find.body_shape import body_height

@@ -9,18 +9,20 @@ is about where pixels change, not about how well.
 
 import argparse
 import itertools
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-import ours
-import scenes
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
+
+from mild.benchmarks.shared import ours, scenes
 from mild.mild_core import boxes
 from mild.mild_core.scene import PERSON
 from mild.tools.erase_graph import erasing_graph

@@ -27,18 +27,21 @@ two cores.
 
 import argparse
 import functools
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import random_models
 import torch
 import torch.nn.functional as F
-from machine import machine
 from PIL import Image
 from torch import Tensor
 
+runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
+
+from mild.benchmarks.shared import random_models
+from mild.benchmarks.shared.machine import machine
 from mild.mild_core.attention.layer_regions import PEOPLE, Maps
 from mild.mild_core.attention.record import Pathway
 from mild.mild_core.attention.rule import Rule

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
-import metrics
 import numpy as np
-import rivals
-import scenes
-from metrics import mean_with_interval
 from numpy.typing import NDArray
+
+from mild.benchmarks.shared import metrics, rivals, scenes
+from mild.benchmarks.shared.metrics import mean_with_interval
 
 OURS, ALONE, MIGAN = "ours", "ours without person layers", "MI-GAN"
 MIGAN_GROWTH = 2  # px by which the mask grows before MI-GAN gets it: masks are exact here, see RIVAL_GROWTH
@@ -196,7 +195,7 @@ class Painted(NamedTuple):
 
 def ours(scene: Occlusion, ground: str | None = None) -> dict[str, Painted]:
     """Our rows: the nodes with their widgets as they stand, then the same without what was painted of people."""
-    from ours import load_nodes, run_erasing
+    from mild.benchmarks.shared.ours import load_nodes, run_erasing
 
     load_nodes()
     from mild.mild_core.recompose.recompose import recompose

@@ -8,25 +8,22 @@ place. Counted are pairs of people whose masks touch: ours, and lower feet alone
 
 import argparse
 import random
-import sys
+import runpy
 import time
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
-import cutouts
-import metrics
 import numpy as np
-import scenes
 import torch
 from numpy.typing import NDArray
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
-import pack  # noqa: E402, F401  (makes `mild` importable)
+runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
 
-from mild.mild_core.order.order import in_order, nearness  # noqa: E402
-from mild.mild_core.people import person_from_mask  # noqa: E402
-from mild.mild_core.scene import Person  # noqa: E402
+from mild.benchmarks.shared import cutouts, metrics, scenes
+from mild.mild_core.order.order import in_order, nearness
+from mild.mild_core.people import person_from_mask
+from mild.mild_core.scene import Person
 
 SIZE = (480, 720)
 CROWD = 12

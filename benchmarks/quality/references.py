@@ -7,14 +7,16 @@ ours without it. PSNR in the given mask against the plate.
 """
 
 import argparse
+import runpy
 from pathlib import Path
 
 import cv2
-import metrics
 import numpy as np
-import ours
-import scenes
 from numpy.typing import NDArray
+
+runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
+
+from mild.benchmarks.shared import metrics, ours, scenes
 
 AWAY = 24
 """Nobody in the reference stands nearer to the hole than this, in pixels."""

@@ -14,18 +14,19 @@ grain      the scenes with camera noise on them, holes painted with the truth wi
 """
 
 import argparse
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
-import metrics
 import numpy as np
-import ours
-import scenes
 import torch
 from torch import Tensor
 
+runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
+
+from mild.benchmarks.shared import metrics, ours, scenes
 from mild.mild_core import boxes
 from mild.mild_core.recompose.recompose import recompose
 from mild.mild_core.recompose.seams import SEAMS

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-import weights
 from numpy.typing import NDArray
-from rivals import Unavailable
 
+from mild.benchmarks.shared import weights
+from mild.benchmarks.shared.rivals import Unavailable
 from mild.mild_core.find.found import Found, clipped, without_duplicates
 
 SIDE = 640

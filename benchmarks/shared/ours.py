@@ -1,18 +1,13 @@
 """Our own row: what an artist gets. The nodes run through ComfyUI's executor, every widget as it stands by default."""
 
-import sys
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
-import pack  # noqa: E402, F401  (makes `mild` importable)
-
-from mild.tools.erase_graph import erasing_graph  # noqa: E402
+from mild.tools.erase_graph import erasing_graph
 
 
 def erase(

@@ -8,15 +8,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
-import pack  # noqa: E402, F401  (makes `mild` importable)
-
-from mild.tools.find_comfyui import find_comfyui  # noqa: E402
+from mild.tools.find_comfyui import find_comfyui
 
 KINDS = ("sd15", "sdxl")
 CHANNELS = 320

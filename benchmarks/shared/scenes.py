@@ -5,17 +5,21 @@
 
 import json
 import random
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from cutouts import Cutout, clean_cutout_names, load_cutout
 from numpy.typing import NDArray
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parent.parent
+runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
+
+from mild.benchmarks.shared.cutouts import Cutout, clean_cutout_names, load_cutout
+
+ROOT = Path(__file__).resolve().parents[2]
 CORPUS = ROOT.parent / "shared" / "data" / "corpus"
 SCENE_LIST = Path(__file__).with_name("composed_scenes.json")
 SEED = 20250807

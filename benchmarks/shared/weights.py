@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-from rivals import CACHE, Unavailable
+from mild.benchmarks.shared.rivals import CACHE, Unavailable
 
 PATIENCE = 600
 """Seconds that a fetch may take."""

@@ -2,21 +2,12 @@
 
 import math
 import random
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import mild
-
-sys.path.append(str(Path(mild.__file__).parent / "benchmarks"))
-
-import cutouts  # noqa: E402
-import metrics  # noqa: E402
-import rivals  # noqa: E402
-import scenes  # noqa: E402
+from mild.benchmarks.shared import cutouts, metrics, rivals, scenes
 
 
 @pytest.fixture

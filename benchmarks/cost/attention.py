@@ -1,4 +1,4 @@
-"""Attention under rules against plain attention, alone: `python benchmarks/attention.py`
+"""Attention under rules against plain attention, alone: `uv run benchmarks/cost/attention.py`
 
 Same tensors for all rows of a case, rows take turns. Times are multiples of plain's in the same turn, medians (least
 to most):

@@ -1,4 +1,4 @@
-"""What spatially-modulated attention adds to a whole step of a UNet: part of benchmarks/attention.py.
+"""What spatially-modulated attention adds to a whole step of a UNet: part of benchmarks/cost/attention.py.
 
 Random models of ComfyUI's real classes, a photo with a hole and with people whom the hole must not look at, a step with
 both halves of cfg. Every self-attention has its rule. Samplings of a few steps take turns: plain, with SMA, and with

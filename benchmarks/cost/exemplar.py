@@ -1,4 +1,4 @@
-"""Speed and memory of the built-in model, through our nodes: `python benchmarks/exemplar.py [frame] [large] [huge]`
+"""Speed and memory of the built-in model through our nodes: `uv run benchmarks/cost/exemplar.py [frame] [large] [huge]`
 
 frame   the shipped photo, everybody erased: seconds of painting, memory above idle ComfyUI
 large   the same hole with the same surroundings in a photo of 6000 x 4000 px: how many times as long it takes

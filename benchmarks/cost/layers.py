@@ -1,4 +1,4 @@
-"""Time and memory of taking a large photo apart and joining it again: `python benchmarks/layers.py`
+"""Time and memory of taking a large photo apart and joining it again: `uv run benchmarks/cost/layers.py`
 
 A photo of 6000 x 4000 px with 8 people in one row, and with 32 in three rows, as they stand in a group photo: about as
 wide as they have room, neighbours overlapping; every second one, half a step in front, goes. Counted from MILD_PEOPLE

@@ -1,10 +1,10 @@
-"""What knowing bodies costs: `python benchmarks/morphology.py`, or some rows of it: `--rows maps,step,tokens`
+"""What knowing bodies costs: `uv run benchmarks/cost/morphology.py`, or some rows of it: `--rows maps,step,tokens`
 
-maps: the maps of the background and of each of 8 people of a photo of 6000 x 4000 px (benchmarks/layers.py), with
+maps: the maps of the background and of each of 8 people of a photo of 6000 x 4000 px (benchmarks/cost/layers.py), with
 joints and parsing, on a crop with context, at a quarter of the size at which an SDXL-class model paints it in detail
 (its full million pixels). In this process, the best of several runs.
 
-step, tokens: see benchmarks/morphology_step.py and benchmarks/morphology_tokens.py.
+step, tokens: see benchmarks/cost/morphology_step.py and benchmarks/cost/morphology_tokens.py.
 """
 
 import argparse

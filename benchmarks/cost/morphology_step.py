@@ -1,4 +1,4 @@
-"""What spatial body guidance adds to a step: part of benchmarks/morphology.py.
+"""What spatial body guidance adds to a step: part of benchmarks/cost/morphology.py.
 
 A random model of ComfyUI's SDXL class and random guidance for it, every residual in use. Samplings with and without
 take turns; a step is timed from one callback of the sampler to the next, with all that happens between, and the first

@@ -1,4 +1,4 @@
-"""What relations in the text add to a sampling: part of benchmarks/morphology.py.
+"""What relations in the text add to a sampling: part of benchmarks/cost/morphology.py.
 
 A random model of ComfyUI's SDXL class, a prompt and a negative prompt, both told of the people of the photo, as Guide
 by Bodies does it: reading the people, and the network, once before sampling. Steps run the same calls on the same

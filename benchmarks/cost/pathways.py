@@ -1,4 +1,4 @@
-"""Time and memory of painting four layers, against stock inpainting: `python benchmarks/pathways.py`
+"""Time and memory of painting four layers, against stock inpainting: `uv run benchmarks/cost/pathways.py`
 
 A photo of 1,024 x 768 px; the background's crop of 768 x 640 and those of three people of 384 x 512 (width x height),
 sampled at these very sizes by a 4-channel model; 20 steps, cfg 7, euler, latent2rgb previews. Random models of

@@ -1,4 +1,4 @@
-"""Whether poses and parsing go to the right person: `python benchmarks/bodies.py --data DIR --corpus DIR`
+"""Whether poses and parsing go to the right person: `uv run benchmarks/quality/bodies.py --data DIR --corpus DIR`
 
 1. *True poses.* Photos with instance masks (NAME_inst.png) and true keypoints (meta.json, COCO-17): all true poses of a
    photo, shuffled. Right: everyone gets her own.

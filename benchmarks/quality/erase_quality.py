@@ -1,4 +1,4 @@
-"""How well people are erased, against the truth: `python benchmarks/erase_quality.py --limit 200 --jobs 2`
+"""How well people are erased, against the truth: `uv run benchmarks/quality/erase_quality.py --limit 200 --jobs 2`
 
 Two sets. *Composed*: people pasted onto photos without any, so that the truth is exact. *Real* (`--data DIR`): frames
 of fixed cameras with people, their shadows included, and the empty place. What the columns mean stands in metrics.py.

@@ -1,4 +1,4 @@
-"""How well people are found: `python benchmarks/find_people.py --data DIR`
+"""How well people are found: `uv run benchmarks/quality/find_people.py --data DIR`
 
 DIR holds photos (NAME.jpg or .png) with hand-made instance masks beside them (NAME_inst.png: 0 background, k person k).
 Each row is the node Find People, run through ComfyUI, with one detector and one way to make masks: recall at an IoU of

@@ -1,4 +1,4 @@
-"""People and what they hold or ride: `python benchmarks/held_things.py --data DIR --sheet held.png`
+"""People and what they hold or ride: `uv run benchmarks/quality/held_things.py --data DIR --sheet held.png`
 
 For five photos with hand-made masks (`NAME.jpg`, `NAME_inst.png` in DIR): everyone erased without the thing, then with
 it, painted as *also_erase*. There is no truth to compare with, so this writes a sheet to be looked at, and prints how

@@ -1,4 +1,4 @@
-"""How well hidden joints are inferred: `python benchmarks/hidden_joints.py --people DIR --pairs DIR`
+"""How well hidden joints are inferred: `uv run benchmarks/quality/hidden_joints.py --people DIR --pairs DIR`
 
 1. *Joints.* Photos with instance masks (NAME_inst.png) and true keypoints (meta.json, COCO-17), or the joints of a
    detector where they are sure. One limb is taken away; either nothing is said of where it may be ("free"), or the

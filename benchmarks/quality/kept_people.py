@@ -1,4 +1,4 @@
-"""Whoever stays keeps every pixel: counted in saved PNGs: `python benchmarks/kept_people.py`
+"""Whoever stays keeps every pixel: counted in saved PNGs: `uv run benchmarks/quality/kept_people.py`
 
 Photos with hand-made masks of 2 to 4 people (`--data DIR`: NAME.jpg or .png with NAME_inst.png). Every choice of who
 goes and who stays, holes as small as by default and much larger, both kinds of background: the real nodes run through

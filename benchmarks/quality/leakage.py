@@ -1,4 +1,4 @@
-"""How much comes through of what must not be looked at, and does the gap tell: `python benchmarks/leakage.py`
+"""How much comes through of what must not be looked at, and does the gap tell: `uv run benchmarks/quality/leakage.py`
 
 A rule that forbids looking raises the attention gap (CAG) by definition, so CAG alone proves nothing. Here the picture
 is painted twice from the same noise: as it is, and with that repainted which must not be looked at. How far the hole's

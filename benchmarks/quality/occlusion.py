@@ -1,4 +1,4 @@
-"""People who stay and were hidden, against the truth: `python benchmarks/erase_quality.py --occlusion --data DIR`
+"""People who stay and were hidden, against the truth: part of benchmarks/quality/erase_quality.py (`--occlusion`).
 
 A person of one frame (the *front*) is laid over another frame of the same fixed camera, at her own place, where she
 hides a part of somebody who stands farther away (the *back*: her feet are higher). The front one is erased. The other

@@ -1,4 +1,4 @@
-"""How often the guess of who stands in front is right: `python benchmarks/order.py [--scenes 60]`
+"""How often the guess of who stands in front is right: `uv run benchmarks/quality/order.py [--scenes 60]`
 
 People cut out of photos are laid over one another, so that the truth is known: on a common ground (the nearer, the
 lower and larger), anywhere (feet and sizes tell nothing), and two frames of one fixed camera, each person at her own

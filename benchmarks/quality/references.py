@@ -1,4 +1,4 @@
-"""What a second photo of the place is worth: `python benchmarks/references.py --data DIR`
+"""What a second photo of the place is worth: `uv run benchmarks/quality/references.py --data DIR`
 
 DIR holds frames of fixed cameras with instance masks and plates, as for erase_quality.py. Each person is erased from
 her frame with another frame of the camera, in which nobody stands near her, as the one reference. Rows: ours with the

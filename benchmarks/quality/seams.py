@@ -1,4 +1,4 @@
-"""What matching seams is worth: `python benchmarks/seams.py --limit 12`
+"""What matching seams is worth: `uv run benchmarks/quality/seams.py --limit 12`
 
 Composed scenes, split and painted through the nodes by the Built-in Model, then joined with each setting of `seam`.
 

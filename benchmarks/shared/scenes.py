@@ -1,6 +1,6 @@
 """Scenes with people and the true picture without them: composed ones (truth exact) and real ones (fixed cameras).
 
-`python benchmarks/scenes.py` draws the committed list `composed_scenes.json` anew; everything is settled by SEED.
+`uv run benchmarks/shared/scenes.py` draws the committed list `composed_scenes.json` anew; SEED settles everything.
 """
 
 import json

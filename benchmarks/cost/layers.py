@@ -104,7 +104,7 @@ def figure(wide: int, tall: int) -> Tensor:
 
 
 def painted(scenes: list[Scene]) -> list[Scene]:
-    """A stand-in for the model: every hole full of fine noise, darker than the photo, a person wherever she is likely.
+    """A stand-in for the model: every hole full of fine noise, darker than the photo, a person wherever `likely` says.
 
     So both the level and the grain have to be matched.
     """
@@ -117,8 +117,8 @@ def painted(scenes: list[Scene]) -> list[Scene]:
             pixels[open_] = torch.randn(int(open_.sum()), 3) / 255 + 0.45
             alpha = layer.alpha
             if layer.domain == PERSON:
-                hers = open_ if layer.likely is None else open_ & (layer.likely > 0.5)
-                alpha = torch.maximum(alpha, hers.float())
+                own = open_ if layer.likely is None else open_ & (layer.likely > 0.5)
+                alpha = torch.maximum(alpha, own.float())
             layers.append(layer._replace(pixels=pixels, alpha=alpha, sampled=True))
         done.append(scene._replace(layers=tuple(layers)))
     return done

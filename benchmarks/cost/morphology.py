@@ -34,7 +34,7 @@ NATIVE = 1024 * 1024
 SHARE = 4  # the maps' sides are this share of the size at which a layer is painted
 CONTEXT = 1.5  # a layer's crop is about so many times as high as the person in it
 
-# Joints of somebody who stands and faces us, in OpenPose's order: shares of her box, which figure() in layers.py fills.
+# Joints of somebody who stands and faces us, in OpenPose's order: shares of the box, which figure() in layers.py fills.
 STANDING = (
     *((0.50, 0.10), (0.50, 0.18), (0.16, 0.20), (0.10, 0.36), (0.12, 0.50), (0.84, 0.20), (0.90, 0.36), (0.88, 0.50)),
     *((0.32, 0.52), (0.32, 0.75), (0.32, 0.96), (0.68, 0.52), (0.68, 0.75), (0.68, 0.96)),
@@ -73,7 +73,7 @@ def people_of_the_photo() -> Morphology:
 
 
 def crops(morphology: Morphology) -> list[tuple[int | None, boxes.Box, tuple[int, int]]]:
-    """Whose layer, its box and the size of its maps: everybody with what is around her, and the background whole."""
+    """Whose layer, its box and the size of its maps: everybody with what is around them, and the background whole."""
     size = morphology.size
     found: list[tuple[int | None, boxes.Box]] = [(None, boxes.whole(size))]
     for body in morphology.bodies:

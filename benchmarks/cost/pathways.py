@@ -94,7 +94,7 @@ def part(box: Box, share: tuple[float, float, float, float]) -> Box:
 
 
 def make_scene(scale: float, people: tuple[Box, ...] = PERSON_BOXES, plate: bool = True) -> Scene:
-    """The layers as Split into Layers makes them; each person goes on behind somebody erased at her right.
+    """The layers as Split into Layers makes them; each person goes on behind somebody erased at the right.
 
     plate: with a background layer.
     """

@@ -1,16 +1,17 @@
 """Whether poses and parsing go to the right person: `uv run benchmarks/quality/bodies.py --data DIR --corpus DIR`
 
 1. *True poses.* Photos with instance masks (NAME_inst.png) and true keypoints (meta.json, COCO-17): all true poses of a
-   photo, shuffled. Right: everyone gets her own.
+   photo, shuffled. Right: everyone gets their own pose.
 2. *A detector's poses* (MoveNet, as Find People looks) in the same photos. Right: the pose that a person gets is the
-   one that fits her true keypoints best of all poses (object keypoint similarity, OKS), or she gets none and no pose
-   fits her (counted apart, "unseen": the detector's, not ours).
-3. *Composed crowds.* People cut out of photos, each with the pose that the detector saw in her own photo alone, laid
+   one that fits the person's true keypoints best of all poses (object keypoint similarity, OKS), or the person gets
+   none and no pose fits (counted apart, "unseen": the detector's, not ours).
+3. *Composed crowds.* People cut out of photos, each with the pose that the detector saw in that photo alone, laid
    over one another; poses shuffled. So who is whose is known for joints that others hide, too.
-   And the hardest case of a wrong one: of each person the pose is taken away, and of the one whose pose fits her best
+   And the hardest case of a wrong one: of each person the pose is taken away, and of the one whose pose fits best
    the mask. Right: that pose is reported to fit nobody.
-4. *Parsing.* A parser's parts lie on her own true joints, more than on anybody else's, and on at least half of them.
-5. *Maps of single people.* A parser's map of each person alone, shuffled. Right: everyone gets her own.
+4. *Parsing.* A parser's parts lie on the person's own true joints, more than on anybody else's, and on half of them at
+   least.
+5. *Maps of single people.* A parser's map of each person alone, shuffled. Right: everyone gets their own map.
 
 All with masks as they are, eroded by 3 px, and as filled boxes. Each miss is named; --sheet draws them.
 """
@@ -79,7 +80,7 @@ class Miss(NamedTuple):
     what: str
     photo: Photo
     person: int
-    pose: Tensor | None  # what she was given
+    pose: Tensor | None  # what the person was given
 
 
 class Count:
@@ -167,7 +168,7 @@ def load_photos(folder: Path) -> list[Photo]:
 
 
 def true_joints(flat: list[float]) -> Tensor:
-    """COCO's 17 of one person; what she hides herself, or somebody else hides, counts half."""
+    """COCO's 17 of one person; what the own body or somebody else hides counts half."""
     points = torch.tensor(flat, dtype=torch.float32).reshape(17, 3)
     points[:, 2] = points[:, 2] / 2
     return from_coco_17(points)
@@ -286,14 +287,14 @@ def full(parts: Tensor, box: tuple[int, int, int, int], size: tuple[int, int]) -
 
 
 def on_her_joints(photos: list[Photo], parse: Parse, name: str, kind: str) -> Count:
-    count = Count(f"{name} on her own joints, masks {kind}")
+    count = Count(f"{name} on the person's own joints, masks {kind}")
     for photo in photos:
         for person in people_in(photo, kind):
             parsed = parse(torch.from_numpy(photo.image), person)
             parts = full(parsed.parts, parsed.box, person.size)
             shares = [share_on(parts, joints) for joints in photo.poses]
             mine, others = shares.pop(person.number), max(shares, default=0.0)
-            why = f"{mine:.2f} of her joints, {others:.2f} of another's"
+            why = f"{mine:.2f} of the person's joints, {others:.2f} of another's"
             count.add(mine >= 0.5 and mine > others, photo, person.number, None, why)
     return count
 
@@ -352,7 +353,7 @@ def seconds(corpus: Path) -> str:
 
 
 def sheet(misses: list[Miss]) -> Image.Image:
-    """Each miss: the photo, her mask in red, the pose that she got in yellow, her true one in green."""
+    """Each miss: the photo, the mask in red, the assigned pose in yellow, the true one in green."""
     tiles = []
     for miss in misses[:24]:
         picture = miss.photo.image.copy()

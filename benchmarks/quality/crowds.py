@@ -1,5 +1,5 @@
-"""Crowds of people cut out of photos, each with the pose that a detector saw of her alone: whose joint is whose is
-known, of hidden joints too.
+"""Crowds of people cut out of photos, each with the pose that a detector saw of the person alone: whose joint is whose
+is known, of hidden joints too.
 """
 
 import random
@@ -28,7 +28,7 @@ class Photo(NamedTuple):
 
 
 def crowds_of(corpus: Path, count: int, look: Callable) -> Iterator[Photo]:
-    """Crowds of people on a common ground, each with the pose that the detector saw of her alone."""
+    """Crowds of people on a common ground, each with the pose that the detector saw of the person alone."""
     rng = random.Random(2)
     names = cutouts.clean_cutout_names(corpus)
     known: dict[str, Tensor | None] = {}

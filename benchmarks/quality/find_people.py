@@ -43,7 +43,7 @@ class Photo(NamedTuple):
 class Score(NamedTuple):
     """Of one photo."""
 
-    matched: list[float]  # IoU of each true person with the finding that is hers; 0 if there is none
+    matched: list[float]  # IoU of each true person with the finding that is theirs; 0 if there is none
     spurious: int
 
 

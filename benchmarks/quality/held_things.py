@@ -83,8 +83,9 @@ def main() -> None:
             words.append(f"{how}: {100 * share:.0f} % of it changed, {perf_counter() - start:.0f} s")
             pictures.append(result)
         print(f"{name}: {'; '.join(words)}", flush=True)
-        tall = [cv2.resize(p, (round(p.shape[1] * 360 / p.shape[0]), 360), interpolation=cv2.INTER_AREA)
-                for p in pictures]
+        tall = [
+            cv2.resize(p, (round(p.shape[1] * 360 / p.shape[0]), 360), interpolation=cv2.INTER_AREA) for p in pictures
+        ]
         strips.append(np.hstack([np.pad(p, ((2, 2), (2, 2), (0, 0))) for p in tall]))
     if given.sheet:
         wide = max(strip.shape[1] for strip in strips)

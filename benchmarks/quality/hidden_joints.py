@@ -7,7 +7,7 @@
    was not seen: the mean pose); and the mean pose alone, fitted to the joints seen.
 2. *Extent.* The occlusion scenes of occlusion.py: somebody of one frame laid over another frame. A detector looks at
    the picture with both in it. IoU of the guessed extent with the truth, within what the front one covers, without
-   joints, with those that were seen, and with the inferred ones; and what of the truth her hole holds. The same for
+   joints, with those that were seen, and with the inferred ones; and what of the truth the hole holds. The same for
    the covered people of 1, whose joints were read before they were covered.
 
 Means with 95 % intervals: bootstrap over people (joints) and scenes (extent).
@@ -53,10 +53,10 @@ LIMBS = {
 }
 OTHER_SIDE = [0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16]
 SURE = 0.5  # confidence above which a detector's joint counts as true
-LEAST_LEFT = 6  # joints of somebody, a limb of hers taken away
+LEAST_LEFT = 6  # joints of somebody, a limb taken away
 COVERS = 3  # masks laid over each limb
 MOVENET_SCORE = 0.2
-LOOK_AROUND = 0.5  # of her box around her is what the detector sees
+LOOK_AROUND = 0.5  # of the person's box around it is what the detector sees
 
 Area = NDArray[np.bool_]
 
@@ -118,7 +118,7 @@ def detected_people(folders: list[Path], look: Callable[[Tensor], list]) -> list
 
 
 def joints_of(photo: NDArray[np.float32], mask: Area, look: Callable[[Tensor], list]) -> Tensor | None:
-    """What a detector sees of the person of a mask [H, W]: the pose of which most lies on her, looking closely."""
+    """What a detector sees of the person of a mask [H, W]: the pose of which most lies on the mask, looking closely."""
     box = boxes.tight_box(torch.from_numpy(mask))
     if box is None:
         return None
@@ -281,11 +281,11 @@ def people_of(scene: occlusion.Occlusion) -> list[Person]:
 
 
 class Extent(NamedTuple):
-    """One guess of where somebody goes on, against the truth, within what covers her."""
+    """One guess of where somebody goes on, against the truth, within what covers the person."""
 
-    iou: float  # of what is rather hers than not
-    found: float  # share of the truth that her hole holds
-    excess: float  # what else her hole holds, as a share of the truth
+    iou: float  # of what is rather the person's than not
+    found: float  # share of the truth that the hole holds
+    excess: float  # what else the hole holds, as a share of the truth
 
 
 def extent_of(guess: Area, truth: Area, cover: Area) -> Extent:

@@ -3,7 +3,7 @@
 Photos with hand-made masks of 2 to 4 people (`--data DIR`: NAME.jpg or .png with NAME_inst.png). Every choice of who
 goes and who stays, holes as small as by default and much larger, both kinds of background: the real nodes run through
 ComfyUI's executor up to Save Image, and the PNG is read back. Of somebody who stays, only the contact band may change:
-the pixels of her visible mask that lie within `contact` pixels of an erased one. Few steps of the Built-in Model: this
+the pixels of the visible mask that lie within `contact` pixels of an erased one. Few steps of the Built-in Model: this
 is about where pixels change, not about how well.
 """
 

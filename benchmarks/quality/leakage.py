@@ -6,7 +6,7 @@ result moves, as mean CIELAB distance, is the *causal leakage*; without any, it 
 
 neighbour swapped   those who stay get another picture's pixels
 neighbour green     those who stay are painted green
-erased green        the erased person is painted green, and sampling starts from her (denoise 0.75)
+erased green        the erased person is painted green, and sampling starts from that (denoise 0.75)
 
 unet       a random network of Stable Diffusion 1.5's class. Its latents are colours (a cell's mean colour and its
            grey), because a random VAE would say nothing; what it gives is taken for the clean picture (x0), or noise
@@ -20,7 +20,7 @@ builtin    the built-in model
 remains then came by other ways. Random networks say what a rule does to attention's part; how much trained models leak
 they do not say.
 
-Scenes: each person of the example photo who has others near her, erased while these stay; --data DIR: the same of
+Scenes: each person of the example photo with others near, erased while these stay; --data DIR: the same of
 photos NAME.jpg with NAME_inst.png. Crops around the hole, scaled to --size. With its defaults it takes a few minutes on
 two cores.
 """
@@ -62,8 +62,8 @@ class Scene(NamedTuple):
 
     name: str
     photo: Tensor  # [S, S, 3], 0..1
-    erased: Tensor  # [S, S], 0 or 1: her mask
-    hole: Tensor  # [S, S], 0 or 1: her mask, grown, in whole cells
+    erased: Tensor  # [S, S], 0 or 1: the erased person's mask
+    hole: Tensor  # [S, S], 0 or 1: that mask, grown, in whole cells
     people: Tensor  # [S, S], 0 or 1: those who stay; none of the hole's cells
 
 
@@ -100,7 +100,7 @@ def scenes_of(data: Path | None, size: int, most: int) -> list[Scene]:
 
 
 def crops(name: str, photo: Tensor, masks: Tensor, size: int) -> list[Scene]:
-    """One scene for each person who has somebody else near her. photo [H, W, 3], masks [N, H, W]."""
+    """One scene for each person with somebody else near. photo [H, W, 3], masks [N, H, W]."""
     scenes = []
     for number, mask in enumerate(masks):
         y, x = (mask > 0.5).nonzero().unbind(1)

@@ -1,9 +1,9 @@
 """People who stay and were hidden, against the truth: part of benchmarks/quality/erase_quality.py (`--occlusion`).
 
-A person of one frame (the *front*) is laid over another frame of the same fixed camera, at her own place, where she
-hides a part of somebody who stands farther away (the *back*: her feet are higher). The front one is erased. The other
+A person of one frame (the *front*) is laid over another frame of the same fixed camera, at the same place, hiding a
+part of somebody who stands farther away (the *back*, whose feet are higher). The front one is erased. The other
 frame is the whole truth: what the hidden part of the back one looked like, and the place behind. With `--shifted`, the
-front one is moved sideways along her own line of ground, which gives a scene for nearly everybody in the frames.
+front one is moved sideways along the same line of ground, which gives a scene for nearly everybody in the frames.
 """
 
 import math
@@ -23,7 +23,7 @@ OURS, ALONE, MIGAN = "ours", "ours without person layers", "MI-GAN"
 MIGAN_GROWTH = 2  # px by which the mask grows before MI-GAN gets it: masks are exact here, see RIVAL_GROWTH
 SHARE = (0.15, 0.6)  # of the back person that the front one hides
 LEAST_HIDDEN = 300  # px
-LEAST_SEEN = 0.7  # of the front person, who may herself stand behind others
+LEAST_SEEN = 0.7  # of the front person, who may stand behind others
 FEATHER = 1.0  # px: sigma of the edge with which the front person is laid over the frame
 COLUMNS = {  # heading, field of Scores, digits
     "completed LPIPS*": ("completed_lpips", 3),
@@ -146,7 +146,7 @@ def _scene(front_frame: _Frame, front: int, back_frame: _Frame, back: int, shift
 
 
 def _shifted(frames: list[_Frame], back_frame: _Frame, back: int) -> Occlusion | None:
-    """The back person behind somebody of another frame who walked on about the same ground, moved before her."""
+    """The back person behind somebody of another frame who walked on about the same ground, moved in front."""
     rng = random.Random(f"{scenes.SEED} {back_frame.name} {back}")
     hidden = back_frame.people[back]
     tall = int(np.ptp(np.nonzero(hidden.any(1))[0])) + 1
@@ -338,7 +338,7 @@ def report(data: Path, shifted: bool, limit: int | None, grounds: list[str] | No
         results += run_scene(scene, grounds)
         print(f"\r{number}/{len(found)} scenes ", end="", flush=True)
     print("\nLPIPS*: ST-LPIPS (AlexNet) averaged over the part. ±: half the 95 % interval over scenes.")
-    kind = "front person moved sideways" if shifted else "everybody at her own place"
+    kind = "front person moved sideways" if shifted else "everybody at their own place"
     cameras = sorted({scene.camera for scene in found})
     for camera in cameras + ["all"] * (len(cameras) > 1):
         own = [r for r in results if camera in ("all", r.scene.camera)]

@@ -1,8 +1,8 @@
 """How often the guess of who stands in front is right: `uv run benchmarks/quality/order.py [--scenes 60]`
 
 People cut out of photos are laid over one another, so that the truth is known: on a common ground (the nearer, the
-lower and larger), anywhere (feet and sizes tell nothing), and two frames of one fixed camera, each person at her own
-place. Counted are pairs of people whose masks touch: ours, and lower feet alone, with masks as they are and eroded by
+lower and larger), anywhere (feet and sizes tell nothing), and two frames of one fixed camera, each person in place.
+Counted are pairs of people whose masks touch: ours, and lower feet alone, with masks as they are and eroded by
 2 px. The last line is time: a crowd of a hundred.
 """
 

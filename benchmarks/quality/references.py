@@ -1,9 +1,9 @@
 """What a second photo of the place is worth: `uv run benchmarks/quality/references.py --data DIR`
 
 DIR holds frames of fixed cameras with instance masks and plates, as for erase_quality.py. Each person is erased from
-her frame with another frame of the camera, in which nobody stands near her, as the one reference. Rows: ours with the
-reference; the same pixels of the reference copied after its exposure was matched (the best that one can do with it);
-ours without it. PSNR in the given mask against the plate.
+a frame with another frame of the camera, in which nobody stands near that place, as the one reference. Rows: ours with
+the reference; the same pixels of the reference copied after its exposure was matched (the best that one can do with
+it); ours without it. PSNR in the given mask against the plate.
 """
 
 import argparse

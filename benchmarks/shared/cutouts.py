@@ -15,7 +15,7 @@ HEADS = {"hair", "hat"}
 
 
 class Cutout(NamedTuple):
-    """One person, cropped to her alpha."""
+    """One person, cropped to the alpha."""
 
     rgb: NDArray[np.float32]  # [h, w, 3], 0..1
     alpha: NDArray[np.float32]  # [h, w], 0..1
@@ -68,7 +68,7 @@ def clean_cutout_names(corpus: Path) -> list[str]:
 
 
 def is_clean(label: NDArray[np.uint8], heads: list[int], shoes: list[int]) -> bool:
-    """Whether parsing [h, w] is one connected, upright person with her head on top and shoes at the bottom."""
+    """Whether parsing [h, w] is one connected, upright person with the head on top and shoes at the bottom."""
     everything = label > 0
     person = largest_piece(everything)
     if not everything.any() or person.sum() < 0.98 * everything.sum():

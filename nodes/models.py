@@ -3,7 +3,7 @@
 import torch
 from comfy_api.latest import io
 
-from ..mild_core.comfy.erasers import builtin, exemplar_model
+from ..mild_core.comfy.erasers import builtin
 from ..mild_core.comfy.pixel_space import pixel_vae
 from .checks import checked_image
 
@@ -45,19 +45,6 @@ class BuiltInModel(io.ComfyNode):
                         "sampler."
                     ),
                 ),
-                io.Float.Input(
-                    "same_part",
-                    default=exemplar_model.SAME_PART_DEFAULT,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    optional=True,  # API workflows saved before it was there still run
-                    advanced=True,
-                    tooltip=(
-                        "How strictly the hidden part of a person who stays is copied from the same part of her body: "
-                        "sleeve from sleeve, trousers from trousers. Needs morphology at Split into Layers. 0: off."
-                    ),
-                ),
             ],
             outputs=[
                 io.Model.Output(display_name="MODEL", tooltip="For Sample Layers or any sampler node."),
@@ -71,16 +58,15 @@ class BuiltInModel(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls,
-        model: str,
-        references: torch.Tensor | None = None,
-        same_part: float = exemplar_model.SAME_PART_DEFAULT,
+        cls, model: str, references: torch.Tensor | None = None, same_part: float | None = None
     ) -> io.NodeOutput:
+        """same_part: an input that was taken out and changes nothing. ComfyUI leaves out an unknown value, but hands on
+        an unknown link, which API graphs of older versions may hold.
+        """
         if references is not None:
             references = checked_image(references, "references")
         conditioning = builtin.empty_conditioning(references)
-        loaded = builtin.with_same_part(builtin.load_model(model), same_part)
-        return io.NodeOutput(loaded, pixel_vae(), conditioning)
+        return io.NodeOutput(builtin.load_model(model), pixel_vae(), conditioning)
 
 
 NODES: list[type[io.ComfyNode]] = [BuiltInModel]

@@ -16,8 +16,9 @@ def tiny(request):
 
 def sample(tiny, latent, seed=1, steps=2, **more):
     noise = comfy.sample.prepare_noise(latent, seed)
-    return comfy.sample.sample(tiny.model, noise, steps, 1.5, "euler", "simple", tiny.positive, tiny.negative, latent,
-                               seed=seed, **more)
+    return comfy.sample.sample(
+        tiny.model, noise, steps, 1.5, "euler", "simple", tiny.positive, tiny.negative, latent, seed=seed, **more
+    )
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 11)])
@@ -63,8 +64,17 @@ def test_inpaint_channels_reach_the_model(family):
 
 def test_nodes_run_through_the_executor(comfy):
     tiny = make("sd15")
-    inputs = {"model": tiny.model, "positive": tiny.positive, "negative": tiny.negative, "seed": 5, "steps": 3,
-              "cfg": 2.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    inputs = {
+        "model": tiny.model,
+        "positive": tiny.positive,
+        "negative": tiny.negative,
+        "seed": 5,
+        "steps": 3,
+        "cfg": 2.0,
+        "sampler_name": "euler",
+        "scheduler": "normal",
+        "denoise": 1.0,
+    }
     (latent,) = comfy.run_node("KSampler", latent_image=tiny.empty_latent(), **inputs)
     assert latent["samples"].shape == (1, 4, 8, 8)
     with pytest.raises(InterruptProcessingException):

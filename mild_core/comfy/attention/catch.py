@@ -97,12 +97,6 @@ def put(
     return patched
 
 
-def handlers(model: comfy.model_patcher.ModelPatcher, key: str) -> list[Handler]:
-    """Those that were put on the MODEL under this key, in order."""
-    wrappers = model.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY)
-    return [sampling.handler for sampling in wrappers if sampling.key == key]
-
-
 class _State:
     """What one sampling gathers; lives in its transformer_options, so that samplings never share any."""
 

@@ -10,7 +10,7 @@ from ...fill import area_resize
 from ...growth import grow
 from ...scene import Layer, rgb
 from .eraser import Eraser, attach, without_text
-from .exemplar_model import LOOKED, SAME_PART, SAME_PART_DEFAULT, ExemplarModel
+from .exemplar_model import LOOKED, ExemplarModel
 
 MODELS = ("exemplar",)
 
@@ -40,7 +40,7 @@ class Builtin(Eraser):
         return 1
 
     def told(self, layer: Layer, hole: Tensor, plate: Tensor | None) -> dict:
-        """The pixels it may look at, what a person is painted on, and which part of the body is where.
+        """The pixels it may look at, and what a person is painted on.
 
         A person gets no references: they show the place without the person.
         """
@@ -54,8 +54,6 @@ class Builtin(Eraser):
             # Where the person surely goes on no ground is seen, however much it looks like the person.
             seen = grow(layer.likely < SURELY, DEEP)[..., None].to(ground)
             values |= {"mild_ground": torch.cat([ground, seen], -1), "mild_references": None}
-        if layer.segments is not None:
-            values["mild_segments"] = layer.segments[None]
         return values
 
 
@@ -73,18 +71,6 @@ def load_model(name: str = MODELS[0], disable_dynamic: bool = False) -> comfy.mo
     patcher.cached_patcher_init = (load_model, (name,))
     attach(patcher, Builtin())
     return patcher
-
-
-def with_same_part(model: comfy.model_patcher.ModelPatcher, strength: float) -> comfy.model_patcher.ModelPatcher:
-    """The MODEL with this strength of the rule that a person's parts are copied from the same parts: 0 (off) to 1.
-
-    The same object where it has that strength already.
-    """
-    if strength == model.model_options["transformer_options"].get(SAME_PART, SAME_PART_DEFAULT):
-        return model
-    model = model.clone()
-    model.model_options["transformer_options"][SAME_PART] = float(strength)
-    return model
 
 
 def empty_conditioning(references: Tensor | None = None) -> list:

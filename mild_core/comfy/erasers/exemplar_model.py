@@ -11,8 +11,6 @@ hole), and from optional values in the CONDITIONING:
     mild_ground      a picture [H, W, 4] in 0..1 in the latent's frame: what is seen wherever nothing of the photo fits
                      better; its last channel is 1 where it may be seen at all. With it, what the latent shows inside
                      the hole is a first guess to begin from.
-    mild_segments    which segment of a body (morphology.parts.SEGMENTS) each pixel shows or will show, [H, W] or
-                     [B, H, W] of any size, 0: unknown. Used where the MODEL was told to (`with_same_part`).
 """
 
 import functools
@@ -30,7 +28,6 @@ from torch import Tensor
 
 from ... import exemplar
 from ...fill import area_resize
-from ...morphology.same_part import same_part
 from ...scene import rgb
 
 SIGMA_MIN, SIGMA_MAX = 0.03, 6.0
@@ -44,15 +41,6 @@ LOOKED = "mild_looked"
 """In transformer_options: a function that is told where the hole looks, in each row of each call, as (the call's
 transformer_options, row of the batch, [S, h, w] as exemplar.denoise tells it). The picture stays the same.
 """
-
-SAME_PART = "mild_same_part"
-"""In transformer_options: how strictly a person's hidden part is copied from the same part of her body, 0..1."""
-
-SAME_PART_DEFAULT = 0.0
-"""Off: it brought no better pictures in the mean (benchmarks/same_part.py)."""
-
-OTHER_PART = 0.1
-"""At strength 1, the squared colour distance (range -1..1) that a patch of another part of the body is charged."""
 
 COPIES = 8
 """Tensors of the size of the noise that a sampler and this model hold at a time."""
@@ -115,16 +103,13 @@ class ExemplarDenoiser(torch.nn.Module):
         allowed: Tensor,
         references: list[list[exemplar.Reference]],
         guided: bool = False,
-        segments: Tensor | None = None,
         transformer_options: dict | None = None,
         **kwargs: object,
     ) -> Tensor:
-        """x, clean [B, 3, H, W]; hole, allowed, segments [B, 1, H, W]; references: one list per row; sigma [B]."""
+        """x, clean [B, 3, H, W]; hole, allowed [B, 1, H, W]; references: one list per row; sigma [B]."""
         tick = comfy.model_management.throw_exception_if_processing_interrupted
         options = transformer_options or {}
         watch = options.get(LOOKED)
-        strength = options.get(SAME_PART, SAME_PART_DEFAULT)
-        table = same_part(OTHER_PART * strength) if strength > 0 else None
         x0 = torch.empty_like(x)
         for row in range(len(x)):  # rows may be different photos with different references: each is its own problem
             tick()
@@ -144,8 +129,6 @@ class ExemplarDenoiser(torch.nn.Module):
                 tick,
                 guided,
                 None if watch is None else functools.partial(_told, watch, options, row),
-                None if segments is None else segments[own],
-                table,
             ).to(x0)
         return x0
 
@@ -205,15 +188,12 @@ class ExemplarModel(comfy.model_base.BaseModel):
             ground = area_resize(ground.float().movedim(-1, 0)[None], clean.shape[2:]).to(clean)
             seen = (ground[:, 3:] > 0.99).to(ground)
             references = [[exemplar.Reference(ground[:, :3] * 2 - 1, seen, True), *own] for own in references]
-        given = kwargs.get("mild_segments")
-        segments = {} if given is None else {"segments": comfy.conds.CONDNoiseShape(_rows_of_labels(given, noise))}
         return {
             "clean": comfy.conds.CONDNoiseShape(clean),
             "hole": comfy.conds.CONDNoiseShape(hole),
             "allowed": comfy.conds.CONDNoiseShape(allowed),
             "references": RowReferences(references),
             "guided": comfy.conds.CONDConstant(ground is not None),
-            **segments,
         }
 
 
@@ -227,13 +207,6 @@ def _rows_of_mask(mask: Tensor, noise: Tensor) -> Tensor:
     mask = mask.reshape(-1, 1, *mask.shape[-2:]).to(device=noise.device, dtype=torch.float32)
     mask = area_resize(mask, (noise.shape[-2], noise.shape[-1]))
     return (comfy.utils.repeat_to_batch_size(mask, len(noise)) > 0.5).to(noise)
-
-
-def _rows_of_labels(labels: Tensor, noise: Tensor) -> Tensor:
-    """A map of whole numbers, of any size and batch, as [B, 1, H, W] float32: the nearest, never a mixture."""
-    labels = labels.reshape(-1, 1, *labels.shape[-2:]).to(device=noise.device, dtype=torch.float32)
-    labels = torch.nn.functional.interpolate(labels, (noise.shape[-2], noise.shape[-1]), mode="nearest-exact")
-    return comfy.utils.repeat_to_batch_size(labels, len(noise))
 
 
 def _rows_of_references(

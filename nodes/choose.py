@@ -6,14 +6,18 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ..mild_core.choose.picked import people_picked, read_picks
-from ..mild_core.choose.selection import choose
-from ..mild_core.people import union_mask
+from ..mild_core.choose.selection import choose, numbers_by_place
+from ..mild_core.people import spoken, stretched_people, union_mask
 from ..mild_core.scene import Person
 from .checks import checked_image
 from .show import shown_picker
 from .sockets import People
 
 CLICK = "Click who must go, then queue again."
+BY_PLACE = (
+    "The photos are numbered one by one, from left to right: {numbers} may be somebody else in each. Look at every "
+    "photo, or click. (The numbers of label images stay the same in all photos.)"
+)
 
 
 class ChoosePeople(io.ComfyNode):
@@ -90,7 +94,12 @@ class ChoosePeople(io.ComfyNode):
         # Nothing behind this node runs on a choice that nobody made. "none" is a choice.
         waits = not going and not in_words
         size = _common_size(chosen, photos)
-        ui = shown_picker(_sentence(chosen, going, len(lost), waits), chosen, photos, count, size)
+        lines = [_sentence(chosen, going, len(lost), waits)]
+        if in_words and (doubtful := numbers_by_place(people, who)):
+            lines.append(BY_PLACE.format(numbers=spoken(doubtful)))
+        # Without photos the masks that come out are of one size for all, too.
+        lines += stretched_people(chosen, [size] * count, "the photo" if photos else "the erase mask")
+        ui = shown_picker("\n".join(lines), chosen, photos, count, size)
         ui["mild_choice"] = [{"who": who, "picked": picked, "lost": len(lost)}]
         if waits:
             # Without a message: the run ends well, with no error in the front end.

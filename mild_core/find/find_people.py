@@ -16,7 +16,7 @@ from .poses import pose_box, pose_score, seen
 FEW_JOINTS = 4
 """With fewer joints than this, a body cannot be drawn where a box is known."""
 
-LEAST = 1.0
+LEAST = 0.5
 """Boxes with a shorter side than this, in pixels, hold nobody: empty ones, or those around a single joint."""
 
 FILLS = 0.2

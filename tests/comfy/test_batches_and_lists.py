@@ -1,5 +1,7 @@
 """Which mask belongs to which photo, through ComfyUI's own executor: lists, batches, and what the nodes say of it."""
 
+import json
+
 import torch
 
 from mild.mild_core.comfy.find_people import AS_FOUND, CONNECTED
@@ -56,6 +58,30 @@ def test_in_a_list_of_photos_each_loses_its_own_mask(comfy):
         hole = torch.zeros(SIZE)
         hole[layer.box[1] : layer.box[3], layer.box[0] : layer.box[2]] = layer.hole
         assert bool((hole[own > 0] == 1).all()) and not hole[other > 0].any()
+
+
+def test_a_click_counts_in_its_own_item_of_a_list(comfy):
+    """Clicks in the first photo were taken for clicks in all of them, those in the others for nobody."""
+    each = [shown(comfy, "MILD_PeopleFromMasks", masks=mask(5, 60)[None])[0][0] for _ in range(3)]
+    inputs = {"people": Many(each), "image": Many([photos(), photos(), photos()]), "who": ""}
+    graph = {
+        "people": {"class_type": "TEST_GiveMany", "inputs": {"key": comfy.give(inputs["people"])}},
+        "image": {"class_type": "TEST_GiveMany", "inputs": {"key": comfy.give(inputs["image"])}},
+    }
+    choose = {"people": ["people", 0], "image": ["image", 0], "who": ""}
+    graph["choose"] = {"class_type": "MILD_ChoosePeople", "inputs": choose}
+    pages = comfy.run_graph(graph).ui["choose"]["mild_people"]
+    assert [(page["item"], page["place"]) for page in pages] == [(0, 0), (1, 0), (2, 0)]
+    left = {"x": 10 / 90, "y": 0.5, "number": 1}
+    clicks = [{"photo": 0, **left}, {"photo": 2, **left, "x": 65 / 90, "item": 2, "place": 0}]
+    choose["picked"] = json.dumps({"people": clicks})
+    ran = comfy.run_graph(graph)
+    assert [[p.erased for p in people] for people in ran.outputs["choose"][0]] == [
+        [True, False],
+        [False, False],
+        [False, True],
+    ]
+    assert [choice["lost"] for choice in ran.ui["choose"]["mild_choice"]] == [0, 0, 0]
 
 
 def test_several_masks_of_one_photo_come_as_a_batch(comfy):

@@ -112,8 +112,9 @@ def people_from_masks(
                 if len(masks) == 1
                 else "Each separate part of a mask is one person."
             )
-    # Nothing of an empty mask can lie in a wrong place.
-    said += stretched("masks", [size if here else to for size, to, here in zip(own, fit, shown, strict=True)], fit)
+    # A batch has one size. Nothing of an empty mask can lie in a wrong place.
+    for made, frame in dict.fromkeys(pair for pair, here in zip(zip(own, fit, strict=True), shown, strict=True) if here):
+        said += stretched("masks", [made], [frame])
     once = without_repeats(found, existing)
     people = numbered(once, existing)
     lines = [_counted(people, len(once) if existing else None), *said, *_photos_words(people, len(sizes))]

@@ -105,7 +105,7 @@ def test_one_rule_for_specks(split):
 def test_a_mask_of_another_shape_is_named_unless_it_is_empty():
     turned = mask(5, size=(90, 60))
     text = made(AUTOMATIC, [mask(5), turned], 2)[1]
-    assert "masks 2: 60 x 90 px, the photo 90 x 60" in text and "turned by 90 degrees" in text
+    assert "masks: 60 x 90 px, the photo 90 x 60" in text and "turned by 90 degrees" in text
     assert "stretched" not in made(AUTOMATIC, [mask(5), torch.zeros(90, 60)], 2)[1]
     assert "stretched" not in made(AUTOMATIC, [mask(5), mask(10, size=(120, 180))], 2)[1]
     assert "stretched" in made(LABELS, [turned * 2 / 255], 1)[1]

@@ -113,8 +113,9 @@ def people_from_masks(
                 else "Each separate part of a mask is one person."
             )
     # A batch has one size. Nothing of an empty mask can lie in a wrong place.
-    for made, frame in dict.fromkeys(pair for pair, here in zip(zip(own, fit, strict=True), shown, strict=True) if here):
-        said += stretched("masks", [made], [frame])
+    pairs = dict.fromkeys((size, frame) for size, frame, here in zip(own, fit, shown, strict=True) if here)
+    for size, frame in pairs:
+        said += stretched("masks", [size], [frame])
     once = without_repeats(found, existing)
     people = numbered(once, existing)
     lines = [_counted(people, len(once) if existing else None), *said, *_photos_words(people, len(sizes))]

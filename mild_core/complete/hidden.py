@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from .. import boxes
-from ..choose.selection import spoken, who_exists
-from ..people import resize_mask
+from ..choose.selection import who_exists
+from ..people import resize_mask, spoken
 from ..scene import Person
 
 

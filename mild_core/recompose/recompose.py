@@ -27,9 +27,9 @@ def recompose(scenes: Sequence[Scene], seam: str = MEAN, grain: bool = True) -> 
 
     Opacity a is the layer's hole (what it may change) times its alpha (what of it is there). A layer that was not
     sampled leaves the picture below it. A fourth channel, the photo's own opacity, is filled in the holes from what is
-    known of it around them, and mixed as the colours are, which count by their opacity then. seam: one of seams.SEAMS, how the painted pixels' level is matched to the
-    photo around them; grain: give them its noise where they lack it. Raises ValueError if there is no scene, if sizes
-    differ, if sampled pixels are NaN, or for another seam.
+    known of it around them, and mixed as the colours are, which count by their opacity then. seam: one of seams.SEAMS,
+    how the painted pixels' level is matched to the photo around them; grain: give them its noise where they lack it.
+    Raises ValueError if there is no scene, if sizes differ, if sampled pixels are NaN, or for another seam.
     """
     if not scenes:
         raise ValueError("layers: there is no photo in it. Connect the layers of Split into Layers or Sample Layers.")

@@ -1,26 +1,20 @@
-"""Masks become people: cropped to their boxes, named and numbered from left to right in their photo."""
+"""People: masks cropped to their boxes, named and numbered, and fitted to photos of other sizes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from . import boxes
-from .blobs import blobs
+from .blobs import without_specks
 from .growth import VISIBLE
+from .pairing import Size, stretched
 from .scene import Box, Person
-
-SMALLEST_SHARE = 2e-5
-SMALLEST_PIXELS = 4
-"""Blobs below this share of the photo, or this many pixels, are specks of a brush or of a compressed mask, not people.
-"""
 
 SAME = 0.9
 """Two masks with a larger intersection over union are one mask given twice."""
-
-MOST_LABELS = 255
 
 
 def person_from_mask(mask: Tensor, photo: int = 0) -> Person | None:
@@ -35,50 +29,54 @@ def person_from_mask(mask: Tensor, photo: int = 0) -> Person | None:
     return Person("", 0, photo, (int(mask.shape[0]), int(mask.shape[1])), box, own)
 
 
+def cleaned_person(mask: Tensor, photo: int = 0) -> tuple[Person | None, int]:
+    """person_from_mask, without the specks that lie away from the rest of the mask (blobs.without_specks), and how
+    many those are: a single pixel in the sky would make the crop the whole photo, and a hole in the sky.
+    """
+    seen = mask > VISIBLE
+    parts, specks = without_specks(seen)
+    if not specks:
+        return person_from_mask(mask, photo), 0
+    stray = seen.clone()
+    for box, shape in parts:
+        boxes.cut(stray, box).logical_and_(~shape)
+    return person_from_mask(mask.masked_fill(stray, 0), photo), specks
+
+
 def people_from_blobs(mask: Tensor, photo: int = 0) -> tuple[list[Person], int]:
-    """Every connected blob of mask [H, W], 0..1, is a person. Returns the people and how many specks were ignored."""
-    # A photo of a few pixels has nothing but specks; there the largest blob counts all the same.
-    large, specks = blobs(mask > VISIBLE, max(SMALLEST_PIXELS, SMALLEST_SHARE * mask.numel()))
+    """Every connected blob of mask [H, W], 0..1, is a person. Returns the people and how many specks were left out
+    (blobs.without_specks).
+    """
+    parts, specks = without_specks(mask > VISIBLE)
     size = (int(mask.shape[0]), int(mask.shape[1]))
     people = []
-    for box, shape in large:
+    for box, shape in parts:
         own = boxes.cut(mask, box).float().clamp(0, 1) * shape
         people.append(Person("", 0, photo, size, box, own))
     return people, specks
 
 
-def people_from_labels(image: Tensor, photo: int = 0) -> list[Person]:
-    """Every distinct grey value or colour of image [H, W] or [H, W, C], 0..1, but for black, is a person.
-
-    Values are compared as 8-bit levels, as a PNG holds them. Raises ValueError for more than 255 of them.
-    """
-    channels = image[..., None] if image.ndim == 2 else image[..., :3]
-    levels = (channels.clamp(0, 1) * 255).round().to(torch.int64)
-    code = levels[..., 0]
-    for channel in range(1, levels.shape[-1]):
-        code = code * 256 + levels[..., channel]
-    values = [int(value) for value in torch.unique(code) if value != 0]
-    if len(values) > MOST_LABELS:
-        raise ValueError(
-            f"masks: the label image has {len(values)} different colours, {MOST_LABELS} at most can be people. "
-            "Save it as PNG without smoothing (JPEG and resizing make new colours), or use 'separate blobs'."
-        )
-    return [person for value in values if (person := person_from_mask((code == value).float(), photo)) is not None]
-
-
 def numbered(people: Sequence[Person], existing: Sequence[Person] = ()) -> list[Person]:
-    """`existing` as they are, then `people`, numbered left to right within each photo, going on after the existing
-    numbers.
+    """`existing` as they are, then `people`, going on after the highest number of `existing` in any photo: a number
+    that was given in one photo means nobody new in another.
+
+    Numbers go from left to right within each photo; whoever has a label keeps it as the number (counted on from the
+    highest in the same way), because a label means the same person in every photo.
     """
+    highest = max((person.number for person in existing), default=0)
     result = list(existing)
     for photo in sorted({person.photo for person in people}):
-        highest = max((person.number for person in existing if person.photo == photo), default=0)
-        new = [person for person in people if person.photo == photo]
+        labelled = sorted((p for p in people if p.photo == photo and p.labelled), key=lambda p: p.number)
+        result += [_called(person, highest + person.number) for person in labelled]
+        placed = [person for person in people if person.photo == photo and not person.labelled]
         # Box centres are compared in units of the photo's width: masks added later may have been made at another size.
-        new.sort(key=lambda p: ((p.box[0] + p.box[2]) / p.size[1], (p.box[1] + p.box[3]) / p.size[0]))
-        for number, person in enumerate(new, highest + 1):
-            result.append(person._replace(number=number, name=person.name or f"Person {number}"))
+        placed.sort(key=lambda p: ((p.box[0] + p.box[2]) / p.size[1], (p.box[1] + p.box[3]) / p.size[0]))
+        result += [_called(person, number) for number, person in enumerate(placed, highest + 1)]
     return result
+
+
+def _called(person: Person, number: int) -> Person:
+    return person._replace(number=number, name=person.name or f"Person {number}")
 
 
 def without_repeats(people: Sequence[Person], existing: Sequence[Person] = ()) -> list[Person]:
@@ -188,6 +186,35 @@ def union_mask(people: Sequence[Person], size: tuple[int, int]) -> Tensor:
         under = boxes.cut(result, fit.box)
         torch.maximum(under, fit.mask.to(under), out=under)
     return result
+
+
+def stretched_people(people: Sequence[Person], sizes: Sequence[Size], frame: str = "the photo") -> list[str]:
+    """Sentences on people whose masks were made for a photo of another shape than theirs: `fitted` stretches them.
+
+    sizes: height and width of each photo of the batch (people of further photos are left out); frame: what it is
+    called. Empty where every shape is the same.
+    """
+    made: dict[tuple[int, Size], list[int]] = {}
+    for person in people:
+        if person.photo < len(sizes):
+            made.setdefault((person.photo, person.size), []).append(person.number)
+    lines = []
+    for (photo, size), numbers in made.items():
+        who = f"mask of person {spoken(numbers)}" if len(numbers) == 1 else f"masks of people {spoken(numbers)}"
+        who += f" in photo {photo + 1}" if len(sizes) > 1 else ""
+        lines += stretched(who, [size], [sizes[photo]], frame)
+    return lines
+
+
+def spoken(numbers: Iterable[int]) -> str:
+    """Numbers as an artist writes them: 1-3, 5."""
+    spans: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
 
 
 def photo_size(people: Sequence[Person], photo: int) -> tuple[int, int] | None:

@@ -30,6 +30,7 @@ class Person(NamedTuple):
     joints: Tensor | None = None  # [18, 3]: x, y in pixels of the photo, confidence 0..1; OpenPose's order (COCO-18)
     hidden: Tensor | None = None  # [y1 - y0, x1 - x0] of hidden_box, 0..1: where she goes on behind somebody erased
     hidden_box: Box | None = None  # both given by the artist, and in place of any guess
+    labelled: bool = False  # the number is the label of a label image: the same person in every photo of a batch
 
 
 class Layer(NamedTuple):

@@ -1,6 +1,5 @@
 """What our nodes ask of pictures and masks before anything is done with them: one sentence for each way to be wrong."""
 
-from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -8,8 +7,6 @@ from comfy.sd import CLIP
 from torch import Tensor
 
 from ..mild_core.pairing import Size, stretched
-from ..mild_core.people import photo_size
-from ..mild_core.scene import Person
 
 
 def checked_image(image: Tensor, socket: str = "image", numbers: bool = True) -> Tensor:
@@ -90,17 +87,6 @@ def stretched_mask(mask: Tensor | None, socket: str, size: Size, frame: str = "t
     if mask is None or not mask.any():
         return []
     return stretched(socket, [(int(mask.shape[1]), int(mask.shape[2]))], [size], frame)
-
-
-def stretched_people(people: Sequence[Person], photos: Sequence[Tensor]) -> list[str]:
-    """Sentences on people whose masks were made for photos of another shape than these photos [H, W, C]."""
-    lines = []
-    for photo, picture in enumerate(photos):
-        size = photo_size(people, photo)
-        if size is not None:
-            what = "people" if len(photos) == 1 else f"people of photo {photo + 1}"
-            lines += stretched(what, [size], [(int(picture.shape[0]), int(picture.shape[1]))])
-    return lines
 
 
 def _type(values: Tensor) -> str:

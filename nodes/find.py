@@ -4,11 +4,11 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..mild_core.comfy import find_files, find_people
-from ..mild_core.find.bounding_boxes import boxes_of, found_in_frames
+from ..mild_core.find.bounding_boxes import InFrames, boxes_of, found_in_frames
 from ..mild_core.find.find_people import Limits, found_by_pose
-from ..mild_core.find.poses import joints_in_frames
+from ..mild_core.find.poses import joints_in_frames, stretched_canvases
 from ..mild_core.find.prompts import BOX, BOX_AND_JOINTS, JOINTS
-from ..mild_core.people import numbered
+from ..mild_core.people import numbered, stretched_people
 from ..mild_core.preview.overlay import preview_people
 from ..mild_core.scene import Person
 from .checks import checked_image
@@ -148,16 +148,17 @@ class FindPeople(io.ComfyNode):
                 "choose MoveNet or MediaPipe here."
             )
         existing = people or []
-        given, other = found_in_frames([] if boxes is None else boxes, len(photos), labels)
         sizes = [(int(photo.shape[0]), int(photo.shape[1])) for photo in photos]
+        given = found_in_frames([] if boxes is None else boxes, sizes, labels)
         skeletons = joints_in_frames([] if poses is None else poses, sizes)
         seen = [[one for joints in frame if (one := found_by_pose(joints)) is not None] for frame in skeletons]
         limits = Limits(overlap, min_size, max_people)
-        result = find_people.find_people(photos, given, seen, existing, detector, masks, limits)
+        result = find_people.find_people(photos, given.found, seen, existing, detector, masks, limits)
         everybody = numbered(result.people, existing)
         count = max([person.photo + 1 for person in everybody] + [len(photos)])
         preview = preview_people(everybody, photos, count)
-        text = _sentence(result, len(existing), other, labels)
+        said = stretched_canvases([] if poses is None else poses, sizes) + stretched_people(existing, sizes)
+        text = "\n".join([_sentence(result, len(existing), given, labels), *said])
         if masks["masks"] == find_people.AS_FOUND and any(bool((one.mask == 1).all()) for one in result.people):
             text += "\nWhere nothing but a box is known, the mask is the whole box: SAM 2 as masks finds the outline."
         frames = [boxes_of(frame) for frame in result.found]
@@ -291,7 +292,7 @@ def _prompts() -> io.Combo.Input:
     )
 
 
-def _sentence(result: find_people.Result, before: int, other: int, labels: str) -> str:
+def _sentence(result: find_people.Result, before: int, given: InFrames, labels: str) -> str:
     """What was found, in words."""
     count = len(result.people)
     if not count and not before:
@@ -303,8 +304,10 @@ def _sentence(result: find_people.Result, before: int, other: int, labels: str) 
         lines.append(f"{result.known} found before and not added again.")
     if result.left_out:
         lines.append(f"{result.left_out} too small, outside the photo or more than max_people: left out.")
-    if other:
-        lines.append(f"{other} box{'es' if other > 1 else ''} not labelled {labels} left out.")
+    if given.other:
+        lines.append(f"{given.other} box{'es' if given.other > 1 else ''} not labelled {labels} left out.")
+    if given.shares:
+        lines.append("The boxes are numbers from 0 to 1: read as shares of the photo, not as pixels.")
     return "\n".join(lines)
 
 

@@ -5,10 +5,10 @@ from torch import Tensor
 
 from ..mild_core.complete.hidden import is_empty, with_hidden
 from ..mild_core.pairing import stretched
-from ..mild_core.people import photo_size
+from ..mild_core.people import photo_size, stretched_people
 from ..mild_core.preview.overlay import preview_people
 from ..mild_core.scene import Person
-from .checks import checked_image, checked_mask, stretched_people
+from .checks import checked_image, checked_mask
 from .show import shown
 from .sockets import People
 
@@ -70,11 +70,12 @@ class HiddenPart(io.ComfyNode):
         cls, people: list[Person], hidden: Tensor, who: str, photo: int, image: Tensor | None = None
     ) -> io.NodeOutput:
         photos = [] if image is None else list(checked_image(image))
+        sizes = [(int(one.shape[0]), int(one.shape[1])) for one in photos]
         masks = checked_mask(hidden, "hidden")
         result = with_hidden(people, who, masks, photo - 1)
         count = max([person.photo + 1 for person in result] + [len(photos), 1])
         preview = preview_people(result, photos, count)
-        text = [_sentence(result), *_stretched(masks, people, photo - 1), *stretched_people(people, photos)]
+        text = [_sentence(result), *_stretched(masks, people, photo - 1), *stretched_people(people, sizes)]
         return io.NodeOutput(result, preview, ui=shown(cls, "\n".join(text), preview))
 
 

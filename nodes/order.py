@@ -5,10 +5,10 @@ from torch import Tensor
 
 from ..mild_core.order.order import Order, with_ranks
 from ..mild_core.pairing import stretched
-from ..mild_core.people import photo_size
+from ..mild_core.people import photo_size, stretched_people
 from ..mild_core.preview.overlay import preview_order
 from ..mild_core.scene import Person
-from .checks import checked_image, checked_nearness, stretched_people
+from .checks import checked_image, checked_nearness
 from .show import shown
 from .sockets import People
 
@@ -83,11 +83,12 @@ class OrderPeople(io.ComfyNode):
         depth: Tensor | None = None,
     ) -> io.NodeOutput:
         photos = [] if image is None else list(checked_image(image))
+        sizes = [(int(one.shape[0]), int(one.shape[1])) for one in photos]
         nearer = None if depth is None else checked_nearness(depth, invert_depth)
         count = max([person.photo + 1 for person in people] + [len(photos), 1])
         result, orders = with_ranks(people, order, nearer, count if photos else None)
         preview = preview_order(result, photos, count, orders)
-        text = [_sentence(orders), *_stretched(nearer, people, orders), *stretched_people(people, photos)]
+        text = [_sentence(orders), *_stretched(nearer, people, orders), *stretched_people(people, sizes)]
         return io.NodeOutput(result, preview, ui=shown(cls, "\n".join(text), preview))
 
 

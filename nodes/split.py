@@ -4,7 +4,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..mild_core.complete.hidden import is_empty
-from ..mild_core.people import resize_mask
+from ..mild_core.people import resize_mask, stretched_people
 from ..mild_core.preview.overlay import preview_layers
 from ..mild_core.scene import BACKGROUND, Morphology, Person, Scene
 from ..mild_core.split.decompose import SplitOptions, decompose
@@ -173,11 +173,13 @@ class Decompose(io.ComfyNode):
 
 def _sentence(scenes: list[Scene], people: list[Person]) -> str:
     """What will be painted, in words."""
+    sizes = [(int(scene.photo.shape[0]), int(scene.photo.shape[1])) for scene in scenes]
+    misfits = stretched_people(people, sizes)
     layers = [layer for scene in scenes for layer in scene.layers]
     if not layers:
         chosen = any(person.erased for person in people)
         why = "everything chosen is protected or hidden by people who stay" if chosen else "nobody is chosen to go"
-        return f"Nothing to paint: {why}."
+        return "\n".join([f"Nothing to paint: {why}.", *misfits])
     backgrounds = sum(layer.domain == BACKGROUND for layer in layers)
     lines = [f"{backgrounds} background layer{'s' if backgrounds != 1 else ''}"]
     lines += [f"{layer.name} (stays)" for layer in layers if layer.domain != BACKGROUND]
@@ -185,7 +187,7 @@ def _sentence(scenes: list[Scene], people: list[Person]) -> str:
     for person in people:
         if person.hidden is not None and not is_empty(person) and (person.photo, person.number) not in painted:
             lines.append(f"{person.name}: the painted hidden part lies where nobody goes, so it stays as it is.")
-    return "\n".join(lines)
+    return "\n".join([*lines, *misfits])
 
 
 NODES: list[type[io.ComfyNode]] = [Decompose]

@@ -25,10 +25,12 @@ import pack  # noqa: E402, F401  (makes `mild` importable)
 
 from mild.mild_core.choose.selection import choose  # noqa: E402
 from mild.mild_core.example_photo import load_example  # noqa: E402
+from mild.mild_core.label_images import people_from_labels, resize_labels  # noqa: E402
+from mild.mild_core.masks_to_people import BLOBS, LABELS, PER_MASK  # noqa: E402
 from mild.mild_core.people import (  # noqa: E402
+    cleaned_person,
     numbered,
     people_from_blobs,
-    people_from_labels,
     person_from_mask,
     resize_mask,
 )
@@ -39,7 +41,6 @@ from mild.tools.erase_graph import erasing_graph  # noqa: E402
 
 OUT = pack.ROOT / "out" / "demo"
 MOST_COLOURS = 64  # a picture with more colours is no label image: blurred edges have hundreds
-PER_MASK, BLOBS, LABELS = "one person per mask", "separate blobs", "label image"
 
 
 class Job(NamedTuple):
@@ -94,12 +95,9 @@ def own_job(photo: Path, masks: list[Path]) -> Job:
 def people_in(path: Path, split: str, size: tuple[int, int]) -> list[Person]:
     """The people of one mask file, as the node People from Masks sees them."""
     if split == LABELS:
-        colours = read(path).permute(2, 0, 1)[None]
-        return people_from_labels(
-            torch.nn.functional.interpolate(colours, size, mode="nearest-exact")[0].permute(1, 2, 0)
-        )
+        return people_from_labels([resize_labels(read(path), size)], [0]).people
     mask = resize_mask(read(path).amax(-1)[None], size)[0]
-    person = person_from_mask(mask)
+    person, _ = cleaned_person(mask)
     return people_from_blobs(mask)[0] if split == BLOBS else [person] if person else []
 
 

@@ -22,12 +22,15 @@ class Pick(NamedTuple):
     photo: int  # which photo of the batch, from 0
     number: int  # what she was called when she was clicked
     point: tuple[float, float] | None  # x, y inside her mask, 0..1 of the photo's width and height; None: number only
+    item: int = 0  # which item of a list of batches, from 0, where ComfyUI runs the node once for each
 
 
 def read_picks(text: str) -> list[Pick]:
     """What the picker wrote: '{"people": [{"photo": 0, "number": 3, "x": 0.41, "y": 0.52}]}'. Nothing gives no picks.
 
-    x and y may be left out. Raises ValueError for text that is anything else.
+    x and y may be left out. Where the photos came as a list, the picker adds "item", which item of it, and "place",
+    which photo of that item: "photo" counts through all that are shown. Raises ValueError for text that is anything
+    else.
     """
     if not text.strip():
         return []
@@ -46,7 +49,8 @@ def _pick(entry: dict[str, Any]) -> Pick:
         point = float(entry["x"]), float(entry["y"])
         if not (0 <= point[0] <= 1 and 0 <= point[1] <= 1):
             raise ValueError
-    return Pick(int(entry.get("photo", 0)), int(entry["number"]), point)
+    item = int(entry.get("item", 0))
+    return Pick(int(entry["place"] if item else entry.get("photo", 0)), int(entry["number"]), point, item)
 
 
 def people_picked(people: Sequence[Person], picks: Iterable[Pick]) -> tuple[list[Person], list[Pick]]:

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Container, Iterable, Sequence
 
+from ..people import spoken
 from ..scene import BACKGROUND, PERSON, Person, Scene
 
 # The same words in Chinese: the pack is translated, and web/picker/choice.js reads the same.
@@ -39,6 +40,21 @@ def choose(people: Sequence[Person], who: str) -> list[Person]:
     """
     chosen = _numbers(people, who)
     return [person._replace(erased=person.number in chosen) for person in people]
+
+
+def numbers_by_place(people: Sequence[Person], who: str) -> list[int]:
+    """Numbers that `who` names and that people of several photos have because of their places only, not of a label:
+    they may be somebody else in each photo.
+    """
+    text = plain(who)
+    if not text or text.lower() in ALL + NONE:
+        return []
+    named = _listed(people, all_but(people, text) or text)
+    return [
+        number
+        for number in sorted(named)
+        if len({person.photo for person in people if person.number == number and not person.labelled}) > 1
+    ]
 
 
 def _numbers(people: Sequence[Person], who: str) -> set[int]:
@@ -123,17 +139,6 @@ def _numbers_of(words: Iterable[str]) -> list[int] | None:
         else:
             return None
     return numbers or None
-
-
-def spoken(numbers: Iterable[int]) -> str:
-    """Numbers as an artist writes them: 1-3, 5."""
-    spans: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
 
 
 def who_exists(people: Sequence[Person]) -> str:

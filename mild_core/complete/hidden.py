@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from .. import boxes
-from ..choose.selection import number_of, plain, spoken, who_exists
-from ..people import resize_mask
+from ..choose.selection import number_of, plain, who_exists
+from ..people import resize_mask, spoken
 from ..scene import Person
 
 

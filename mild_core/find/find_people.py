@@ -16,6 +16,9 @@ from .poses import pose_box, pose_score, seen
 FEW_JOINTS = 4
 """With fewer joints than this, a body cannot be drawn where a box is known."""
 
+LEAST = 0.5
+"""Boxes with a shorter side than this, in pixels, hold nobody: empty ones, or those around a single joint."""
+
 FILLS = 0.2
 """A body shape that fills less than this share of a box that was seen misses most of the person."""
 
@@ -55,7 +58,8 @@ def inside(found: Sequence[Found], size: tuple[int, int], limits: Limits) -> tup
     kept = []
     for one in found:
         box = clipped(one.box, size)
-        if box is not None and max(boxes.width(box), boxes.height(box)) >= least:
+        sides = one.box[2] - one.box[0], one.box[3] - one.box[1]
+        if box is not None and min(sides) >= LEAST and max(boxes.width(box), boxes.height(box)) >= least:
             kept.append(one)
     best = sorted(range(len(kept)), key=lambda index: -kept[index].score)[: limits.most]
     return [kept[index] for index in sorted(best)], len(found) - min(len(kept), limits.most)

@@ -110,10 +110,12 @@ def with_joints(with_boxes: Sequence[Found], with_poses: Sequence[Found]) -> lis
 
 
 def clipped(box: FloatBox, size: tuple[int, int]) -> Box | None:
-    """The box in whole pixels inside a photo of this height and width, at least one pixel; None if it lies outside."""
+    """The box in whole pixels inside a photo of this height and width, at least one pixel; None if it lies outside
+    or has no size.
+    """
     x0, y0 = max(int(box[0] // 1), 0), max(int(box[1] // 1), 0)
     x1, y1 = min(int(-(-box[2] // 1)), size[1]), min(int(-(-box[3] // 1)), size[0])
-    if box[2] < 0 or box[3] < 0 or x0 >= size[1] or y0 >= size[0]:
+    if x1 <= 0 or y1 <= 0 or x0 >= size[1] or y0 >= size[0] or box[0] >= box[2] or box[1] >= box[3]:
         return None
     return x0, y0, min(max(x1, x0 + 1), size[1]), min(max(y1, y0 + 1), size[0])
 

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..pairing import Size, stretched
+
 NOSE, NECK, R_SHOULDER, R_ELBOW, R_WRIST, L_SHOULDER, L_ELBOW, L_WRIST = range(8)
 R_HIP, R_KNEE, R_ANKLE, L_HIP, L_KNEE, L_ANKLE, R_EYE, L_EYE, R_EAR, L_EAR = range(8, 18)
 
@@ -105,11 +107,27 @@ def poses_in_frames(frames: Any, sizes: Sequence[tuple[int, int]]) -> list[list[
     return [_poses_in_frame(frame, size) for frame, size in zip(frames, sizes, strict=False)] or [[] for _ in sizes]
 
 
+def stretched_canvases(frames: Any, sizes: Sequence[Size]) -> list[str]:
+    """Sentences on poses that were read in a picture of another shape than their photo: poses_in_frames stretches
+    them. frames, sizes: as there, and already read by it.
+    """
+    frames = [frames] if isinstance(frames, dict) else list(frames)
+    canvases = [
+        _canvas(frame, size) if frame.get("people") else size for frame, size in zip(frames, sizes, strict=False)
+    ]
+    whole = [(max(round(height), 1), max(round(width), 1)) for height, width in canvases]
+    return stretched("poses", whole, list(sizes[: len(whole)]))
+
+
+def _canvas(frame: dict, size: Size) -> tuple[float, float]:
+    """Height and width of the picture in whose pixels a frame's poses are; the photo's where the frame says none."""
+    return float(frame.get("canvas_height") or size[0]), float(frame.get("canvas_width") or size[1])
+
+
 def _poses_in_frame(frame: dict, size: tuple[int, int]) -> list[Pose]:
     everybody = (_pose(person) for person in frame.get("people") or [])
     poses = [pose for pose in everybody if pose is not None and seen(pose.joints).any()]
-    height = float(frame.get("canvas_height") or size[0])
-    width = float(frame.get("canvas_width") or size[1])
+    height, width = _canvas(frame, size)
     # OpenPose's own files hold pixels, some nodes give shares of the canvas: nobody is within two pixels of a corner.
     largest = max((float(pose.joints[seen(pose.joints), :2].abs().max()) for pose in poses), default=0.0)
     is_share = largest <= 2.0 and max(height, width) > 8

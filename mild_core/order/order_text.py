@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..choose.selection import number_of, plain, spoken, who_exists
+from ..choose.selection import number_of, plain, who_exists
+from ..people import spoken
 from ..scene import Person
 
 HELP = "Write pairs such as 2<3 (3 stands in front of 2), or everyone from the farthest to the nearest: 3,1,2."

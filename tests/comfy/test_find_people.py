@@ -158,7 +158,7 @@ def test_only_who_is_missing_is_added(find):
     more, _, boxes = find(
         photos(2), boxes=[[box(11, 11, 30, 60), box(70, 5, 20, 50)], [box(1, 1, 50, 50)]], people=first
     )
-    assert summary(more) == [(0, 1, (10, 10, 40, 70)), (0, 2, (70, 5, 90, 55)), (1, 1, (1, 1, 51, 51))]
+    assert summary(more) == [(0, 1, (10, 10, 40, 70)), (0, 2, (70, 5, 90, 55)), (1, 2, (1, 1, 51, 51))]
     assert more[0] is first[0] and [len(one) for one in boxes] == [1, 1]
 
 

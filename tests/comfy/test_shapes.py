@@ -113,6 +113,11 @@ class TestAnotherShapeIsTold:
         text = said("MILD_Morphology", image=photo(), people=people(), **READ, parsing=labels)
         assert told(text, "parsing", size)
 
+    def test_poses_of_read_bodies(self, said, size):
+        flat = [value for joint in range(18) for value in (10.0 + joint, 5.0 + 2 * joint, 0.9)]
+        frame = {"people": [{"pose_keypoints_2d": flat}], "canvas_height": size[0], "canvas_width": size[1]}
+        assert told(said("MILD_Morphology", image=photo(), people=people(), **READ, poses=[frame]), "poses", size)
+
     def test_stop_attention_bleed(self, said, size):
         model = make("sd15").model
         text = said("MILD_SpatialAttention", model=model, **STEER, mask=marked(*SIZE), avoid=marked(*size))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mild.mild_core.choose.selection import choose, layers_named
+from mild.mild_core.choose.selection import choose, layers_named, numbers_by_place
 from mild.mild_core.scene import BACKGROUND, PERSON, Layer, Person, Scene
 
 
@@ -98,6 +98,16 @@ def test_a_number_counts_in_every_photo():
     people = [person(1), person(2), person(1, photo=1)]
     assert [p.erased for p in choose(people, "1")] == [True, False, True]
     assert [p.erased for p in choose(people, "2")] == [False, True, False]
+
+
+def test_numbers_by_place_are_named_over_a_batch():
+    people = [person(1), person(2), person(1, photo=1), person(2, photo=1)._replace(labelled=True), person(3, photo=1)]
+    people += [person(4)._replace(labelled=True), person(4, photo=1)._replace(labelled=True)]
+    assert numbers_by_place(people, "1") == numbers_by_place(people, "all but 1") == [1]
+    assert numbers_by_place(people, "3, 4") == numbers_by_place(people, "all") == numbers_by_place(people, "none") == []
+    assert numbers_by_place(people[:2], "1-2") == []
+    assert numbers_by_place(people, "除了1以外") == numbers_by_place(people, "１号") == [1]
+    assert numbers_by_place(people, "全部") == numbers_by_place(people, "没有") == []
 
 
 @pytest.mark.parametrize(

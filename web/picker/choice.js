@@ -89,10 +89,12 @@ export function readPicks(text) {
   }
 }
 
+/** item and place are written where the photos came as a list: which item of it, and which photo of that item. */
 export function writePicks(picks) {
   if (!picks.length) return ''
   const order = [...picks].sort((a, b) => a.photo - b.photo || a.number - b.number)
-  return JSON.stringify({ people: order.map(({ photo, number, x, y }) => ({ photo, number, x, y })) })
+  const written = ({ photo, number, x, y, item, place }) => ({ photo, number, x, y, ...(item ? { item, place } : {}) })
+  return JSON.stringify({ people: order.map(written) })
 }
 
 /** Where each click lies today: a Map from key to click, and how many lie on nobody. */

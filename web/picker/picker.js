@@ -28,7 +28,9 @@ export class Picker {
     const photos = output?.mild_people
     if (!photos || photos === this.photos) return
     this.photos = photos
-    this.ran = output.mild_choice?.[0] ?? null
+    // One for each item of a list, all of the same texts.
+    const runs = output.mild_choice ?? []
+    this.ran = runs.length ? { ...runs[0], lost: runs.reduce((sum, run) => sum + run.lost, 0) } : null
     this.view.show()
     this.view.update()
   }
@@ -116,7 +118,8 @@ export class Picker {
     const chosen = kept.map(([key, photo, person]) => {
       const known = picks.get(key)
       const [x, y] = (key === clicked && point) || (known?.x !== undefined && [known.x, known.y]) || person.point
-      return { photo, number: person.number, x: Number(x.toFixed(4)), y: Number(y.toFixed(4)) }
+      const { item, place } = this.photos[photo]
+      return { photo, number: person.number, x: Number(x.toFixed(4)), y: Number(y.toFixed(4)), item, place }
     })
     const value = { who: '', picked: writePicks(chosen) }
     if (same(value, this.last)) return

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...people import fitted, person_from_mask
+from ...people import cleaned_person, fitted
 from ...scene import rgb
 from ..found import Found
 from ..poses import from_blazepose, pose_score
@@ -85,7 +85,7 @@ def _person(landmarks: list, mask: Tensor, size: tuple[int, int]) -> Found | Non
     [h, w, 1]; None without a mask.
     """
     mask = mask.reshape(mask.shape[:2]).float()
-    shown = person_from_mask(mask * (mask >= FAINT))
+    shown, _ = cleaned_person(mask * (mask >= FAINT))
     if shown is None:
         return None
     here = fitted(shown, size)

@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .choose.selection import layers_named
 from .complete.plate import plate_under
+from .fill import push_pull
 from .painted import finished, in_hole
+from .pairing import stretched
 from .scene import BACKGROUND, PERSON, Layer, Scene, rgb
 from .start import start_picture
 from .work_size import size_of
 
 MEGAPIXEL = 1024 * 1024
 """As ComfyUI counts megapixels."""
-
-SLACK = 32
-"""Pixels by which work sizes are rounded at most: an aspect that is off by no more is still the layer's."""
 
 
 class Given(NamedTuple):
@@ -33,7 +33,7 @@ class Taken(NamedTuple):
 
     scenes: list[Scene]
     layer: Layer  # as it is now
-    misfit: bool  # the picture had another aspect than the layer
+    notes: list[str]  # in sentences: whether the picture was stretched
 
 
 def one_layer(scenes: Sequence[Scene], which: str) -> Layer:
@@ -76,22 +76,46 @@ def take(scenes: Sequence[Scene], which: str, picture: Tensor) -> Taken:
     """Put a picture [h, w, C], C in 1, 3, 4, of any size, into the hole of the layer that `which` names.
 
     Nothing else changes, bit for bit; a person's alpha is completed as after Sample Layers. A layer without a hole
-    comes back as the same object. Raises ValueError as one_layer does.
+    comes back as the same object. What the picture shows outside the hole may be anything, even NaN. Raises
+    ValueError as one_layer does, and for pixels in the hole that are no numbers.
     """
     layer = one_layer(scenes, which)
-    height, width = layer.hole.shape
-    aspect = picture.shape[1] * height / (picture.shape[0] * width)
-    misfit = abs(aspect - 1) > SLACK / picture.shape[0] + SLACK / picture.shape[1]
+    own, size = ((int(one.shape[0]), int(one.shape[1])) for one in (picture, layer.hole))
+    notes = stretched("image", [own], [size], "the layer", rounded=True)
     if not bool((layer.hole > 0).any()):
-        return Taken(list(scenes), layer, misfit)
-    new = finished(layer, in_hole(layer, rgb(picture).clamp(0, 1)), plate_of(scenes[layer.photo], layer))
+        return Taken(list(scenes), layer, notes)
+    pixels = _clean(rgb(picture).float(), layer.hole > 0).clamp(0, 1)
+    new = finished(layer, in_hole(layer, pixels), plate_of(scenes[layer.photo], layer))
     put = [
         scene._replace(layers=tuple(new if own is layer else own for own in scene.layers))
         if number == layer.photo
         else scene
         for number, scene in enumerate(scenes)
     ]
-    return Taken(put, new, misfit)
+    return Taken(put, new, notes)
+
+
+def _clean(picture: Tensor, hole: Tensor) -> Tensor:
+    """picture [h, w, 3] without pixels that are no numbers, if none of these lies in the hole, bool [H, W], over which
+    it is going to be stretched. They are filled from their neighbours, or resizing would carry them into the hole.
+
+    Raises ValueError if there are some in the hole.
+    """
+    known = picture.isfinite().all(-1)
+    if known.all():
+        return picture
+    # Of two grids of other sizes, pixels belong together where the middle of one lies in the other, either way.
+    under = F.interpolate((~known)[None, None].float(), size=hole.shape, mode="nearest-exact")[0, 0].to(hole.device)
+    rows, columns = (~known).nonzero().to(hole.device).unbind(1)
+    rows = (2 * rows + 1) * hole.shape[0] // (2 * picture.shape[0])
+    columns = (2 * columns + 1) * hole.shape[1] // (2 * picture.shape[1])
+    if (hole & (under > 0)).any() or hole[rows, columns].any():
+        raise ValueError(
+            "image: in the layer's hole there are pixels that are not numbers (NaN or infinite). The node before it "
+            "broke: with a VAE, try --fp32-vae; otherwise paint the picture again."
+        )
+    channels = torch.where(known[..., None], picture, 0.0).movedim(-1, 0)[None]
+    return push_pull(channels, known[None, None].float())[0].movedim(0, -1)
 
 
 def plate_of(scene: Scene, layer: Layer) -> Tensor | None:

@@ -5,28 +5,15 @@ import math
 import torch
 from torch import Tensor
 
+from .pairing import Shape, shape_of
 from .scene import Box
-
-SAME_ASPECT = 0.01
-"""A picture whose aspect is as near as this to the photo's shows the same frame."""
-
-ROUNDED_TO = (64, 32, 16, 8)
-"""Preprocessors stretch their pictures until both sides are multiples of one of these."""
-
-MOST_ROUNDING = 0.1
-"""Beyond this no rounding explains another aspect, however small the picture is."""
 
 
 def same_frame(size: tuple[int, int], photo_size: tuple[int, int]) -> bool:
-    """Whether a picture of this height and width shows the frame of a photo of photo_size (height, width).
-
-    Aspects may differ by 1 %, or by what rounding both sides to the nearest multiple of 8, 16, 32 or 64 pixels makes of
-    the photo's aspect: a preprocessor that works on 512 px returns 704 x 512 for 1024 x 768, a stretch of 3 %.
+    """Whether a picture of this height and width shows the frame of a photo of photo_size (height, width), as rounded
+    by a preprocessor (pairing.shape_of).
     """
-    multiple = next((multiple for multiple in ROUNDED_TO if size[0] % multiple == size[1] % multiple == 0), 0)
-    rounding = min(multiple / 2 * (1 / size[0] + 1 / size[1]), MOST_ROUNDING)
-    misfit = abs(math.log(size[1] * photo_size[0] / (size[0] * photo_size[1])))
-    return misfit <= max(SAME_ASPECT, rounding)
+    return shape_of(size, photo_size, rounded=True) is Shape.SAME
 
 
 def crop_of(

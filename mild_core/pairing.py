@@ -18,6 +18,12 @@ Size = tuple[int, int]
 SAME_SHAPE = 0.02
 """Aspects may differ by this share: a mask whose sides were rounded to a multiple of 8 is no other mask."""
 
+ROUNDED_TO = (64, 32, 16, 8)
+"""Preprocessors and image models stretch pictures until both sides are multiples of one of these."""
+
+MOST_ROUNDING = 0.1
+"""Beyond this no rounding explains another aspect, however small the picture is."""
+
 
 class Shape(Enum):
     """How a picture of one size lies over a photo of another."""
@@ -52,34 +58,38 @@ def dealt(what: str, count: int, photos: int) -> str | None:
     return f"{what}: {count} for {photos} photos: dealt out in turn, so that photo {count + 1} gets the first again."
 
 
-def shape_of(size: Size, frame: Size) -> Shape:
+def shape_of(size: Size, frame: Size, rounded: bool = False) -> Shape:
     """How a picture of this size lies over a frame (a photo, a crop) of that size.
 
-    The same: aspects differ by SAME_SHAPE at most, or by what rounding each side to whole pixels makes.
+    The same: aspects differ by SAME_SHAPE at most, or by what rounding each side to whole pixels makes. rounded: the
+    picture comes from a node that works in multiples of 8 to 64 px (ROUNDED_TO), and may be off by that rounding: a
+    preprocessor that works on 512 px returns 704 x 512 for 1024 x 768, a stretch of 3 %.
     """
-    if _stretch(size, frame) <= _slack(size, frame):
+    if _stretch(size, frame) <= _slack(size, frame, rounded):
         return Shape.SAME
     turned = (size[1], size[0])
-    return Shape.TURNED if _stretch(turned, frame) <= _slack(turned, frame) else Shape.OTHER
+    return Shape.TURNED if _stretch(turned, frame) <= _slack(turned, frame, rounded) else Shape.OTHER
 
 
-def stretched(what: str, sizes: Sequence[Size], frames: Sequence[Size], frame: str = "the photo") -> list[str]:
+def stretched(
+    what: str, sizes: Sequence[Size], frames: Sequence[Size], frame: str = "the photo", rounded: bool = False
+) -> list[str]:
     """Sentences on what had to be stretched, one for each pair of sizes; none where every shape is the same.
 
     what: the name of the socket, or of what it holds; sizes: of each item; frames: of what each lies over; frame: what
-    that is called. Several items are told apart by their numbers, from 1. Leave out what is empty: nothing of it can
-    be in a wrong place.
+    that is called. Several items are told apart by their numbers, from 1. rounded: see shape_of. Leave out what is
+    empty: nothing of it can be in a wrong place.
     """
     found: dict[tuple[Size, Size], list[int]] = {}
     for number, (size, over) in enumerate(zip(sizes, frames, strict=True), 1):
-        if shape_of(size, over) is not Shape.SAME:
+        if shape_of(size, over, rounded) is not Shape.SAME:
             found.setdefault((size, over), []).append(number)
     lines = []
     for (size, over), numbers in found.items():
         name = what if len(sizes) == 1 else f"{what} {', '.join(map(str, numbers))}"
         line = f"{name}: {by(size)} px, {frame} {by(over)}: another shape, so it was stretched"
         line += f" by {math.expm1(_stretch(size, over)):.0%}."
-        if shape_of(size, over) is Shape.TURNED:
+        if shape_of(size, over, rounded) is Shape.TURNED:
             line += f" It fits when turned by 90 degrees: was it, or {frame}, turned on its way (EXIF)?"
         else:
             line += " Was one of them cropped or padded on its way?"
@@ -97,6 +107,9 @@ def _stretch(size: Size, frame: Size) -> float:
     return abs(math.log(size[1] * frame[0] / (size[0] * frame[1])))
 
 
-def _slack(size: Size, frame: Size) -> float:
+def _slack(size: Size, frame: Size, rounded: bool) -> float:
     rounding = sum(0.5 / side for side in (*size, *frame))
-    return max(SAME_SHAPE, min(rounding, 0.1))
+    if rounded:
+        multiple = next((multiple for multiple in ROUNDED_TO if size[0] % multiple == size[1] % multiple == 0), 0)
+        rounding = max(rounding, multiple / 2 * (1 / size[0] + 1 / size[1]))
+    return max(SAME_SHAPE, min(rounding, MOST_ROUNDING))

@@ -170,7 +170,7 @@ class SpatialAttention(io.ComfyNode):
         maps = checked_maps(layers, which, mask, avoid)
         settings = Settings(strength, mode == ADAPTIVE, blocks, start_percent, end_percent, target, gains, words)
         patched, text = keep_apart(model, maps, settings)
-        return io.NodeOutput(patched, ui=shown(cls, text))
+        return io.NodeOutput(patched, ui=shown(cls, "\n".join([text, *maps.notes])))
 
 
 def checked_maps(layers: list[Scene] | None, which: str, mask: Tensor | None, avoid: Tensor | None) -> Maps:

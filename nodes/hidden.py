@@ -4,6 +4,8 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..mild_core.complete.hidden import is_empty, with_hidden
+from ..mild_core.pairing import stretched
+from ..mild_core.people import photo_size, stretched_people
 from ..mild_core.preview.overlay import preview_people
 from ..mild_core.scene import Person
 from .checks import checked_image, checked_mask
@@ -68,10 +70,20 @@ class HiddenPart(io.ComfyNode):
         cls, people: list[Person], hidden: Tensor, who: str, photo: int, image: Tensor | None = None
     ) -> io.NodeOutput:
         photos = [] if image is None else list(checked_image(image))
-        result = with_hidden(people, who, checked_mask(hidden, "hidden"), photo - 1)
+        sizes = [(int(one.shape[0]), int(one.shape[1])) for one in photos]
+        masks = checked_mask(hidden, "hidden")
+        result = with_hidden(people, who, masks, photo - 1)
         count = max([person.photo + 1 for person in result] + [len(photos), 1])
         preview = preview_people(result, photos, count)
-        return io.NodeOutput(result, preview, ui=shown(cls, _sentence(result), preview))
+        text = [_sentence(result), *_stretched(masks, people, photo - 1), *stretched_people(people, sizes)]
+        return io.NodeOutput(result, preview, ui=shown(cls, "\n".join(text), preview))
+
+
+def _stretched(masks: Tensor, people: list[Person], first: int) -> list[str]:
+    """Sentences on masks of another shape than the photo in which the person was found; first: its number, from 0."""
+    size = (int(masks.shape[1]), int(masks.shape[2]))
+    frames = [photo_size(people, first + index) if mask.any() else None for index, mask in enumerate(masks)]
+    return stretched("hidden", [size] * len(masks), [frame or size for frame in frames])
 
 
 def _sentence(people: list[Person]) -> str:

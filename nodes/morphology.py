@@ -5,10 +5,12 @@ from torch import Tensor
 
 from ..mild_core.comfy import find_files
 from ..mild_core.comfy.morphology import parse_people
-from ..mild_core.find.poses import Pose, poses_in_frames, seen
+from ..mild_core.find.poses import Pose, poses_in_frames, seen, stretched_canvases
 from ..mild_core.morphology.label_maps import labels_of
 from ..mild_core.morphology.parts import SETS, to_parts
 from ..mild_core.morphology.read_bodies import read_bodies
+from ..mild_core.pairing import stretched
+from ..mild_core.people import stretched_people
 from ..mild_core.preview.morphology_plot import preview_morphology
 from ..mild_core.scene import Morphology, Person
 from .checks import checked_image, checked_nearness
@@ -139,7 +141,13 @@ class ReadBodies(io.ComfyNode):
         parsed = parse_people.parse_people(people, photos, parser, min_confidence)
         morphologies = read_bodies(people, sizes, frames, maps, nearer, parsed)
         preview = preview_morphology(morphologies, photos)
-        return io.NodeOutput(morphologies, preview, ui=shown(cls, _sentence(morphologies), preview))
+        text = [_sentence(morphologies), *stretched_people(people, sizes)]
+        text += [] if poses is None else stretched_canvases(poses, sizes)
+        for socket, picture in (("parsing", maps), ("depth", nearer)):
+            if picture is not None and picture.any():
+                own = (int(picture.shape[1]), int(picture.shape[2]))
+                text += stretched(socket, [own], sizes[:1], rounded=True)
+        return io.NodeOutput(morphologies, preview, ui=shown(cls, "\n".join(text), preview))
 
 
 def _parsers() -> list[io.DynamicCombo.Option]:

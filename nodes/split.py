@@ -9,7 +9,7 @@ from ..mild_core.preview.overlay import preview_layers
 from ..mild_core.scene import BACKGROUND, Morphology, Person, Scene
 from ..mild_core.split.decompose import SplitOptions, decompose
 from ..mild_core.work_size import BALANCED, SIZE_MODES
-from .checks import checked_image, checked_mask
+from .checks import checked_image, checked_mask, stretched_mask
 from .show import shown
 from .sockets import Bodies, Layers, People
 
@@ -159,13 +159,16 @@ class Decompose(io.ComfyNode):
         morphology: list[Morphology] | None = None,
     ) -> io.NodeOutput:
         image = checked_image(image)
+        size = (int(image.shape[1]), int(image.shape[2]))
         also_erase = None if also_erase is None else checked_mask(also_erase, "also_erase")
         protect = None if protect is None else checked_mask(protect, "protect")
         options = SplitOptions(grow, feather, contact, context, size_mode, background == FULL_PLATE, snap)
         scenes = decompose(image, people, also_erase, protect, options, morphology)
-        shield = None if protect is None else resize_mask(protect, (int(image.shape[1]), int(image.shape[2])))
+        shield = None if protect is None else resize_mask(protect, size)
         preview = preview_layers(scenes, people, shield)
-        return io.NodeOutput(scenes, preview, ui=shown(cls, _sentence(scenes, people), preview))
+        text = [_sentence(scenes, people)]
+        text += stretched_mask(also_erase, "also_erase", size) + stretched_mask(protect, "protect", size)
+        return io.NodeOutput(scenes, preview, ui=shown(cls, "\n".join(text), preview))
 
 
 def _sentence(scenes: list[Scene], people: list[Person]) -> str:

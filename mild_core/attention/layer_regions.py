@@ -9,6 +9,7 @@ from torch import Tensor
 from .. import boxes
 from ..choose.selection import layers_named
 from ..framed import crop_of
+from ..pairing import check_count, row_of, stretched
 from ..people import resize_mask
 from ..scene import PERSON, Layer, Scene
 from .regions import HOLE, REST
@@ -78,6 +79,7 @@ class Maps:
         self._layers: dict[Key, Layer] = {layer.id: layer for layer in layers}
         self._others = frozenset(others)
         self._masks, self._avoided = masks, avoided
+        self.notes: list[str] = []  # what the artist ought to know of them, in sentences
         self.names: tuple[Key, ...] = tuple(self._layers) if masks is None else tuple(range(len(masks)))
 
     @classmethod
@@ -95,14 +97,15 @@ class Maps:
 
         ValueError where avoided is another batch. What lies in both is hole.
         """
+        notes: list[str] = []
         if avoided is not None:
-            if len(avoided) not in (1, len(mask)):
-                raise ValueError(
-                    f"avoid: got {len(avoided)} masks for {len(mask)} in mask. Connect one, or one for each."
-                )
-            size = (int(mask.shape[1]), int(mask.shape[2]))
+            check_count(len(avoided), len(mask), "avoid")
+            size, own = ((int(one.shape[1]), int(one.shape[2])) for one in (mask, avoided))
+            notes = stretched("avoid", [own], [size], "mask") if avoided.any() else []
             avoided = torch.minimum(resize_mask(avoided, size), 1 - mask)
-        return cls(masks=mask, avoided=avoided)
+        maps = cls(masks=mask, avoided=avoided)
+        maps.notes += notes
+        return maps
 
     def key(self, row: Key, count: int) -> Key | None:
         """Whose regions hold in a row of a latent of `count` rows; None: it is left alone.
@@ -133,7 +136,7 @@ class Maps:
         number = int(key)
         masks = {HOLE: self._masks[number]}
         if self._avoided is not None:
-            masks[PEOPLE] = self._avoided[min(number, len(self._avoided) - 1)]
+            masks[PEOPLE] = self._avoided[row_of(len(self._avoided), number)]
         return Regions(masks, REST)
 
     def masks(self, key: Key) -> dict[str, Tensor]:

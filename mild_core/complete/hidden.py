@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .. import boxes
-from ..choose.selection import who_exists
+from ..choose.selection import number_of, plain, who_exists
 from ..people import resize_mask, spoken
 from ..scene import Person
 
@@ -44,10 +44,10 @@ def contradiction(person: Person) -> str:
 
 def _named(people: Sequence[Person], here: Sequence[int], who: str, photo: int) -> int:
     """Place of the person called `who` among those of one photo."""
-    word = " ".join(who.split())
-    found = [place for place in here if people[place].name.strip().lower() == word.lower()]
-    if not found and word.isdecimal():
-        found = [place for place in here if people[place].number == int(word)]
+    word = " ".join(plain(who).split())
+    found = [place for place in here if plain(people[place].name).lower() == word.lower()]
+    if not found:
+        found = [place for place in here if people[place].number == number_of(word)]
     where = f" in photo {photo + 1}" if {person.photo for person in people} - {0} or photo else ""
     if not found:
         raise ValueError(

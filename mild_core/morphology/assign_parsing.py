@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..find.poses import seen
 from ..growth import VISIBLE
+from ..pairing import row_of
 from ..scene import Box, Person
 from .parts import PARTS, SEGMENTS, may_be
 
@@ -58,7 +59,7 @@ def dealt(parsing: Tensor, people: Sequence[Person], photos: int) -> list[Tensor
     """
     count = int(parsing.shape[0])
     if count in (1, photos):
-        return [parsing[min(photo, count - 1)][None] for photo in range(photos)]
+        return [parsing[row_of(count, photo)][None] for photo in range(photos)]
     each = [sum(person.photo == photo for person in people) for photo in range(photos)]
     if count != sum(each):
         raise ValueError(

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from .. import boxes
 from ..find.poses import SEEN
-from ..framed import same_frame
 from ..order.order import check_depths
+from ..pairing import Shape, by, row_of, shape_of
 from ..scene import Body, Layer, Morphology, Scene
 from ..work_size import size_of
 from .area_shares import area_shares
@@ -57,7 +57,7 @@ def hint_pictures(
     # Filled row by row: so many pictures are not to lie in the memory twice.
     drawn = HintPictures(torch.zeros(count, *rows, 3), torch.zeros(count, *rows, 3), [])
     for index, (scene, morphology) in enumerate(zip(scenes, morphologies, strict=True)):
-        own = None if depth is None else depth[min(index, len(depth) - 1)]
+        own = None if depth is None else depth[row_of(len(depth), index)]
         depths = depth_pictures(scene.layers, size, morphology, rows, own)
         for layer, picture in zip(scene.layers, depths, strict=True):
             row = len(drawn.lines)
@@ -83,19 +83,26 @@ def _checked(scenes: Sequence[Scene], morphologies: Sequence[Morphology], depth:
         )
     size = sizes[0]
     for morphology in morphologies:
-        if not same_frame(morphology.size, size):
+        if shape_of(morphology.size, size, rounded=True) is not Shape.SAME:
             raise ValueError(
-                f"morphology: its photo has {morphology.size[1]} x {morphology.size[0]} px, that of layers {size[1]} x "
-                f"{size[0]}: another shape. Give Read Bodies and Split into Layers the same photo."
+                f"morphology: its photo has {by(morphology.size)} px, that of layers {by(size)}: "
+                f"{_other(morphology.size, size)}. Give Read Bodies and Split into Layers the same photo."
             )
     if depth is not None:
         check_depths(depth, len(scenes))
-        if not same_frame((depth.shape[1], depth.shape[2]), size):
+        own = (int(depth.shape[1]), int(depth.shape[2]))
+        if shape_of(own, size, rounded=True) is not Shape.SAME:
             raise ValueError(
-                f"depth: a picture of {depth.shape[2]} x {depth.shape[1]} px has another shape than the photo "
-                f"({size[1]} x {size[0]}). Connect the depth of the whole photo."
+                f"depth: it has {by(own)} px, the photo {by(size)}: {_other(own, size)}. Connect the depth of the "
+                "whole photo."
             )
     return size
+
+
+def _other(own: tuple[int, int], size: tuple[int, int]) -> str:
+    """In which way a picture of this size is no picture of a photo of that one."""
+    turned = shape_of(own, size, rounded=True) is Shape.TURNED
+    return "another shape, which fits when turned by 90 degrees" if turned else "another shape"
 
 
 def _row_size(scenes: Sequence[Scene], size: tuple[int, int], megapixels: float) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from .. import boxes
 from ..find.poses import Pose
 from ..growth import VISIBLE
 from ..order.order import Order, check_depths, in_order
+from ..pairing import row_of
 from ..people import fitted
 from ..scene import Body, Morphology, Person
 from .assign import Match, assign_poses, tamed
@@ -51,7 +52,7 @@ def read_bodies(
                 [fitted(people[place], size) for place in here],
                 [] if poses is None else poses[photo],
                 None if maps is None else maps[photo],
-                None if depth is None else depth[min(photo, len(depth) - 1)],
+                None if depth is None else depth[row_of(len(depth), photo)],
                 [None if parsed is None else parsed[place] for place in here],
             )
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .. import boxes
 from ..growth import VISIBLE
+from ..pairing import check_count, row_of
 from ..people import fitted, photo_size
 from ..scene import Box, Person
 from .contact import Contact, contacts
@@ -67,21 +68,21 @@ def back_to_front(people: Sequence[Person]) -> list[Person]:
 
 def check_depths(depth: Tensor, photos: int) -> None:
     """Raises ValueError unless depth [B, h, w] holds one picture for all photos or one for each."""
-    if len(depth) not in (1, photos):
-        raise ValueError(
-            f"depth: there are {len(depth)} pictures for {photos} photos. Connect one, or one for each photo."
-        )
+    check_count(len(depth), photos, "depth", "pictures")
 
 
 def with_ranks(
-    people: Sequence[Person], text: str = "", depth: Tensor | None = None
+    people: Sequence[Person], text: str = "", depth: Tensor | None = None, photos: int | None = None
 ) -> tuple[list[Person], dict[int, Order]]:
     """The people of any number of photos, as they were given but with `rank` set for everyone: 0 is the farthest of
     her photo. And each photo's order.
 
-    text: what the artist says (order_text.told_pairs). depth [B, h, w], one for all photos or one for each. Raises
-    ValueError for text that cannot be followed, and for people in a photo for which there is no depth image.
+    text: what the artist says (order_text.told_pairs). depth [B, h, w], one for all photos or one for each; photos:
+    how many there are, if that is known. Raises ValueError for text that cannot be followed, for another number of
+    depth images, and for people in a photo for which there is none.
     """
+    if depth is not None and photos is not None:
+        check_depths(depth, photos)
     told = told_pairs(people, text)
     orders = {}
     ranks: dict[tuple[int, int], float] = {}
@@ -92,7 +93,7 @@ def with_ranks(
                 "Connect one depth image, or one for each photo."
             )
         here = [person for person in people if person.photo == photo]
-        own = None if depth is None else depth[min(photo, depth.shape[0] - 1)]
+        own = None if depth is None else depth[row_of(len(depth), photo)]
         order = in_order(here, own, [pair for pair in told if pair.photo == photo])
         ranks |= {(photo, person.number): float(rank) for rank, person in enumerate(order.people)}
         orders[photo] = order

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..choose.selection import who_exists
+from ..choose.selection import number_of, plain, who_exists
 from ..people import spoken
 from ..scene import Person
 
@@ -12,10 +12,12 @@ HELP = "Write pairs such as 2<3 (3 stands in front of 2), or everyone from the f
 
 _BEHIND = r"(?:is |stands |is standing )?(?:behind|farther than|beyond)"
 _BEFORE = r"(?:is |stands |is standing )?(?:in front of|nearer than|before)"
-_FARTHER = re.compile(rf"<|\uff1c|{_BEHIND}", re.IGNORECASE)
-_RELATION = re.compile(rf"(<|>|\uff1c|\uff1e|\b{_BEHIND}\b|\b{_BEFORE}\b)", re.IGNORECASE)
-_STATEMENT = re.compile(r"[,;\n\uff0c\u3001\uff1b]|\band\b", re.IGNORECASE)
-_LIST = re.compile(r"[,;\n\uff0c\u3001\uff1b]")
+_FARTHER = re.compile(rf"<|{_BEHIND}", re.IGNORECASE)
+_RELATION = re.compile(rf"(<|>|\b{_BEHIND}\b|\b{_BEFORE}\b)", re.IGNORECASE)
+_WHO = r"([^,;\n\u3001<>]+?)"
+_IN_CHINESE = re.compile(rf"{_WHO}\s*站?在\s*{_WHO}\s*的?([前后後])[面方边邊]?(?=\s*(?:[,;\n\u3001]|$))")
+_STATEMENT = re.compile(r"[,;\n\u3001]|\band\b", re.IGNORECASE)
+_LIST = re.compile(r"[,;\n\u3001]")
 
 
 class Told(NamedTuple):
@@ -29,13 +31,15 @@ class Told(NamedTuple):
 def told_pairs(people: Sequence[Person], text: str) -> list[Told]:
     """The pairs that `text` settles; none if it is empty.
 
-    text: pairs ("2<3", "3>2", "3 in front of 2", "2 behind 3": 3 is nearer in all four) and chains ("1<2<3"), between
-    commas or lines; or, without any such sign, one list from the farthest to the nearest ("3,1,2"). Numbers or names;
-    a number means the person of that number in every photo. Raises ValueError if somebody is not there, if a part says
-    nothing, or if pairs go round in a circle.
+    text: pairs ("2<3", "3>2", "3 in front of 2", "2 behind 3", "3在2前面": 3 is nearer in all five) and chains
+    ("1<2<3"), between commas or lines; or, without any such sign, one list from the farthest to the nearest ("3,1,2").
+    Signs and digits may be full-width ones. Numbers or names; a number means the person of that number in every photo.
+    Raises ValueError if somebody is not there, if a part says nothing, or if pairs go round in a circle.
     """
-    if not text.strip():
+    text = plain(text)
+    if not text:
         return []
+    text = _IN_CHINESE.sub(lambda said: f"{said[1]}{'>' if said[3] == '前' else '<'}{said[2]}", text)
     chains = _chains(text) if _RELATION.search(text) else [_listed(people, text)]
     pairs: list[Told] = []
     for back, front in (pair for chain in chains for pair in chain):
@@ -69,7 +73,7 @@ def _chains(text: str) -> list[list[tuple[str, str]]]:
 
 def _listed(people: Sequence[Person], text: str) -> list[tuple[str, str]]:
     """A list from the farthest to the nearest as a chain of pairs."""
-    names = {person.name.strip().lower() for person in people}
+    names = {plain(person.name).lower() for person in people}
     words: list[str] = []
     for part in (part.strip() for part in _LIST.split(text)):
         words += [part] if part.lower() in names else part.split()
@@ -98,12 +102,13 @@ def _resolved(people: Sequence[Person], back: str, front: str) -> list[Told]:
 
 
 def _meant(people: Sequence[Person], word: str) -> list[Person]:
-    named = [person for person in people if person.name.strip().lower() == word.lower()]
+    named = [person for person in people if plain(person.name).lower() == word.lower()]
     if named:
         return named
-    if not word.isdecimal():
+    number = number_of(word)
+    if number is None:
         raise ValueError(f"order: '{word}' is neither a number nor a name here. {_sentence(who_exists(people))} {HELP}")
-    numbered = [person for person in people if person.number == int(word)]
+    numbered = [person for person in people if person.number == number]
     if not numbered:
         raise ValueError(f"order: there is no person {word}; {who_exists(people)}")
     return numbered

@@ -12,6 +12,7 @@ from .. import boxes
 from ..fill import area_resize, shrunk
 from ..growth import VISIBLE
 from ..order.order import Order, in_order
+from ..pairing import row_of
 from ..people import fitted, photo_size
 from ..scene import PERSON, Box, Layer, Person, Scene
 from . import marks
@@ -65,7 +66,7 @@ def preview_layers(scenes: Sequence[Scene], people: Sequence[Person], protect: T
         told = {person.number for person in here if person.hidden is not None}
         _draw_layers(canvas, scene.layers, told, size)
         if protect is not None:
-            own = protect[min(index, protect.shape[0] - 1)] > VISIBLE
+            own = protect[row_of(len(protect), index)] > VISIBLE
             small = area_resize(own[None, None].float(), (canvas.shape[0], canvas.shape[1]))[0, 0]
             canvas[marks.edge((small > 0.5).cpu().numpy())] = KEPT
         pictures.append(_with_people(canvas, here, in_order(here), size, stripes=False))

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from .. import boxes
-from ..scene import Box, Layer, Scene
-from .seams import LUMA, MEAN, Match, match, matched, tiles
+from ..fill import push_pull
+from ..scene import PERSON, Box, Layer, Scene
+from .seams import LUMA, MEAN, SOLID, Match, match, matched, tiles
 
 ROWS = 256
 """Rows that are checked at a time: a large photo needs no further copies of it."""
@@ -25,9 +26,10 @@ def recompose(scenes: Sequence[Scene], seam: str = MEAN, grain: bool = True) -> 
     """Put the layers of every scene over its photo, back to front: C = a F + (1 - a) C inside the holes.
 
     Opacity a is the layer's hole (what it may change) times its alpha (what of it is there). A layer that was not
-    sampled leaves the picture below it. seam: one of seams.SEAMS, how the painted pixels' level is matched to the
-    photo around them; grain: give them its noise where they lack it. Raises ValueError if there is no scene, if sizes
-    differ, if sampled pixels are NaN, or for another seam.
+    sampled leaves the picture below it. A fourth channel, the photo's own opacity, is filled in the holes from what is
+    known of it around them, and mixed as the colours are, which count by their opacity then. seam: one of seams.SEAMS,
+    how the painted pixels' level is matched to the photo around them; grain: give them its noise where they lack it.
+    Raises ValueError if there is no scene, if sizes differ, if sampled pixels are NaN, or for another seam.
     """
     if not scenes:
         raise ValueError("layers: there is no photo in it. Connect the layers of Split into Layers or Sample Layers.")
@@ -46,14 +48,33 @@ def recompose(scenes: Sequence[Scene], seam: str = MEAN, grain: bool = True) -> 
             if not layer.sampled:
                 unsampled.append(layer.name if len(scenes) == 1 else f"{layer.name} of photo {index + 1}")
                 continue
-            _paint(image[index], changed[index], layer, part, match(layer, part, seam, grain))
+            opaque = _filled_opacity(scene.photo, layer) if scene.photo.shape[-1] == 4 else None
+            _paint(image[index], changed[index], layer, part, match(layer, part, seam, grain), opaque)
         outside += _compare(image[index], scene.photo, changed[index])
     return Recomposed(image, changed, outside, tuple(unsampled))
 
 
-def _paint(image: Tensor, touched: Tensor, layer: Layer, part: Box, to: Match) -> None:
+def _filled_opacity(photo: Tensor, layer: Layer) -> Tensor | None:
+    """The opacity [h, w] of an RGBA photo [H, W, 4] in the layer's crop, its hole filled smoothly from around it: for
+    the background from where nobody is, for a person from what is seen of the person. None if nothing is known.
+    """
+    own = boxes.cut(photo, layer.box)[..., 3].float()
+    outside = layer.hole <= 0
+    seen = outside & (layer.alpha > SOLID if layer.domain == PERSON else layer.allowed > 0.5)
+    known = (seen if seen.any() else outside).to(own.device)
+    if not known.any():
+        return None
+    low, high = (float(end) for end in own[known].aminmax())
+    if low == high:  # most photos: nothing is transparent, or the people are cut out
+        return torch.full_like(own, low)
+    return push_pull(own[None, None], known[None, None].float())[0, 0].clamp(low, high)
+
+
+def _paint(
+    image: Tensor, touched: Tensor, layer: Layer, part: Box, to: Match, photo_opacity: Tensor | None = None
+) -> None:
     """Paint the layer, whose opacity lies in `part` of its crop, over image [H, W, C]; what lies in its hole becomes 1
-    in touched [H, W].
+    in touched [H, W]. photo_opacity: [h, w] of the crop, for the fourth channel.
     """
     shown = layer.hole if layer.reveal is None else layer.reveal
     for tile in tiles(shown, part):
@@ -74,8 +95,22 @@ def _paint(image: Tensor, touched: Tensor, layer: Layer, part: Box, to: Match) -
         colour = matched(colour, tile, layer, to).clamp(0, 1)
         if image.shape[-1] == 1:
             colour = (colour * colour.new_tensor(LUMA)).sum(-1, keepdim=True)
+        if photo_opacity is not None:
+            share = _mix_opacity(boxes.cut(image, place)[..., 3:], boxes.cut(photo_opacity, tile)[..., None], share)
         target = boxes.cut(image, place)[..., : colour.shape[-1]]
         target.copy_(torch.lerp(target.float(), colour, share))  # exact where the share is 0 or 1
+
+
+def _mix_opacity(below: Tensor, above: Tensor, share: Tensor) -> Tensor:
+    """Mix into the opacity `below` that of the layer above it, by its share; all [h, w, 1].
+
+    Returns by which share the colours are to be mixed: what is transparent has hardly any say in a colour.
+    """
+    weight, rest = share * above, (1 - share) * below.float()
+    even = (above == below) | (weight + rest <= 0)  # exact where nothing is transparent
+    of_colour = torch.where(even, share, weight / (weight + rest).clamp_min(1e-6))
+    below.copy_(torch.lerp(below.float(), above, share))
+    return of_colour
 
 
 def _compare(image: Tensor, source: Tensor, touched: Tensor) -> int:

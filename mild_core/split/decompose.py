@@ -14,6 +14,7 @@ from ..complete.hidden import contradiction
 from ..growth import VISIBLE, grow
 from ..order.contact import gap_pixels
 from ..order.order import back_to_front, nearness
+from ..pairing import check_count, row_of
 from ..people import fitted, on_device, resize_mask
 from ..scene import BACKGROUND, PERSON, Box, Layer, Morphology, Person, Scene, rgb
 from ..work_size import BALANCED
@@ -118,15 +119,12 @@ def _check_people(people: Sequence[Person], count: int) -> None:
 def _per_photo(mask: Tensor | None, socket: str, count: int, size: tuple[int, int]) -> Tensor | None:
     if mask is None:
         return None
-    if mask.shape[0] not in (1, count):
-        raise ValueError(
-            f"{socket}: got {mask.shape[0]} masks for {count} photos. Connect one mask, or one for each photo."
-        )
+    check_count(len(mask), count, socket)
     return resize_mask(mask, size)
 
 
 def _pick(masks: Tensor, index: int, device: torch.device) -> Tensor:
-    return masks[min(index, masks.shape[0] - 1)].to(device) > VISIBLE
+    return masks[row_of(len(masks), index)].to(device) > VISIBLE
 
 
 def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:

@@ -171,9 +171,9 @@ def test_what_does_not_belong_together(hint):
         hint([scene()], [bodies_of()._replace(size=(20, 90))])
     with pytest.raises(ValueError, match="layers: there is none in it"):
         hint([scene()._replace(layers=())], [bodies_of()])
-    with pytest.raises(ValueError, match="depth: a picture of 30 x 320 px has another shape"):
+    with pytest.raises(ValueError, match="depth: it has 30 x 320 px, the photo .*: another shape"):
         hint([scene()], [bodies_of()], depth=torch.rand(1, HEIGHT, 30, 3))
-    with pytest.raises(ValueError, match="depth: there are 3 pictures for 1 photos"):
+    with pytest.raises(ValueError, match="depth: got 3 pictures for 1 photo"):
         hint([scene()], [bodies_of()], depth=torch.rand(3, HEIGHT, WIDTH, 3))
 
 

@@ -89,6 +89,8 @@ def test_the_built_in_model_needs_no_rule(node, scenes):
 @pytest.mark.parametrize(("family", "text", "expected"), [
     ("sd15", "all", {("input", 1, 0), ("middle", 0, 0), ("output", 11, 0)}),
     ("sd15", "Output 10 - 11", {("output", 11, 0)}),
+    ("sd15", "ｏｕｔｐｕｔ　１０～１１、middle", {("output", 11, 0), ("middle", 0, 0)}),
+    ("sd15", "全部", {("input", 1, 0), ("middle", 0, 0), ("output", 3, 0), ("output", 11, 0)}),
     ("flux", "double, single 1", {("double", 0), ("double", 1), ("single", 1)}),
 ])  # fmt: skip
 def test_blocks_by_name(family, text, expected):

@@ -49,3 +49,22 @@ def test_sentences_say_what_by_how_much_and_that_it_fits_turned():
     assert "fits when turned by 90 degrees" in turned
     (other,) = stretched("masks", [(60, 100), (50, 100), (50, 100)], [(60, 100)] * 3)
     assert other.startswith("masks 2, 3: 100 x 50 px") and "by 20%" in other and "turned" not in other
+
+
+@pytest.mark.parametrize(
+    "size, frame, shape",
+    [
+        ((512, 704), (768, 1024), Shape.SAME),  # the short side 512, the long one to a multiple of 64
+        ((512, 512), (768, 1024), Shape.OTHER),
+        ((704, 512), (768, 1024), Shape.TURNED),
+        ((64, 64), (80, 120), Shape.OTHER),
+        ((765, 960), (768, 1024), Shape.OTHER),  # rounded to nothing
+    ],
+)
+def test_pictures_of_models_may_be_rounded_to_multiples(size, frame, shape):
+    assert shape_of(size, frame, rounded=True) is shape
+    assert bool(stretched("depth", [size], [frame], rounded=True)) is (shape is not Shape.SAME)
+
+
+def test_masks_may_not():
+    assert shape_of((512, 704), (768, 1024)) is Shape.OTHER

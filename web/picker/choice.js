@@ -5,11 +5,18 @@
 
 export const REACH = 0.01 // how far beside a person a click still counts, in longer sides of the photo
 
-const ALL = ['all', 'everyone', 'everybody', '*']
-const NONE = ['none', 'nobody', 'no one']
+const ALL_IN_CHINESE = ['全部', '所有', '所有人', '全体', '全體', '大家', '每个人', '每個人', '全选', '全選']
+const ALL = ['all', 'everyone', 'everybody', '*', ...ALL_IN_CHINESE]
+const NONE = ['none', 'nobody', 'no one', '无', '無', '没有', '沒有', '没有人', '沒有人', '无人', '無人', '全不选', '全不選']
 const BUT = /^\s*(?:all|everyone|everybody)\s+(?:but|except|without)\s+([^]+)$/i
-const RANGE = /^(\d+)\s*[-\u2013]\s*(\d+)$/
-const SEPARATOR = /[,;\n\uff0c\u3001]|\band\b/i
+const EVERYONE = [...ALL_IN_CHINESE].sort((a, b) => b.length - a.length).join('|')
+const BUT_IN_CHINESE = new RegExp(
+  `^(?:${EVERYONE})?\\s*,?\\s*除[了去]?\\s*([^]+?)(?:\\s*(?:以外|之外|外))?(?:\\s*,?\\s*的?\\s*(?:${EVERYONE}))?$`
+)
+const RANGE = /^(\d+)\s*[-\u2013\u2014~\u301c到至]\s*(\d+)$/
+const SEPARATOR = /[,;\n\uff0c\u3001\uff1b]|\band\b/i
+const AND_IN_CHINESE = /以及|[和与與及跟]/
+const NUMBER_IN_CHINESE = /(?:(?:人物|第)\s*)?(\d+)(?:\s*[号號])?/g
 
 export const keyOf = (photo, person) => `${photo}/${person.number}`
 
@@ -25,13 +32,17 @@ export function named(who, photos) {
   return numbers && new Set(people.filter(([, , person]) => numbers.has(person.number)).map(([key]) => key))
 }
 
+/** Full-width letters, digits and signs as plain ones. */
+const plain = (text) => text.normalize('NFKC').trim()
+
 function numbersOf(who, people) {
-  const text = who.trim()
+  const text = plain(who)
   const all = new Set(people.map((person) => person.number))
   if (!text) return null
   if (ALL.includes(text.toLowerCase())) return all
   if (NONE.includes(text.toLowerCase())) return new Set()
-  const but = BUT.exec(text)
+  const isName = people.some((person) => plain(person.name).toLowerCase() === text.toLowerCase())
+  const but = BUT.exec(text) ?? (isName ? null : BUT_IN_CHINESE.exec(text))
   const listed = listedIn(but ? but[1] : text, people, all)
   if (!but || !listed) return listed
   return new Set([...all].filter((number) => !listed.has(number)))
@@ -39,12 +50,15 @@ function numbersOf(who, people) {
 
 function listedIn(text, people, all) {
   const chosen = new Set()
-  for (const part of text.split(SEPARATOR).map((one) => one.trim()).filter(Boolean)) {
-    const name = part.toLowerCase()
-    const called = people.filter((person) => person.name.trim().toLowerCase() === name)
-    const numbers = called.length
-      ? called.map((person) => person.number)
-      : (range([part]) ?? range(part.split(/\s+/)))
+  const called = (name) => people.filter((person) => plain(person.name).toLowerCase() === name.toLowerCase())
+  const parts = text.split(SEPARATOR).map((one) => one.trim())
+    .flatMap((part) => (called(part).length ? [part] : part.split(AND_IN_CHINESE).map((one) => one.trim())))
+  for (const part of parts.filter(Boolean)) {
+    const named = called(part)
+    const digits = part.replace(NUMBER_IN_CHINESE, '$1')
+    const numbers = named.length
+      ? named.map((person) => person.number)
+      : (range([digits]) ?? range(digits.split(/\s+/)))
     if (!numbers || numbers.some((number) => !all.has(number))) return null
     numbers.forEach((number) => chosen.add(number))
   }

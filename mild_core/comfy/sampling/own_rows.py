@@ -11,6 +11,7 @@ from typing import Any
 
 import comfy.clip_vision
 import comfy.conds
+from comfy.sampler_helpers import convert_cond
 from torch import Tensor
 
 from ...pairing import dealt, row_of
@@ -88,6 +89,11 @@ def row_notes(name: str, conds: Sequence[dict[str, Any]], photos: int) -> list[s
             if note is not None and note not in notes:
                 notes.append(note)
     return notes
+
+
+def conditioning_notes(name: str, conditioning: list, photos: int) -> list[str]:
+    """The same for a CONDITIONING as it comes through a socket."""
+    return row_notes(name, convert_cond(conditioning), photos)
 
 
 def _counts(cond: dict[str, Any]) -> Iterator[tuple[str, int]]:

@@ -21,7 +21,7 @@ from ..builtin_model import ExemplarModel
 from ..morphology import tokens
 from .conditioning import LayerConds, own_values
 from .encode import Encoded, LatentSpace, decode, encode, latent_space, work_size_of
-from .groups import Row, Sampling, groups, sampled
+from .groups import Row, Sampling, groups, rows_apart, sampled
 from .memory import AUTOMATIC as AUTOMATIC_MEMORY
 from .memory import Memory
 from .own_rows import row_notes
@@ -281,7 +281,7 @@ def _phase(
         rows.append(_row(encoded[layer.id], sigmas, run.own, run.space, conds))
     alone = sampled_alone(run.sampling.sampler) or isinstance(run.space.model.model, ExemplarModel)
     samples = {}
-    for group in groups(rows, alone):
+    for group in groups(rows, alone or not rows_apart(run.sampling.guider)):
         for row, sample in sampled(group, run.sampling, run.memory, run.progress.callback, run.notes):
             samples[row.layer.id] = sample
             run.progress.sampled(_steps(row.sigmas))

@@ -3,8 +3,6 @@
 import comfy.clip_vision
 import comfy.conds
 import comfy.patcher_extension
-import comfy.samplers
-import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
 
@@ -44,20 +42,9 @@ def stacked(*conditionings):
     return [[torch.cat(texts), {key: torch.cat([value[key] for value in values]) for key in values[0]}]]
 
 
-def advanced(run_node, tiny, scenes, positive, negative):
-    guider = comfy.samplers.CFGGuider(tiny.model)
-    guider.set_conds(positive, negative)
-    guider.set_cfg(3.0)
-    (sigmas,) = run_node("BasicScheduler", model=tiny.model, scheduler="normal", steps=2, denoise=1.0)
-    return run_node(
-        "MILD_SampleLayersAdvanced", noise=custom.Noise_RandomNoise(3), guider=guider, sigmas=sigmas, layers=scenes,
-        sampler=comfy.samplers.sampler_object("euler"), vae=tiny.vae, which="all", ground="plate", start="noise",
-    )[0]  # fmt: skip
-
-
 @pytest.mark.parametrize("how", ["connected", "advanced", "prompt layers"])
 @pytest.mark.parametrize("family", ["sdxl", "qwen_image"])
-def test_each_photo_is_painted_as_alone_with_its_own_prompt(run_node, sample, family, how):
+def test_each_photo_is_painted_as_alone_with_its_own_prompt(run_node, sample, advanced, family, how):
     """Text, and what goes with it: pooled text of SDXL, attention mask of Qwen-Image; both prompts."""
     first, other = make(family), make(family, seed=5)
     if family == "qwen_image":
@@ -66,12 +53,12 @@ def test_each_photo_is_painted_as_alone_with_its_own_prompt(run_node, sample, fa
 
     def painted(scenes, positive, negative):
         if how == "advanced":
-            return layers_of(advanced(run_node, first, scenes, positive, negative))
+            return layers_of(advanced(first, scenes, positive, negative, steps=1, start="noise"))
         conds = {"positive": positive, "negative": negative}
         if how == "prompt layers":
             scenes = run_node("MILD_PromptLayers", layers=scenes, which="all", **conds)[0]
             conds = {}
-        return layers_of(sample(scenes, first, cfg=3.0, **conds))
+        return layers_of(sample(scenes, first, steps=1, cfg=4.0, **conds))
 
     scenes = photos()
     together = painted(scenes, stacked(*positives), stacked(*negatives))

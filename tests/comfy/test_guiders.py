@@ -85,7 +85,8 @@ def test_a_guider_with_other_names_paints_the_same_and_says_what_it_does_not_rea
         graph = {key: {"class_type": "TEST_Give", "inputs": {"key": comfy.give(one)}} for key, one in given.items()}
         links = {key: [key, 0] for key in given}
         graph["sample"] = {
-            "class_type": "MILD_SampleLayersAdvanced", "inputs": {**links, "which": "3", "ground": "plate"}
+            "class_type": "MILD_SampleLayersAdvanced",
+            "inputs": {**links, "which": "3", "ground": "plate", "start": "noise"},
         }  # fmt: skip
         texts.append(comfy.run_graph(graph, wanted=["sample"]).ui["sample"]["text"][0].splitlines()[1:])
     unused = "Prompt Layers: negative of Person 3 is not used: this GUIDER"

@@ -1,20 +1,27 @@
 """Arithmetic on boxes (x0, y0, x1, y1), in pixels of the photo, x1 and y1 exclusive."""
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
 from .scene import Box
 
+RealBox = tuple[float, float, float, float]
+"""The same between pixels: a box of the photo in the pixels of a copy of another size."""
 
-def width(box: Box) -> int:
+_N = TypeVar("_N", int, float)
+
+
+def width(box: tuple[_N, _N, _N, _N]) -> _N:
     return box[2] - box[0]
 
 
-def height(box: Box) -> int:
+def height(box: tuple[_N, _N, _N, _N]) -> _N:
     return box[3] - box[1]
 
 
-def area(box: Box) -> int:
+def area(box: tuple[_N, _N, _N, _N]) -> _N:
     """Pixels in the box; 0 if it is empty."""
     return max(0, width(box)) * max(0, height(box))
 
@@ -29,13 +36,19 @@ def union(first: Box, second: Box) -> Box:
     return min(first[0], second[0]), min(first[1], second[1]), max(first[2], second[2]), max(first[3], second[3])
 
 
-def intersection(first: Box, second: Box) -> Box:
+def intersection(first: tuple[_N, _N, _N, _N], second: tuple[_N, _N, _N, _N]) -> tuple[_N, _N, _N, _N]:
     """What both share; an area of 0 where they share nothing."""
     return max(first[0], second[0]), max(first[1], second[1]), min(first[2], second[2]), min(first[3], second[3])
 
 
 def overlap(first: Box, second: Box) -> bool:
     return area(intersection(first, second)) > 0
+
+
+def scaled(box: Box, size: tuple[int, int], to: tuple[int, int]) -> RealBox:
+    """A box of a photo of `size` (height, width), in a copy of that photo of the size `to`."""
+    down, across = to[0] / size[0], to[1] / size[1]
+    return box[0] * across, box[1] * down, box[2] * across, box[3] * down
 
 
 def grown(box: Box, x: float, y: float, size: tuple[int, int]) -> Box:

@@ -9,12 +9,12 @@ from .. import boxes
 from ..scene import Box
 
 
-def area_shares(piece: Tensor, place: Box, crop: Box, size: tuple[int, int]) -> Tensor:
+def area_shares(piece: Tensor, place: Box, crop: boxes.RealBox, size: tuple[int, int]) -> Tensor:
     """piece [n, m], 0..1, stretched over the box `place` of the photo, seen in the box `crop` at size (height, width).
 
     Returns [height, width], 0..1, float32: the mean of the piece over the exact (fractional) area of each cell, 0
     beside it. So the sum and the centre of mass are kept, whatever the sizes. Both boxes are in the photo's pixels;
-    crop may reach beyond the photo. No tensor as large as the photo is made.
+    crop may lie between them, and reach beyond the photo. No tensor as large as the photo is made.
     """
     result = piece.new_zeros(size, dtype=torch.float32)
     if not boxes.area(place) or not boxes.area(boxes.intersection(place, crop)):
@@ -39,7 +39,7 @@ class _Side:
         self.start = start - self.cell  # where the first pixel begins, in cells from that one
 
 
-def _side(low: int, high: int, pixels: int, crop_low: int, crop_high: int, count: int) -> _Side:
+def _side(low: int, high: int, pixels: int, crop_low: float, crop_high: float, count: int) -> _Side:
     """pixels from low to high (of the photo) on `count` cells from crop_low to crop_high."""
     scale = count / (crop_high - crop_low)
     pitch = (high - low) / pixels

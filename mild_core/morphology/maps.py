@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .. import boxes
+from ..boxes import RealBox
 from ..find.body_shape import body_height, from_line
 from ..find.poses import SEEN
 from ..scene import Body, Box, Morphology
@@ -31,13 +32,13 @@ SAMPLES = 4
 """Labels are looked at in so many places along each side of a cell, where there are more."""
 
 
-def maps(morphology: Morphology, number: int | None, box: Box, size: tuple[int, int]) -> Tensor:
+def maps(morphology: Morphology, number: int | None, box: RealBox, size: tuple[int, int]) -> Tensor:
     """[len(CHANNELS), height, width], 0..1, float32: the crop `box` of the photo drawn at `size` (height, width).
 
     number: of the person whose layer it is; None for the background, where skeleton and parts stay empty: no body
-    belongs there. The box may reach beyond the photo. Every cell covers an exact share of the crop, so that maps of
-    different crops and sizes agree. On the device of the masks. "confidence" is 0 everywhere when all that is known of
-    the layer has confidence 0, and when nobody has that number.
+    belongs there. The box may lie between pixels, and reach beyond the photo. Every cell covers an exact share of the
+    crop, so that maps of different crops and sizes agree. On the device of the masks. "confidence" is 0 everywhere when
+    all that is known of the layer has confidence 0, and when nobody has that number.
     """
     bodies = morphology.bodies
     index = next((place for place, body in enumerate(bodies) if number is not None and body.number == number), None)
@@ -71,7 +72,7 @@ def maps(morphology: Morphology, number: int | None, box: Box, size: tuple[int, 
     return result
 
 
-def _draw_body(result: Tensor, body: Body, morphology: Morphology, box: Box) -> Tensor:
+def _draw_body(result: Tensor, body: Body, morphology: Morphology, box: RealBox) -> Tensor:
     """Draw her skeleton and her parts into their channels; returns how sure they are, [height, width]."""
     size, device = (result.shape[1], result.shape[2]), result.device
     sure = result.new_zeros(size)
@@ -87,13 +88,13 @@ def _draw_body(result: Tensor, body: Body, morphology: Morphology, box: Box) -> 
     return sure
 
 
-def _shape(body: Body, morphology: Morphology, box: Box, size: tuple[int, int], device: torch.device) -> Tensor:
+def _shape(body: Body, morphology: Morphology, box: RealBox, size: tuple[int, int], device: torch.device) -> Tensor:
     """Her body as her skeleton tells it, [height, width], 0..1."""
     found = None if body.joints is None else body_area(body.joints, morphology.size, box, size)
     return torch.zeros(size, device=device) if found is None else found.to(device)
 
 
-def _around(joints: Tensor, box: Box, size: tuple[int, int]) -> Tensor:
+def _around(joints: Tensor, box: RealBox, size: tuple[int, int]) -> Tensor:
     """How sure the pose is about each cell, [height, width]: 1 on a limb whose both ends are sure, fading around it."""
     here = in_crop(joints.cpu(), box, size)
     radius = THICK * body_height(here)
@@ -121,7 +122,7 @@ def _raise(field: Tensor, start: list[float], end: list[float], radius: float, c
     torch.maximum(under, (2 - distance / max(radius, 0.5)).clamp(0, 1) * confidence, out=under)
 
 
-def _draw_parts(canvas: Tensor, labels: Tensor, sure: Tensor | None, place: Box, box: Box) -> Tensor:
+def _draw_parts(canvas: Tensor, labels: Tensor, sure: Tensor | None, place: Box, box: RealBox) -> Tensor:
     """Write the shares of the parts, times how sure the parsing is, into canvas [len(PARTS) - 1, height, width].
 
     Returns their sum, [height, width]. labels and sure are stretched over `place`.

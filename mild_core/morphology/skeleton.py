@@ -124,13 +124,13 @@ def placed_joints(joints: Tensor, photo_size: tuple[int, int]) -> Tensor:
     return torch.cat([place, believed[:, None]], 1)
 
 
-def in_crop(joints: Tensor, crop: Box, size: tuple[int, int]) -> Tensor:
+def in_crop(joints: Tensor, crop: boxes.RealBox, size: tuple[int, int]) -> Tensor:
     """joints [n, 3] of the photo in the pixels of its crop drawn at size (height, width); pixel 0 covers 0 to 1."""
     scale = joints.new_tensor([size[1] / boxes.width(crop), size[0] / boxes.height(crop), 1.0])
     return (joints - joints.new_tensor([crop[0], crop[1], 0.0])) * scale
 
 
-def body_area(joints: Tensor, photo_size: tuple[int, int], crop: Box, size: tuple[int, int]) -> Tensor | None:
+def body_area(joints: Tensor, photo_size: tuple[int, int], crop: boxes.RealBox, size: tuple[int, int]) -> Tensor | None:
     """Where the body of joints [18, 3] is, [height, width], 0..1, on the CPU, in the box `crop` of a photo of
     photo_size, drawn at size (both height and width); None if the joints tell of none.
     """
@@ -139,7 +139,11 @@ def body_area(joints: Tensor, photo_size: tuple[int, int], crop: Box, size: tupl
 
 
 def skeletons(
-    people: Sequence[Tensor], crop: Box, size: tuple[int, int], stick: float | None = None, dimmed: bool = False
+    people: Sequence[Tensor],
+    crop: boxes.RealBox,
+    size: tuple[int, int],
+    stick: float | None = None,
+    dimmed: bool = False,
 ) -> Tensor:
     """The OpenPose picture [3, height, width], 0..1, float32, of the joints [18, 3] of all these people.
 

@@ -14,7 +14,8 @@ hole), and from optional values in the CONDITIONING:
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
+from typing import NamedTuple
 
 import comfy.conds
 import comfy.latent_formats
@@ -25,6 +26,7 @@ import comfy.supported_models_base
 import comfy.utils
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from ... import exemplar
 from ...fill import area_resize
@@ -140,6 +142,8 @@ class ExemplarModel(comfy.model_base.BaseModel):
         super().__init__(ExemplarConfig({"disable_unet_model_creation": True}), comfy.model_base.ModelType.IMG_TO_IMG)
         self.model_sampling = ExemplarSampling(self.model_config)
         self.diffusion_model = ExemplarDenoiser()
+        # By the clean latent of a sampling, and gone with it. Entries of a CONDITIONING come one by one, with the same.
+        self._found: MutableMapping[Tensor, list[_Found]] = WeakTensorKeyDictionary()
 
     def get_dtype_inference(self):
         """Always float32: distances between patches need it, and there are no weights to save memory on."""
@@ -178,9 +182,10 @@ class ExemplarModel(comfy.model_base.BaseModel):
         allowed = outside if given is None else outside * _rows_of_mask(given, noise)
         clean = latent.to(noise)
         pictures = _rows_of_references(kwargs.get("mild_references"), len(noise))
-        # found in the photo once for each sampling, not at each of its steps
+        # Found in the photo once for each sampling: not at each of its steps, nor for each entry of the CONDITIONING.
+        found = self._found.setdefault(latent, [])
         references = [
-            [exemplar.register(p, clean[row : row + 1].float(), allowed[row : row + 1].float()) for p in own]
+            [_registered(p, row, clean[row : row + 1].float(), allowed[row : row + 1].float(), found) for p in own]
             for row, own in enumerate(pictures * (len(noise) // len(pictures)))
         ]
         ground = kwargs.get("mild_ground")
@@ -195,6 +200,31 @@ class ExemplarModel(comfy.model_base.BaseModel):
             "references": RowReferences(references),
             "guided": comfy.conds.CONDConstant(ground is not None),
         }
+
+
+class _Found(NamedTuple):
+    """A reference that was looked for in a photo."""
+
+    row: int  # of the batch: which photo
+    picture: Tensor  # [3, h, w]: the reference as it came
+    allowed: Tensor  # [1, 1, H, W]: what of the photo it was compared with
+    reference: exemplar.Reference
+
+
+def _registered(picture: Tensor, row: int, clean: Tensor, allowed: Tensor, known: list[_Found]) -> exemplar.Reference:
+    """The reference in the frame of this row's photo; looked for where it is not among the known ones, and joins them.
+
+    picture [3, h, w]; clean [1, 3, H, W]; allowed [1, 1, H, W].
+    """
+    for one in known:
+        if one.row == row and _equal(one.picture, picture) and _equal(one.allowed, allowed):
+            return one.reference
+    known.append(_Found(row, picture, allowed, exemplar.register(picture, clean, allowed)))
+    return known[-1].reference
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one is other or (one.shape == other.shape and torch.equal(one, other))
 
 
 def _told(watch: Callable, transformer_options: dict, row: int, _: int, looked: Tensor) -> None:

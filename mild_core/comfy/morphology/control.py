@@ -15,11 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...framed import crop_of
+from ... import boxes
+from ...framed import crop_of, same_frame
 from ...morphology.guidance import CONFIDENCE, MorphologyGuidance
 from ...morphology.guidance_config import GuidanceConfig
 from ...morphology.maps import CHANNELS, maps
 from ...morphology.whole_photo import whole_photo_maps
+from ...pairing import by
 from ...scene import Layer, Morphology
 from ..families import body_config_of
 from ..guidance_places import blocks_of
@@ -107,18 +109,26 @@ class MorphologyControl(comfy.controlnet.ControlBase):
         self.morphology = tuple(morphology)
         return self
 
-    def layer_hint(self, layer: Layer, morphology: Morphology | None, size: tuple[int, int]) -> Tensor | None:
+    def layer_hint(
+        self, layer: Layer, morphology: Morphology | None, size: tuple[int, int], photo_size: tuple[int, int]
+    ) -> Tensor | None:
         """Maps [1, len(CHANNELS), h, w] for a layer that is sampled at `size` (height, width in pixels).
 
         morphology: the layers' own of this photo, if they have one; what Guide by Bodies was given goes before it.
         None if there is neither: then the picture is all there is. A photo that Guide by Bodies was not told of, and
-        the layers know nothing of either, has empty maps.
+        the layers know nothing of either, has empty maps. photo_size: of the layer's photo; the bodies may have been
+        read in a copy of another size. Raises ValueError for one of another shape.
         """
         people = next((given for given in self.morphology if given.photo == layer.photo), morphology)
         height, width = (max(side * self.config.map_cell // self.config.cell, 1) for side in size)
         if people is None:
             return torch.zeros(1, len(CHANNELS), height, width) if self.morphology else None
-        return maps(people, layer.number, layer.box, (height, width))[None]
+        if not same_frame(people.size, photo_size):
+            raise ValueError(
+                f"morphology: the bodies were read in a photo of {by(people.size)} px, but photo {layer.photo + 1} of "
+                f"the layers has {by(photo_size)}: another shape. Give Read Bodies and Split into Layers one photo."
+            )
+        return maps(people, layer.number, boxes.scaled(layer.box, photo_size, people.size), (height, width))[None]
 
     def pre_run(self, model: Any, percent_to_timestep_function: Any) -> None:
         """Before the first step. Raises ValueError when guidance and MODEL are of different families."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ...morphology.token_features import people_of
+from ...pairing import row_of
 from ...scene import Layer, Morphology
 from ..families import channels
 
@@ -75,6 +76,14 @@ def mixed(
             tokens = MixedText(text, torch.cat(rows), patcher, tuple(morphology), strength, values.get(KEY))
             result.append([tokens.mixed, {**values, KEY: tokens}])
     return result
+
+
+def plain_text(entry: dict[str, Any]) -> Tensor:
+    """The text [B, T, C] of an entry that has one, as it was before anything was mixed into it."""
+    text, tokens = entry["cross_attn"], entry.get(KEY)
+    while tokens is not None:
+        text, tokens = tokens.plain, tokens.before
+    return text
 
 
 def for_layers(conds: dict[str, Conds], layers: Sequence[Layer]) -> tuple[dict[str, Conds], list[str]]:
@@ -174,7 +183,7 @@ def _people(morphology: Sequence[Morphology], photo: int) -> Morphology | None:
 
 def _row(text: Tensor, photo: int) -> Tensor:
     """[1, T, C] of a text: its own row, or the only one."""
-    return text if len(text) == 1 else text[photo % len(text)][None]
+    return text if len(text) == 1 else text[row_of(len(text), photo)][None]
 
 
 def _check(conditioning: list, context: int, socket: str) -> None:

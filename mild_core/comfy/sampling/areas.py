@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ... import boxes
 from ...framed import crop_of, same_frame
+from ...pairing import by, row_of
 from ...scene import Box, Layer
 
 CELL = 8
@@ -18,14 +19,15 @@ SMALLEST_BOUNDS = 8
 
 
 def cropped_areas(
-    cond: dict[str, Any], layer: Layer, photo_size: tuple[int, int], cells: Sequence[int]
+    cond: dict[str, Any], layer: Layer, photo_size: tuple[int, int], cells: Sequence[int], notes: list[str]
 ) -> dict[str, Any] | None:
     """A cond, as convert_cond makes it, for this layer alone; None where it says nothing about the layer's crop.
 
-    photo_size: height and width; cells: the latent's shape from the third dimension on, (h, w) or (1, h, w). The copy's
-    `mask` is [1, *cells]; its `area` is (h, w, y, x) in cells of the crop, and missing where it is the whole crop. The
-    bounds of a mask are worked out here: in a batch stock code would take those of all rows. GLIGEN's boxes are mapped
-    as fractions of cells, and are one list for all rows of a batch: such conds belong to batches of one.
+    photo_size: height and width; cells: the latent's shape from the third dimension on, (h, w) or (1, h, w); notes:
+    gets a sentence where a mask cannot be cropped. The copy's `mask` is [1, *cells]; its `area` is (h, w, y, x) in
+    cells of the crop, and missing where it is the whole crop. The bounds of a mask are worked out here: in a batch
+    stock code would take those of all rows. GLIGEN's boxes are mapped as fractions of cells, and are one list for all
+    rows of a batch: such conds belong to batches of one.
     """
     result = dict(cond)
     grid = (cells[-2], cells[-1])
@@ -38,7 +40,7 @@ def cropped_areas(
         else:
             result["area"] = area
     if "mask" in cond:
-        mask = _mask(cond["mask"], layer, photo_size, grid)
+        mask = _mask(cond["mask"], layer, photo_size, grid, notes)
         if not bool((mask != 0).any()):
             return None
         if cond.get("set_area_to_bounds", False):
@@ -71,13 +73,26 @@ def _area(area: Sequence[Any], crop: Box, photo_size: tuple[int, int], grid: tup
     return height, width, top, left
 
 
-def _mask(masks: Tensor, layer: Layer, photo_size: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+def _mask(masks: Tensor, layer: Layer, photo_size: tuple[int, int], grid: tuple[int, int], notes: list[str]) -> Tensor:
     """Stock `mask` ([B, H, W], or [H, W]) -> [h, w] of the crop. One of another shape than the photo stays whole."""
     masks = masks.reshape(-1, 1, masks.shape[-2], masks.shape[-1])
-    mask = masks[layer.photo % len(masks)][None]
+    mask = masks[row_of(len(masks), layer.photo)][None]
     size = (mask.shape[-2], mask.shape[-1])
-    box, frame = (layer.box, photo_size) if same_frame(size, photo_size) else (boxes.whole(size), size)
-    return crop_of(mask, box, frame, grid)[0, 0]
+    if same_frame(size, photo_size):
+        return crop_of(mask, layer.box, photo_size, grid)[0, 0]
+    if bool(mask.any()):
+        note = whole_for_every_layer("A prompt's mask", size, photo_size)
+        if note not in notes:
+            notes.append(note)
+    return crop_of(mask, boxes.whole(size), size, grid)[0, 0]
+
+
+def whole_for_every_layer(what: str, size: tuple[int, int], photo_size: tuple[int, int]) -> str:
+    """What the artist is told of a picture that is not cropped like the layers; both sizes are height and width."""
+    return (
+        f"{what} of {by(size)} has another shape than the photo ({by(photo_size)}), so it is used whole for every "
+        "layer."
+    )
 
 
 def _bounds(mask: Tensor) -> tuple[int, int, int, int]:

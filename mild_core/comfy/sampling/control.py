@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from ...framed import crop_of, same_frame
+from ...pairing import by, dealt, row_of
 from ...scene import Layer, Scene
+from .areas import whole_for_every_layer
 
 MARKED = -0.5
 """Values below are marks, not colours: ControlNets for inpainting get -1 where they are to paint."""
@@ -103,11 +105,14 @@ class Hints:
         if draw is None or (not control.morphology and isinstance(picture, Tensor) and self._by_layer(picture)):
             return None
         people = {scene.morphology.photo: scene.morphology for scene in self.scenes if scene.morphology is not None}
-        rows = [draw(layer, people.get(layer.photo), self.size) for layer in self.layers]
+        rows = [draw(layer, people.get(layer.photo), self.size, self.photo_sizes[layer.photo]) for layer in self.layers]
         if any(row is None for row in rows):
             return None
-        if not control.morphology and DRAWN not in self.notes:
-            self.notes.append(DRAWN)
+        told = {one.photo for one in control.morphology}
+        for photo in sorted({layer.photo for layer in self.layers} - told - people.keys()):
+            self._tell(f"Guide by Bodies was told of no bodies in photo {photo + 1}, so it adds nothing there.")
+        if not control.morphology:
+            self._tell(DRAWN)
         return torch.cat(rows)
 
     def _hint(self, layer: Layer, control: Any, masked: bool) -> Tensor:
@@ -115,12 +120,8 @@ class Hints:
         picture = self._row(control.cond_hint_original, layer)
         size = self.photo_sizes[layer.photo]
         if not same_frame((picture.shape[-2], picture.shape[-1]), size):
-            note = (
-                f"A ControlNet picture of {picture.shape[-1]} x {picture.shape[-2]} has another shape than the photo "
-                f"({size[1]} x {size[0]}), so it is used whole for every layer."
-            )
-            if note not in self.notes:
-                self.notes.append(note)
+            picture_size = (picture.shape[-2], picture.shape[-1])
+            self._tell(whole_for_every_layer("A ControlNet picture", picture_size, size))
             return self._whole(picture, control.upscale_algorithm)
         # Lines and soft maps suffer from skipped pixels; marks, and holes cut out by a mask, from mixed ones.
         return crop_of(picture, layer.box, size, self.size, nearest=masked or bool(picture.min() < MARKED))
@@ -132,12 +133,18 @@ class Hints:
             return self._whole(mask, "nearest-exact")
         if not same_frame((mask.shape[-2], mask.shape[-1]), size):
             # Stock nodes lay the middle of such a mask over the picture.
+            self._tell(
+                f"A ControlNet's mask of {by((mask.shape[-2], mask.shape[-1]))} has another shape than its picture "
+                f"({by((hints.shape[-2], hints.shape[-1]))}), so its middle is used, as Apply ControlNet does."
+            )
             mask = comfy.utils.common_upscale(mask, hints.shape[-1], hints.shape[-2], "nearest-exact", "center")
         return crop_of(mask, layer.box, size, self.size, nearest=True)
 
     def _effect_mask(self, layer: Layer, masks: Tensor) -> Tensor:
         mask, size = self._row(masks[:, None], layer), self.photo_sizes[layer.photo]
-        if not same_frame((mask.shape[-2], mask.shape[-1]), size):
+        mask_size = (mask.shape[-2], mask.shape[-1])
+        if not same_frame(mask_size, size):
+            self._tell(whole_for_every_layer("A ControlNet's mask of where it works", mask_size, size))
             return self._whole(mask, "bilinear")
         return crop_of(mask, layer.box, size, self.size)
 
@@ -145,12 +152,22 @@ class Hints:
         """[1, C, H, W] of pictures [B, C, H, W]: where there is one for every layer of all photos, the layer's own.
         All others are the photos', which stock code deals out to a batch of photos in turn.
         """
-        number = self._numbers[layer.id] if self._by_layer(pictures) else layer.photo % pictures.shape[0]
-        return pictures[number][None]
+        count, photos = pictures.shape[0], len(self.photo_sizes)
+        if self._by_layer(pictures):
+            self._tell(f"ControlNet pictures: there are as many as layers ({count}), so each layer got its own.")
+            return pictures[self._numbers[layer.id]][None]
+        note = dealt("ControlNet pictures", count, photos)
+        if note is not None and count > 1:
+            self._tell(note)
+        return pictures[row_of(count, layer.photo)][None]
 
     def _by_layer(self, pictures: Tensor) -> bool:
         count = pictures.shape[0]
         return count == len(self._numbers) and count not in (1, len(self.photo_sizes))
+
+    def _tell(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
 
     def _whole(self, picture: Tensor, how: str) -> Tensor:
         """As stock code lays a picture over a latent of another shape: its middle."""

@@ -13,6 +13,7 @@ import comfy.sampler_helpers
 import comfy.samplers
 import comfy.utils
 import torch
+from comfy_extras.nodes_custom_sampler import Guider_Basic, Guider_DualCFG, Guider_DualModel
 from torch import Tensor
 
 from ...scene import Layer, Scene
@@ -24,6 +25,11 @@ from .rows import name_rows
 from .stacking import signature, stacked
 
 Callback = Callable[[int, Tensor, Tensor, int], None]
+
+ROWS_APART = (comfy.samplers.CFGGuider, Guider_Basic, Guider_DualCFG, Guider_DualModel)
+"""GUIDERs whose rows do not see each other, as read in ComfyUI's source. Perp-Neg Guider adds up over the whole batch;
+those of other packs are not known. With them layers are sampled one at a time.
+"""
 
 
 class Row(NamedTuple):
@@ -45,6 +51,11 @@ class Sampling(NamedTuple):
     sampler: comfy.samplers.Sampler
     photo_sizes: Sequence[tuple[int, int]]  # height, width
     scenes: Sequence[Scene] = ()  # of these photos, where ControlNets may ask for layers and people
+
+
+def rows_apart(guider: Any) -> bool:
+    """Whether a row of a batch under this GUIDER is surely what it would be alone."""
+    return type(guider) in ROWS_APART
 
 
 def layer_seed(seed: int, layer_id: str) -> int:

@@ -17,7 +17,7 @@ PREVIEW_SIDE = 512
 
 def previewer_of(model: comfy.model_patcher.ModelPatcher) -> latent_preview.LatentPreviewer | None:
     """ComfyUI's previewer for the MODEL, as its settings have it; None where previews are off."""
-    return latent_preview.get_previewer(model.load_device, model.model.latent_format)
+    return latent_preview.get_previewer(model.load_device, model.get_model_object("latent_format"))
 
 
 class Progress:
@@ -71,16 +71,28 @@ class Progress:
     def _preview(
         self, layers: Sequence[Layer], x0: Tensor, previewer: latent_preview.LatentPreviewer | None
     ) -> tuple | None:
+        """What ComfyUI's progress bar takes as a preview; None where there is none, or where it is not ours to draw.
+
+        Other packs put their own previewers in the place of ComfyUI's: they send their pictures to the front end by
+        themselves and return none.
+        """
         if not previewer:
             return None
-        self.drafts = {photo: self._canvas(photo).copy() for photo in {layer.photo for layer in layers}}
+        pictures = {}
         for row, layer in enumerate(layers):
             size, _ = self._place(layer)
             one = x0[row : row + 1]
             if one.ndim == 4 and one.shape[-2] >= size[0] and one.shape[-1] >= size[1]:
                 one = area_resize(one, size)  # models that work on pixels: decoding every one of them would take long
-            picture = previewer.decode_latent_to_preview_image("JPEG", one)[1]
-            self._draw(self.drafts[layer.photo], layer, picture)
+            preview = previewer.decode_latent_to_preview_image("JPEG", one)
+            if preview is not None and isinstance(preview[1], Image.Image):
+                pictures[layer.id] = preview[1]
+        if not pictures:
+            return None
+        self.drafts = {photo: self._canvas(photo).copy() for photo in {layer.photo for layer in layers}}
+        for layer in layers:
+            if layer.id in pictures:
+                self._draw(self.drafts[layer.photo], layer, pictures[layer.id])
         return "JPEG", self.drafts[layers[0].photo], PREVIEW_SIDE
 
     def _draw(self, canvas: Image.Image, layer: Layer, picture: Image.Image) -> None:

@@ -20,9 +20,12 @@ POSITIVE = "mild_positive"
 
 
 def name_rows(guider: comfy.samplers.CFGGuider, layer_ids: Sequence[str]) -> None:
-    """Write both keys into a copy of the guider's model_options: the MODEL's own stay as they are. Set conds first."""
+    """Write both keys into a copy of the guider's model_options: the MODEL's own stay as they are. Set conds first.
+
+    A guider of another pack may call its conds otherwise: then none is positive, as where nobody writes these keys.
+    """
     options = comfy.model_patcher.create_model_options_clone(guider.model_options)
     # Tuples: ComfyUI merges lists of two transformer_options by joining them.
     options["transformer_options"][ROWS] = tuple(layer_ids)
-    options["transformer_options"][POSITIVE] = tuple(cond["uuid"] for cond in guider.original_conds["positive"])
+    options["transformer_options"][POSITIVE] = tuple(cond["uuid"] for cond in guider.original_conds.get("positive", ()))
     guider.model_options = options

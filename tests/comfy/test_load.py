@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 
 from mild.tests.helpers.in_process import register_pack
 from mild.tools.find_comfyui import copy_pack, find_comfyui
@@ -14,6 +13,7 @@ sys.path[0] = comfyui
 sys.argv[1:] = ["--cpu", "--base-directory", base]
 import comfy.options
 comfy.options.enable_args_parsing()
+import utils.extra_config
 import nodes
 before = set(nodes.NODE_CLASS_MAPPINGS)
 loaded = asyncio.run(nodes.load_custom_node(pack, before))
@@ -32,7 +32,8 @@ def test_loads_from_any_folder(tmp_path):
     folder = "MILD v0.1 für 测试"
     base = tmp_path / "ComfyUI für alle"
     pack = copy_pack(base / "custom_nodes", folder)
-    command = [sys.executable, "-X", "utf8", "-c", PROGRAM, str(find_comfyui().path), str(base), str(pack)]
+    comfyui = find_comfyui()
+    command = [comfyui.python, "-X", "utf8", "-c", PROGRAM, str(comfyui.path), str(base), str(pack)]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])

@@ -1,8 +1,15 @@
 """ComfyUI loads the pack as it loads any other: from a folder with any name, and without our tests' arrangements."""
 
+import asyncio
 import json
+import logging
 import subprocess
 
+import comfyui_version
+import pytest
+
+import nodes
+from mild import NEEDS
 from mild.tests.helpers.in_process import register_pack
 from mild.tools.find_comfyui import copy_pack, find_comfyui
 
@@ -43,6 +50,23 @@ def test_loads_from_any_folder(tmp_path):
     assert told["web"] == {folder: str(pack / "web")}
     assert str(pack) not in told["path"] and told["outside"] == []
     assert "WARNING" not in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("version", ["0.16.3", "0.20.1", "0.24.0"])
+def test_too_old_a_comfyui_is_told_so(tmp_path, monkeypatch, caplog, version):
+    """In one sentence, and no node is there: in such a version they would fail late, or change the picture."""
+    monkeypatch.setattr(comfyui_version, "__version__", version)
+    for registry in ("NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS", "EXTENSION_WEB_DIRS", "LOADED_MODULE_DIRS"):
+        monkeypatch.setattr(nodes, registry, {})
+    pack = copy_pack(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        assert not asyncio.run(nodes.load_custom_node(str(pack)))
+    assert nodes.NODE_CLASS_MAPPINGS == {}
+    assert [record.message for record in caplog.records] == [
+        f"Error while calling comfy_entrypoint in {pack}: MILD needs ComfyUI {NEEDS} or newer, and this is {version}: "
+        "its nodes are left out. Update ComfyUI."
+    ]
+    assert nodes.EXTENSION_WEB_DIRS == {pack.name: str(pack / "web")}, "nobody tells the browser"
 
 
 def test_the_copy_is_what_an_artist_needs(tmp_path):

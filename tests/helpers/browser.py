@@ -19,11 +19,12 @@ def find_chromium() -> str | None:
 
 
 @contextmanager
-def open_front_end(server, nodes2: bool = False, url: str | None = None, without: str | None = None) -> Iterator:
+def open_front_end(server, nodes2: bool = False, url: str | None = None, routes: dict | None = None) -> Iterator:
     """A Playwright page with ComfyUI's front end, ready to be used. Skips the test where there is no Chromium.
 
     nodes2: with the front end's newer way of drawing nodes. url: where it is, if not at the server's own address.
-    without: a pattern of addresses that do not load. `page.problems` collects the errors that nobody caught.
+    routes: what answers in the server's place, by pattern of address. `page.problems` collects the errors that nobody
+    caught.
     """
     api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed, so nothing ran in a browser.")
     chromium = find_chromium()
@@ -36,8 +37,8 @@ def open_front_end(server, nodes2: bool = False, url: str | None = None, without
         page = browser.new_page(viewport={"width": 1600, "height": 1000})
         page.problems = []
         page.on("pageerror", lambda error: page.problems.append(str(error)))
-        if without is not None:
-            page.route(without, lambda route: route.abort())
+        for pattern, answer in (routes or {}).items():
+            page.route(pattern, answer)
         page.goto(url or server.url)
         wait_until_ready(page)
         try:

@@ -1,16 +1,16 @@
-"""The people picker where ComfyUI lies below a URL prefix, and clicks where the picker does not load."""
+"""What an artist has where the picker's JavaScript, or every node of ours, did not load."""
 
 import json
 
 import pytest
 
+from mild import NEEDS
 from mild.tests.helpers.browser import graph_to_prompt, load_workflow, open_front_end, press_run, wait_until_ready
 from mild.tests.helpers.picker import (
     CHOOSE,
     checked,
     gone,
     opened,
-    place,
     run,
     shown,
     status,
@@ -18,36 +18,16 @@ from mild.tests.helpers.picker import (
     values,
     workflow,
 )
-from mild.tests.helpers.prefix import below_prefix
 
 PICKER_FILE = "**/people_picker.js*"
 CLICKS = json.dumps({"people": [{"photo": 0, "number": 2}, {"photo": 0, "number": 4}]})
-
-
-def test_below_a_prefix(server):
-    with below_prefix(server, "/user/ann/comfy") as proxy, open_front_end(server, url=proxy.url) as page:
-        opened(page, workflow(upload_masks(server)))
-        run(page, server)
-        # the photo too, not only the outlines
-        page.wait_for_function("""async () => {
-            const picture = new Image()
-            picture.src = document.querySelector('.mild-stage image').getAttribute('href')
-            await picture.decode()
-            return picture.naturalWidth > 0
-        }""")
-        style = "() => getComputedStyle(document.querySelector('.mild-stage')).overflow"
-        assert page.evaluate(style) == "hidden", "the picker's style sheet is missing"
-        page.mouse.click(*place(page, 3))
-        assert gone(run(page, server)) == [3] == checked(page)
-        # the front end itself asks for its icons there
-        assert [path for path in proxy.outside if not path.startswith("/assets/")] == [] and page.problems == []
 
 
 @pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
 def test_clicks_outlive_a_picker_that_does_not_load(server, nodes2):
     """Opened, run and saved without the picker, then opened with it."""
     flow = workflow(upload_masks(server), picked=CLICKS)
-    with open_front_end(server, nodes2=nodes2, without=PICKER_FILE) as page:
+    with open_front_end(server, nodes2=nodes2, routes={PICKER_FILE: lambda route: route.abort()}) as page:
         load_workflow(page, flow)
         assert page.locator(".mild-stage").count() == 0
         assert values(page) == {"who": "", "picked": CLICKS}
@@ -80,3 +60,25 @@ def test_a_socket_saved_by_a_former_version_goes(server):
         assert page.evaluate(f"() => {CHOOSE}.inputs.map(input => input.name)") == ["people", "image", "who"]
         assert graph_to_prompt(page)["5"]["inputs"] == {"people": ["4", 0], "image": ["1", 0], "who": "2", "picked": ""}
         assert gone(run(page, server)) == [2] == checked(page)
+
+
+def test_the_browser_says_that_the_nodes_did_not_load(server):
+    """As with a ComfyUI that is too old: it serves our JavaScript, and has none of our nodes."""
+
+    def without_ours(route):
+        answer = route.fetch()
+        info = {key: node for key, node in answer.json().items() if not key.startswith("MILD_")}
+        route.fulfill(response=answer, json=info)
+
+    def older(route):
+        answer = route.fetch()
+        stats = answer.json()
+        stats["system"]["comfyui_version"] = "0.20.1"
+        route.fulfill(response=answer, json=stats)
+
+    routes = {"**/object_info": without_ours, "**/system_stats": older}
+    with open_front_end(server, routes=routes) as page:
+        toast = page.get_by_role("alert").filter(has_text="MILD")
+        toast.wait_for()
+        assert f"need ComfyUI {NEEDS} or newer, and this is 0.20.1" in toast.text_content()
+        assert page.problems == []

@@ -67,9 +67,10 @@ class ChoosePeople(io.ComfyNode):
                     "picked",
                     default="",
                     optional=True,
-                    tooltip="The people clicked in the picture. Counts while who is empty.",
-                    # Without our JavaScript this is an unconnected socket, and the node still works by who.
-                    extra_dict={"widgetType": "MILD_PEOPLE_PICKER"},
+                    # A plain text; web/people_picker.js makes the picture of it. Where that does not load, clicks that
+                    # were saved stay in the text and still count.
+                    tooltip="The people clicked in the picture. Counts while who is empty. If there is a line of text "
+                    "in place of the picture, the picker did not load: reload the page.",
                 ),
             ],
             outputs=[

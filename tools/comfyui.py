@@ -185,11 +185,18 @@ class Server:
         models = self.models or self.install.path / "models"
         command = [self.install.python, str(Path(__file__).with_name("serve_comfyui.py")), str(self.install.path)]
         command += ["--listen", "127.0.0.1", "--port", str(self.port), "--base-directory", str(self.base.resolve())]
-        command += ["--models-directory", str(models)] if models.is_dir() else []
+        command += ["--extra-model-paths-config", str(self._models_file(models))] if models.is_dir() else []
         # in memory, because ComfyUI otherwise locks a file in its own folder and a second server would not start
         command += ["--database-url", "sqlite:///:memory:", "--preview-method", "auto", "--disable-auto-launch"]
         command += ["--disable-api-nodes", "--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK_FOLDER]
         return [*command, *([] if self.gpu else ["--cpu"]), *self.arguments]
+
+    def _models_file(self, models: Path) -> Path:
+        """Where ComfyUI reads that `models` has folders of models; --models-directory is newer than ComfyUI 0.24."""
+        folders = {folder.name: folder.name for folder in sorted(models.iterdir()) if folder.is_dir()}
+        path = self.base / "models.yaml"
+        path.write_text(json.dumps({"models": {"base_path": str(models.resolve()), **folders}}), encoding="utf-8")
+        return path
 
     def stop(self) -> None:
         """End the server and throw its temporary folder away. May be called twice."""

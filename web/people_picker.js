@@ -1,11 +1,13 @@
 // Choose People gets its picker: the widget of its input `picked`, in the classic canvas and in Nodes 2.0.
 
-import { api } from '/scripts/api.js'
-import { app } from '/scripts/app.js'
+// Relative, because ComfyUI may lie below a prefix; extensions are served at extensions/FOLDER/.
+import { api } from '../../scripts/api.js'
+import { app } from '../../scripts/app.js'
 import { Picker } from './picker/picker.js'
 import { textsFor } from './picker/texts.js'
 
-const WIDGET = 'MILD_PEOPLE_PICKER' // what nodes/choose.py calls it
+const NODE = 'MILD_ChoosePeople'
+const WIDGET = 'MILD_PEOPLE_PICKER'
 const pickers = new Map() // node -> picker, while the node lives
 const left = new Map() // locator -> element of a picker whose node was taken away
 
@@ -70,6 +72,12 @@ function chain(object, name, more) {
   }
 }
 
+/** A workflow that was saved while the picker was missing has a socket at its place; one that is linked stays. */
+function dropSocket(node) {
+  const slot = node.inputs.findIndex((input) => input.name === 'picked' && input.link == null)
+  if (slot >= 0) node.removeInput(slot)
+}
+
 function restore() {
   for (const [node, picker] of pickers) picker.setOutput(app.nodeOutputs?.[locator(node)])
 }
@@ -85,6 +93,11 @@ function takePlaces() {
 
 app.registerExtension({
   name: 'MILD.PeoplePicker',
+  // Here and not in the node's schema: where this file does not load, the clicks then lie in a plain text widget, which
+  // keeps them and hands them on.
+  beforeRegisterNodeDef(_, { name, input }) {
+    if (name === NODE) input.optional.picked[1].widgetType = WIDGET
+  },
   getCustomWidgets: () => ({ [WIDGET]: pickerWidget }),
   nodeCreated(node) {
     const picker = pickers.get(node)
@@ -92,7 +105,10 @@ app.registerExtension({
     const who = node.widgets.find((widget) => widget.name === 'who')
     chain(who, 'callback', () => picker.refresh())
     chain(node, 'onExecuted', (output) => picker.setOutput(output))
-    chain(node, 'onConfigure', () => picker.forget())
+    chain(node, 'onConfigure', () => {
+      dropSocket(node)
+      picker.forget()
+    })
     chain(node, 'onConnectionsChange', () => picker.refresh())
     chain(node, 'onAdded', () => pickers.set(node, picker))
     chain(node, 'onRemoved', () => {

@@ -49,7 +49,7 @@ export class Drawing {
     else this.image.removeAttribute('href')
     this.people.clear()
     for (const group of [this.shapes, this.leaders, this.plates]) group.replaceChildren()
-    // The largest first: whoever is small lies on top, where she is seen and hit.
+    // The largest first: whoever is small lies on top, where they are seen and hit.
     const size = ([, { box }]) => (box[2] - box[0]) * (box[3] - box[1])
     for (const [key, person] of [...keyed].sort((a, b) => size(b) - size(a))) this.people.set(key, this.#added(photo, person))
   }

@@ -91,7 +91,7 @@ export class Picker {
     return readPicks(this.#value().picked).length
   }
 
-  /** One person goes instead of stays, or the other way round. point: x, y of the click, 0..1; else one inside her. */
+  /** One person goes instead of stays, or the other way round. point: x, y of the click, 0..1; else in the person. */
   toggle(key, point) {
     this.#change((going) => (going.has(key) ? going.delete(key) : going.add(key)), key, point)
   }

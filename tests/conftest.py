@@ -9,6 +9,7 @@ The pack is loaded once in every process, as the package `mild`; so is what stan
 pack as its only custom node. `browser_page`: its front end in Chromium. They are loaded for the tests that ask.
 """
 
+import contextlib
 import os
 import runpy
 from pathlib import Path
@@ -42,6 +43,7 @@ def _asked(config) -> set[str]:
 
 def _folder(path: Path) -> str | None:
     """The folder of FOLDERS in which the file or folder lies."""
+    path = path.resolve()
     below = path.relative_to(TESTS).parts if path.is_relative_to(TESTS) else ()
     return below[0] if below and below[0] in FOLDERS else None
 
@@ -73,11 +75,13 @@ def pytest_xdist_make_scheduler(config, log):
 
 def pytest_sessionstart(session):
     """Fetch ComfyUI (once in a clone) before there are two processes that would both do so."""
-    folders = {_folder((session.config.invocation_params.dir / one).resolve()) for one in session.config.args}
-    if session.config.option.numprocesses and folders != {"unit"} and _asked(session.config) != {"unit"}:
-        from mild.tools.find_comfyui import find_comfyui
+    config = session.config
+    folders = {_folder(config.invocation_params.dir / argument) for argument in config.args}
+    if config.getoption("numprocesses", None) and folders != {"unit"} and _asked(config) != {"unit"}:
+        from mild.tools.find_comfyui import ComfyUIError, find_comfyui
 
-        find_comfyui()
+        with contextlib.suppress(ComfyUIError):  # the tests that need it will say so
+            find_comfyui()
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -90,7 +94,10 @@ def pytest_ignore_collect(collection_path, config):
 def pytest_collection_modifyitems(items):
     """Every test carries the name of its folder as a marker; see FOLDERS for the order."""
     for item in items:
-        item.add_marker(_folder(item.path))
+        folder = _folder(item.path)
+        if folder is None:
+            raise pytest.UsageError(f"{item.path}: tests lie in {', '.join(FOLDERS)}; name a new folder in FOLDERS.")
+        item.add_marker(folder)
     items.sort(key=lambda item: FOLDERS.index(_folder(item.path)))
 
 

@@ -10,7 +10,8 @@ from .choose.selection import layers_named
 from .complete.plate import plate_under
 from .painted import finished, in_hole
 from .scene import BACKGROUND, PERSON, Layer, Scene, rgb
-from .start import size_of, start_picture
+from .start import start_picture
+from .work_size import size_of
 
 MEGAPIXEL = 1024 * 1024
 """As ComfyUI counts megapixels."""

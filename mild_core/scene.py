@@ -53,7 +53,6 @@ class Layer(NamedTuple):
     likely: Tensor | None = None  # [h, w], 0..1: how likely a pixel is this person's; None for the background
     positive: list | None = None  # CONDITIONING of her own, in place of what the sampler gives all layers
     negative: list | None = None
-    segments: Tensor | None = None  # [h, w], uint8: morphology.parts.SEGMENTS of a person, hidden part included
 
 
 class Body(NamedTuple):

@@ -3,12 +3,10 @@
 import torch
 from torch import Tensor
 
-from . import boxes
 from .complete.ground import on_ground, start_of_person
 from .fill import area_resize, push_pull
 from .painted import resized
 from .scene import Layer
-from .work_size import work_size
 
 
 def start_picture(layer: Layer, plate: Tensor | None = None, size: tuple[int, int] | None = None) -> Tensor:
@@ -63,20 +61,3 @@ def _averaged(pixels: Tensor, where: Tensor, size: tuple[int, int]) -> tuple[Ten
         area_resize(torch.where(where, pixels[..., channel].float(), 0.0)[None, None], size) for channel in range(3)
     ]
     return torch.cat(channels, 1), area_resize(where[None, None].float(), size)
-
-
-def size_of(
-    layer: Layer, photo_size: tuple[int, int], native_pixels: int | None, multiple: int = 1, cell: int = 8
-) -> tuple[int, int]:
-    """Height and width to paint the layer's crop at: work_size by its mode and its hole."""
-    box = boxes.tight_box(layer.hole > 0)
-    short_side = min(boxes.width(box), boxes.height(box)) if box else 1
-    return work_size(
-        (layer.hole.shape[0], layer.hole.shape[1]),
-        short_side,
-        native_pixels,
-        multiple=multiple,
-        mode=layer.size_mode,
-        cell=cell,
-        photo_size=photo_size,
-    )

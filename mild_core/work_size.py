@@ -1,5 +1,8 @@
 """The size at which a layer's crop is sampled. The photo's own size never changes."""
 
+from . import boxes
+from .scene import Layer
+
 BALANCED = "balanced"
 DETAIL = "detail"
 SIZE_MODES = (BALANCED, DETAIL)
@@ -51,6 +54,23 @@ def work_size(
             wanted = min_hole_cells * cell / max(hole_short_side, 1)
             scale = min(max(own, wanted), full)
     return _rounded(height * scale, width * scale, multiple, native_pixels)
+
+
+def size_of(
+    layer: Layer, photo_size: tuple[int, int], native_pixels: int | None, multiple: int = 1, cell: int = 8
+) -> tuple[int, int]:
+    """Height and width to paint the layer's crop at: work_size by its mode and its hole."""
+    box = boxes.tight_box(layer.hole > 0)
+    short_side = min(boxes.width(box), boxes.height(box)) if box else 1
+    return work_size(
+        (layer.hole.shape[0], layer.hole.shape[1]),
+        short_side,
+        native_pixels,
+        multiple=multiple,
+        mode=layer.size_mode,
+        cell=cell,
+        photo_size=photo_size,
+    )
 
 
 def _own_scale(times: float) -> float:

@@ -3,7 +3,8 @@
 import torch
 from comfy_api.latest import io
 
-from ..mild_core.comfy import builtin_model
+from ..mild_core.comfy.erasers import builtin
+from ..mild_core.comfy.pixel_space import pixel_vae
 from .checks import checked_image
 
 
@@ -32,7 +33,7 @@ class BuiltInModel(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "model",
-                    options=list(builtin_model.MODELS),
+                    options=list(builtin.MODELS),
                     tooltip="exemplar: the photo's own patches are all it knows. No weights, no download, any size.",
                 ),
                 io.Image.Input(
@@ -42,19 +43,6 @@ class BuiltInModel(io.ComfyNode):
                         "Further photos of the same place, of any size: a frame without the person, a neighbouring "
                         "shot. Their patches may be used too. They travel in the CONDITIONING: connect it to the "
                         "sampler."
-                    ),
-                ),
-                io.Float.Input(
-                    "same_part",
-                    default=builtin_model.SAME_PART_DEFAULT,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    optional=True,  # API workflows saved before it was there still run
-                    advanced=True,
-                    tooltip=(
-                        "How strictly the hidden part of a person who stays is copied from the same part of her body: "
-                        "sleeve from sleeve, trousers from trousers. Needs morphology at Split into Layers. 0: off."
                     ),
                 ),
             ],
@@ -70,16 +58,15 @@ class BuiltInModel(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls,
-        model: str,
-        references: torch.Tensor | None = None,
-        same_part: float = builtin_model.SAME_PART_DEFAULT,
+        cls, model: str, references: torch.Tensor | None = None, same_part: float | None = None
     ) -> io.NodeOutput:
+        """same_part: an input that was taken out and changes nothing. ComfyUI leaves out an unknown value, but hands on
+        an unknown link, which API graphs of older versions may hold.
+        """
         if references is not None:
             references = checked_image(references, "references")
-        conditioning = builtin_model.empty_conditioning(references)
-        loaded = builtin_model.with_same_part(builtin_model.load_model(model), same_part)
-        return io.NodeOutput(loaded, builtin_model.pixel_vae(), conditioning)
+        conditioning = builtin.empty_conditioning(references)
+        return io.NodeOutput(builtin.load_model(model), pixel_vae(), conditioning)
 
 
 NODES: list[type[io.ComfyNode]] = [BuiltInModel]

@@ -4,8 +4,7 @@ import comfy.samplers
 from comfy_api.latest import io
 
 from ..mild_core.comfy.sampling.memory import MEMORY
-from ..mild_core.comfy.sampling.own_prompts import tooltip
-from ..mild_core.comfy.sampling.prompts import Prompts
+from ..mild_core.comfy.sampling.prompts import Prompts, tooltip
 from ..mild_core.comfy.sampling.sample_layers import (
     GROUNDS,
     PLATE,

@@ -106,9 +106,17 @@ class Server:
     (a given one is kept). models: the folder with checkpoints; ComfyUI's own if None. arguments: more of main.py's.
     """
 
-    def __init__(self, *, gpu: bool = False, port: int | None = None, base: Path | None = None,
-                 models: Path | None = None, install: Install | None = None, arguments: tuple[str, ...] = (),
-                 patience: float = 300.0):
+    def __init__(
+        self,
+        *,
+        gpu: bool = False,
+        port: int | None = None,
+        base: Path | None = None,
+        models: Path | None = None,
+        install: Install | None = None,
+        arguments: tuple[str, ...] = (),
+        patience: float = 300.0,
+    ):
         self.gpu, self.models, self.arguments, self.patience = gpu, models, arguments, patience
         self.port = port
         self.base = base
@@ -252,8 +260,9 @@ class Server:
         if status != 200:
             complaints = [answer["error"]["message"]]
             for node, errors in answer.get("node_errors", {}).items():
-                complaints += [f"{errors['class_type']} (node {node}): {e['message']}: {e['details']}"
-                               for e in errors["errors"]]
+                complaints += [
+                    f"{errors['class_type']} (node {node}): {e['message']}: {e['details']}" for e in errors["errors"]
+                ]
             raise GraphRefused("ComfyUI did not accept the graph: " + "; ".join(complaints), answer["node_errors"])
         return answer["prompt_id"]
 

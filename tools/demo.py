@@ -198,8 +198,7 @@ def triptych(pictures: list[Image.Image]) -> Image.Image:
 
 def judge(result: np.ndarray, truth: np.ndarray, hole: np.ndarray) -> str:
     """How near the result [H, W, 3] is to the true background, in the hole [H, W]."""
-    sys.path.append(str(pack.ROOT / "benchmarks"))
-    import metrics
+    from mild.benchmarks.shared import metrics
 
     psnr = metrics.hole_psnr(result, truth, hole)
     try:

@@ -1,7 +1,7 @@
 """Which form of an attention under rules is the faster one: measured, not guessed.
 
-forms.json holds what `benchmarks/attention.py --write-table` measured: for each kind of device, head size and number
-of tokens, how many times as long as plain attention each form took.
+forms.json holds what `benchmarks/cost/attention.py --write-table` measured: for each kind of device, head size and
+number of tokens, how many times as long as plain attention each form took.
 """
 
 import json

@@ -14,7 +14,6 @@ from .inwards import grow_inwards
 from .level import Level, build_level
 from .references import Reference
 from .search import carry_over, improve, search_everywhere
-from .segments import Charges, charges
 from .vote import looked_at, vote
 
 TRUSTED_NOISE = 0.05
@@ -57,8 +56,6 @@ def denoise(
     tick: Callable[[], None] | None = None,
     guided: bool = False,
     watch: Watch | None = None,
-    segments: Tensor | None = None,
-    table: Tensor | None = None,
 ) -> Tensor:
     """Predict the clean picture x0 [B, 3, H, W] from x [B, 3, H, W] = x0 + sigma * noise.
 
@@ -66,9 +63,7 @@ def denoise(
     pixels must be invented; allowed [B, 1, H, W]: the pixels that may be looked at (default: all outside the hole);
     references: further photos of the same place, each brought into this row's frame by `register`; tick is called
     often, so that a caller can raise to stop; guided: inside the hole, `clean` is a first guess to begin from; watch:
-    changes nothing of the result; segments [B, 1, H, W]: the number 0..R-1 of the region that each pixel belongs to,
-    known or to be invented, and table [R, R], >= 0: what a patch of another region (column) costs a target (row), in
-    squared colour distance of the range -1..1 (default: there are no regions).
+    changes nothing of the result.
     A hole that covers the picture resamples it from its own allowed patches (all, by default).
 
     Every row is computed for itself. Nothing is kept between calls, and chance (only the random part of PatchMatch) is
@@ -96,7 +91,6 @@ def denoise(
             tick or _nothing,
             guided,
             None if watch is None else functools.partial(watch, i),
-            None if segments is None or table is None else charges(segments[row], table),
         )
         rows.append(torch.where(unknown > 0, picture, clean[row].float()))
     return torch.cat(rows)
@@ -136,7 +130,6 @@ def _denoise_row(
     tick: Callable[[], None],
     guided: bool,
     watch: Callable[[Tensor], None] | None,
-    apart: Charges | None,
 ) -> Tensor:
     """One picture [1, 3, H, W] -> [1, 3, H, W]. hole and allowed [1, 1, H, W] are 0 or 1."""
     generator = torch.Generator().manual_seed(0)
@@ -150,7 +143,7 @@ def _denoise_row(
     spread = SMOOTH_SPREAD if in_place is None else REFERENCE_SPREAD
     sources = [(clean, allowed), *((reference.picture, reference.covered) for reference in references)]
 
-    level = build_level(level_size(size, factors[0]), clean, known, hole, smooth, sources, own, guided, apart)
+    level = build_level(level_size(size, factors[0]), clean, known, hole, smooth, sources, own, guided)
     noise = sigma / factors[0]
     expected = level.smooth
     if in_place is None and not guided and noise > spread and bool((~level.unknown).any()):
@@ -160,7 +153,7 @@ def _denoise_row(
     picture, source, distance = _match_everywhere(level, guess, len(factors) == 1, tick)
     for factor in factors[1:]:
         tick()
-        finer = build_level(level_size(size, factor), clean, known, hole, smooth, sources, own, guided, apart)
+        finer = build_level(level_size(size, factor), clean, known, hole, smooth, sources, own, guided)
         source = carry_over(level, source, finer, generator)
         last = factor == factors[-1]
         picture, source, distance = _match_nearby(finer, picture, source, last, level.size, generator, tick)

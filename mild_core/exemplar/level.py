@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..fill import area_resize
-from .segments import Charges, LevelCharges, at_size
 
 PATCH_RADIUS = 3
 """Patches are 7 x 7 pixels of their level, smaller only where so little may be looked at that hardly one 7 x 7 fits."""
@@ -51,7 +50,6 @@ class Level:
     addresses: Tensor  # [N, k]: the rows of the targets' own patches in a padded flat picture
     weights: Tensor  # [N, k * k], sum 1: confidence of the targets' pixels
     in_place: int | None  # the source picture that is a reference found in its place, if there is one
-    apart: LevelCharges | None = None  # what the photo's own patches are charged for showing another region
 
     @property
     def row(self) -> int:
@@ -110,8 +108,6 @@ class Level:
         colour = torch.addcmul(-weighted, self.source_patches(source), roots)
         colour = torch.linalg.vector_norm(colour, dim=1).square()
         distance = colour + self.locality * (source[:, 1:] - targets).float().square().sum(1)
-        if self.apart is not None:
-            distance = distance + (self.apart.of_targets(targets) * self.apart.of_sources(source)).sum(1)
         return distance if self.in_place is None else distance + UNPLACED * ~self.placed(source, targets)
 
     def placed(self, source: Tensor, targets: Tensor) -> Tensor:
@@ -172,14 +168,12 @@ def build_level(
     sources: list[tuple[Tensor, Tensor]],
     in_place: int | None = None,
     guided: bool = False,
-    apart: Charges | None = None,
 ) -> Level:
     """Bring everything to one level.
 
     clean [1, 3, H, W]; known, hole [1, 1, H, W] in 0..1; smooth [1, 3, h, w] of any size; sources: pictures
     [1, 3, H, W] with what may be looked at of them [1, 1, H, W]; the first is the photo itself. in_place: which of
-    them is a reference found in its place; guided: `smooth` is more than that, a first guess; apart: the rule between
-    regions of the photo, as `charges` gives it.
+    them is a reference found in its place; guided: `smooth` is more than that, a first guess.
     """
     floor = GUIDED_FLOOR if guided else CONFIDENCE_FLOOR
     height, width = size
@@ -231,5 +225,4 @@ def build_level(
         addresses=addresses,
         weights=patch_weights(confidence, addresses, radius),
         in_place=in_place,
-        apart=at_size(apart, size),
     )

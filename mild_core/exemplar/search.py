@@ -13,25 +13,24 @@ def search_everywhere(level: Level, picture: Tensor) -> Tensor:
     """Nearest source of every target, by comparing each with each -> [N, 3] (picture, y, x).
 
     The weighted squared distance sum_q w_q |t_q - s_q|^2 is a matrix product of (-2 w t, w) with (s, s^2) plus a term
-    that is the same for all sources; the place of a source, and the region that it shows, enter the same way.
+    that is the same for all sources; the place of a source enters the same way.
     """
     sources = level.valid.nonzero()
     patches = level.source_patches(sources)
     place = sources[:, 1:].float()
     squares = patches.square().view(len(sources), -1, 3).sum(2)
-    shown = [patches, squares, place]
+    right = torch.cat([patches, squares, place], 1).T.contiguous()
     constant = level.locality * place.square().sum(1)
 
     targets = level.target_patches(picture)
-    asked = [
-        -2 * level.weights.repeat_interleave(3, 1) * targets,
-        level.weights,
-        -2 * level.locality * level.targets.float(),
-    ]
-    if level.apart is not None:
-        shown.append(level.apart.of_sources(sources))
-        asked.append(level.apart.of_targets(level.targets))
-    right, left = torch.cat(shown, 1).T.contiguous(), torch.cat(asked, 1)
+    left = torch.cat(
+        [
+            -2 * level.weights.repeat_interleave(3, 1) * targets,
+            level.weights,
+            -2 * level.locality * level.targets.float(),
+        ],
+        1,
+    )
     rows = max(1, CHUNK // len(sources))
     nearest = [torch.addmm(constant, part, right).argmin(1) for part in left.split(rows)]
     found = sources[torch.cat(nearest)]

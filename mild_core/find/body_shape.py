@@ -53,8 +53,6 @@ LIMBS = (
     (R_KNEE, R_ANKLE, 0.246, 0.053, 0.037),
     (L_KNEE, L_ANKLE, 0.246, 0.053, 0.037),
 )
-LIMB_SEGMENTS = (*("upper arm",) * 2, *("lower arm",) * 2, *("upper leg",) * 2, *("lower leg",) * 2)
-"""What each of LIMBS is called in morphology.parts.SEGMENTS."""
 
 # what else tells the height: distances of joints that are no limb
 LONG_SPANS = ((R_SHOULDER, L_SHOULDER, 0.24), (R_SHOULDER, R_HIP, 0.30), (L_SHOULDER, L_HIP, 0.30))
@@ -79,7 +77,6 @@ HEAD_JOINTS = (NOSE, R_EYE, L_EYE, R_EAR, L_EAR)
 class Capsule(NamedTuple):
     """What lies nearer to a line than a radius that goes over from `first` to `second` along it."""
 
-    segment: str  # one of morphology.parts.SEGMENTS
     start: Tensor  # [2]: x, y in pixels, as `end`
     end: Tensor
     first: float
@@ -119,20 +116,20 @@ def capsules(joints: Tensor) -> list[Capsule]:
     points = joints[:, :2].float()
     known = [bool(one) for one in seen(joints)]
     parts = []
-    for segment, (start, end, _, first, second) in zip(LIMB_SEGMENTS, LIMBS, strict=True):
+    for start, end, _, first, second in LIMBS:
         if known[start] and known[end]:
-            parts.append(Capsule(segment, points[start], points[end], first * height, second * height))
-    for segment, elbow, wrist, length, radius in (
-        ("hand", R_ELBOW, R_WRIST, HAND, HAND_RADIUS),
-        ("hand", L_ELBOW, L_WRIST, HAND, HAND_RADIUS),
-        ("foot", R_KNEE, R_ANKLE, FOOT, FOOT_RADIUS),
-        ("foot", L_KNEE, L_ANKLE, FOOT, FOOT_RADIUS),
+            parts.append(Capsule(points[start], points[end], first * height, second * height))
+    for elbow, wrist, length, radius in (
+        (R_ELBOW, R_WRIST, HAND, HAND_RADIUS),
+        (L_ELBOW, L_WRIST, HAND, HAND_RADIUS),
+        (R_KNEE, R_ANKLE, FOOT, FOOT_RADIUS),
+        (L_KNEE, L_ANKLE, FOOT, FOOT_RADIUS),
     ):
         if known[elbow] and known[wrist]:
             along = points[wrist] - points[elbow]
             along = along / along.norm().clamp_min(1e-3)
             tip = points[wrist] + along * length * height
-            parts.append(Capsule(segment, points[wrist], tip, radius * height, radius * height))
+            parts.append(Capsule(points[wrist], tip, radius * height, radius * height))
     return parts + _trunk(points, known, height) + _head(points, known, height)
 
 
@@ -169,12 +166,12 @@ def _trunk(points: Tensor, known: list[bool], height: float) -> list[Capsule]:
         for index in range(count):
             share = index / (count - 1)
             ends = [points[start] + (points[end] - points[start]) * share for start, end in whole]
-            bars.append(Capsule("torso", ends[0], ends[1], radius, radius))
+            bars.append(Capsule(ends[0], ends[1], radius, radius))
         return bars
-    parts = [Capsule("torso", points[start], points[end], 1.6 * radius, 1.6 * radius) for start, end in whole]
+    parts = [Capsule(points[start], points[end], 1.6 * radius, 1.6 * radius) for start, end in whole]
     for start, end in ((R_SHOULDER, L_SHOULDER), (R_HIP, L_HIP)):
         if known[start] and known[end]:
-            parts.append(Capsule("torso", points[start], points[end], radius, radius))
+            parts.append(Capsule(points[start], points[end], radius, radius))
     return parts
 
 
@@ -191,14 +188,14 @@ def _head(points: Tensor, known: list[bool], height: float) -> list[Capsule]:
     up = up / distance if distance > 1e-3 else points.new_tensor([0.0, -1.0])
     parts = []
     if known[NECK]:
-        parts.append(Capsule("head", points[NECK], middle, NECK_RADIUS * height, NECK_RADIUS * height))
+        parts.append(Capsule(points[NECK], middle, NECK_RADIUS * height, NECK_RADIUS * height))
     seen_spans = [span for span in HEAD_SPANS if known[span[0]] and known[span[1]]]
     readings = [float((points[one] - points[other]).norm()) / share for one, other, share in seen_spans]
     height = min(max([height, *readings]), LARGEST_HEAD * height)
     middle = middle + up * 0.02 * height
     half = (HEAD_HEIGHT - HEAD_WIDTH) * height
     radius = HEAD_WIDTH * height
-    return [*parts, Capsule("head", middle - up * half, middle + up * half, radius, radius)]
+    return [*parts, Capsule(middle - up * half, middle + up * half, radius, radius)]
 
 
 def inside_by(part: Capsule, x: Tensor, y: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from ..find.poses import SEEN
 from ..framed import same_frame
 from ..order.order import check_depths
 from ..scene import Body, Layer, Morphology, Scene
-from ..start import size_of
+from ..work_size import size_of
 from .area_shares import area_shares
 from .depth_picture import depth_pictures
 from .skeleton import STICK, draw_face, draw_hands, placed_joints, skeletons

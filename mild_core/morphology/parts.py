@@ -5,8 +5,6 @@ BodyPix names limbs whatever they wear, MediaPipe's multiclass segmenter skin, h
 so that nothing is lost on the way. Left and right are the person's own.
 """
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
@@ -52,7 +50,7 @@ PARTS = (
 """A label is the place of its name here. The first 20 are LIP's own. "skin" and "clothes" say no limb."""
 
 SEGMENTS = ("unknown", "head", "torso", "upper arm", "lower arm", "hand", "upper leg", "lower leg", "foot", "thing")
-"""Body segments without sides: the left sleeve may be copied from the right one."""
+"""Body segments, without sides."""
 
 _MAY_BE: dict[str, tuple[str, ...]] = {
     "background": ("unknown",),
@@ -93,12 +91,7 @@ _MAY_BE: dict[str, tuple[str, ...]] = {
     "left lower leg": ("lower leg",),
     "right lower leg": ("lower leg",),
 }
-# every segment a part may lie on, the likeliest first
-
-segment_of = torch.tensor([SEGMENTS.index(_MAY_BE[part][0]) for part in PARTS], dtype=torch.uint8)
-"""[len(PARTS)]: the place in SEGMENTS of the segment that a part most likely lies on: a shirt says "torso", though it
-may be its sleeve (may_be); "skin" and "clothes" say none ("unknown").
-"""
+# every segment a part may lie on
 
 may_be = torch.tensor([[segment in _MAY_BE[part] for segment in SEGMENTS] for part in PARTS])
 """[len(PARTS), len(SEGMENTS)] bool: which segments a part may lie on."""
@@ -136,46 +129,6 @@ Orders as published: ATR and LIP as in SCHP (Li et al. 2020; segformer_b2_clothe
 instance-level human parsing data, BodyPix 2 (its part channels), MediaPipe's selfie_multiclass_256x256.
 """
 
-_NEAREST: dict[str, tuple[str, ...]] = {
-    "hat": ("accessory", "hair", "face"),
-    "hair": ("face",),
-    "glove": ("accessory", "skin"),
-    "glasses": ("accessory", "face"),
-    "upper clothes": ("clothes", "torso"),
-    "dress": ("clothes", "upper clothes", "torso"),
-    "coat": ("upper clothes", "clothes", "torso"),
-    "socks": ("clothes",),
-    "trousers": ("clothes", "left upper leg"),
-    "jumpsuit": ("dress", "clothes", "torso"),
-    "scarf": ("clothes", "torso"),
-    "skirt": ("clothes", "left upper leg"),
-    "face": ("skin",),
-    "left arm": ("skin", "left lower arm"),
-    "right arm": ("skin", "right lower arm"),
-    "left leg": ("skin", "left lower leg"),
-    "right leg": ("skin", "right lower leg"),
-    "left shoe": ("clothes",),
-    "right shoe": ("clothes",),
-    "torso skin": ("skin", "torso", "upper clothes"),
-    "belt": ("trousers", "clothes", "torso"),
-    "bag": ("accessory",),
-    "skin": ("face", "torso skin"),
-    "clothes": ("upper clothes", "torso"),
-    "accessory": ("bag",),
-    "torso": ("upper clothes", "clothes"),
-    "left upper arm": ("left arm", "skin"),
-    "right upper arm": ("right arm", "skin"),
-    "left lower arm": ("left arm", "skin"),
-    "right lower arm": ("right arm", "skin"),
-    "left hand": ("left arm", "skin"),
-    "right hand": ("right arm", "skin"),
-    "left upper leg": ("left leg", "skin"),
-    "right upper leg": ("right leg", "skin"),
-    "left lower leg": ("left leg", "skin"),
-    "right lower leg": ("right leg", "skin"),
-}
-# what a part becomes in a set that does not know it: the first that the set knows, else background
-
 
 def to_parts(labels: Tensor, name: str) -> Tensor:
     """labels of the set called `name` (whole numbers, any shape) as PARTS, uint8. What is no label of the set (255,
@@ -184,27 +137,6 @@ def to_parts(labels: Tensor, name: str) -> Tensor:
     table = torch.zeros(256, dtype=torch.uint8)
     table[: len(SETS[name])] = torch.tensor(SETS[name], dtype=torch.uint8)
     return table.to(labels.device)[labels.long().clamp(-1, 255)]
-
-
-def from_parts(parts: Tensor, name: str) -> Tensor:
-    """parts (PARTS, whole numbers, any shape) as labels of the set called `name`, uint8.
-
-    What to_parts made of a set comes back exactly; of the labels that PARTS does not tell apart (BodyPix's front and
-    back, its two halves of a face) the first comes back. A part that the set does not know becomes the nearest that it
-    does, else background.
-    """
-    return _back(name).to(parts.device)[parts.long()]
-
-
-@lru_cache
-def _back(name: str) -> Tensor:
-    """[len(PARTS)]: the label of a set for each part."""
-    known = SETS[name]
-    labels = []
-    for place, part in enumerate(PARTS):
-        nearest = (place, *(PARTS.index(other) for other in _NEAREST.get(part, ())), 0)
-        labels.append(next(known.index(one) for one in nearest if one in known))
-    return torch.tensor(labels, dtype=torch.uint8)
 
 
 PART_COLOURS = (

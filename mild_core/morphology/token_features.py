@@ -1,6 +1,5 @@
 """What the token network reads of the people of a photo: their relations, and their poses, as numbers near 1."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -31,7 +30,8 @@ BESIDE = 0.25
 
 
 class People(NamedTuple):
-    """The people of a photo as seen from one layer, or of several such, padded to equal numbers of people."""
+    """The people of a photo as seen from one layer, or of several such, filled up to equal numbers with people
+    of confidence 0."""
 
     own: Tensor  # [P, OWN_WIDTH] or [N, P, OWN_WIDTH]
     pairs: Tensor  # [P, P, PAIR_WIDTH] or [N, P, P, PAIR_WIDTH]: row = who, column = towards whom
@@ -51,18 +51,6 @@ def people_of(morphology: Morphology, number: int | None = None) -> People:
     joints = torch.stack(pose) if pose else morphology.own.new_zeros(0, JOINTS * len(EACH_JOINT))
     sure = torch.tensor([body.sure for body in bodies], device=device, dtype=torch.float32)
     return People(torch.cat([morphology.own, this, joints], -1), morphology.pairs, sure.clamp(0, 1))
-
-
-def padded(rows: Sequence[People]) -> People:
-    """[N, P, ...] of rows [P_i, ...], P the largest: what is filled up is people of confidence 0."""
-    most = max(len(row.confidence) for row in rows)
-    own, pairs, confidence = [], [], []
-    for row in rows:
-        more = most - len(row.confidence)
-        own.append(torch.nn.functional.pad(row.own, (0, 0, 0, more)))
-        pairs.append(torch.nn.functional.pad(row.pairs, (0, 0, 0, more, 0, more)))
-        confidence.append(torch.nn.functional.pad(row.confidence, (0, more)))
-    return People(torch.stack(own), torch.stack(pairs), torch.stack(confidence))
 
 
 def _pose(body: Body, size: tuple[int, int]) -> Tensor:

@@ -37,8 +37,8 @@ BORDER = 0.01
 
 TRUST_JUNCTIONS, TRUST_HULLS, TRUST_FEET = 12.0, 2.5, 3.0
 """Weights of the three clues in the logit that the first is in front: a balance between people on a common ground,
-where feet alone would do, and people laid over one another anywhere, where feet mislead (benchmarks/order.py prints
-both).
+where feet alone would do, and people laid over one another anywhere, where feet mislead (benchmarks/quality/order.py
+prints both).
 """
 
 

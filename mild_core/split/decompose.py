@@ -12,11 +12,10 @@ from ..complete.extent import hidden_extent
 from ..complete.ground import on_ground, pick_ground
 from ..complete.hidden import contradiction
 from ..growth import VISIBLE, grow
-from ..morphology.layer_segments import segments_of
 from ..order.contact import gap_pixels
 from ..order.order import back_to_front, nearness
 from ..people import fitted, on_device, resize_mask
-from ..scene import BACKGROUND, PERSON, Body, Box, Layer, Morphology, Person, Scene, rgb
+from ..scene import BACKGROUND, PERSON, Box, Layer, Morphology, Person, Scene, rgb
 from ..work_size import BALANCED
 from .bodies import check_morphology, with_joints_of
 from .crops import Group, context_box, grouped
@@ -54,7 +53,6 @@ class _Photo(NamedTuple):
     kept: Tensor  # where somebody is seen who stays
     protect: Tensor | None
     extra: list[tuple[Box, Tensor]]  # what also_erase shows
-    bodies: dict[int, Body]  # by the people's numbers
 
     @property
     def size(self) -> tuple[int, int]:
@@ -76,10 +74,9 @@ def decompose(
     masks of kept people, and protect) win; only the contact band enters the masks of kept people, never protect.
     Where masks of an erased and a kept person overlap, the kept one has the overlap, whoever is nearer: nothing of a
     person who stays is lost to a careless mask. morphology: one for each photo, of the same people; their joints take
-    the place of those that the people carry, and person layers get segments. Returns one Scene per photo, without
-    layers where there is nothing to erase. Raises ValueError if somebody belongs to a photo that is not there, if
-    somebody who goes has a hidden part, if a mask batch or the morphology does not match, or if the hole leaves nothing
-    to learn from.
+    the place of those that the people carry. Returns one Scene per photo, without layers where there is nothing to
+    erase. Raises ValueError if somebody belongs to a photo that is not there, if somebody who goes has a hidden part,
+    if a mask batch or the morphology does not match, or if the hole leaves nothing to learn from.
     """
     options = options or SplitOptions()
     count, size, device = int(photos.shape[0]), (int(photos.shape[1]), int(photos.shape[2])), photos.device
@@ -101,7 +98,6 @@ def decompose(
             kept=seen_of([person for person in here if not person.erased], size, device),
             protect=None if protect is None else _pick(protect, index, device),
             extra=[] if also_erase is None else clusters(_pick(also_erase, index, device)),
-            bodies=bodies,
         )
         layers = tuple(_layers(photo, options))
         scenes.append(Scene(photos[index], layers, None if morphology is None else morphology[index]))
@@ -311,7 +307,7 @@ def _person_layer(
     opacity = torch.zeros_like(alpha) if hole is None else boxes.placed(hole, extent, crop)
     pixels = boxes.cut(photo.pixels, crop)
     ground = pick_ground(pixels, alpha)
-    layer = Layer(
+    return Layer(
         id=f"{photo.number + 1}/{PERSON}-{person.number}",
         name=person.name,
         photo=photo.number,
@@ -327,8 +323,6 @@ def _person_layer(
         ground=ground,
         likely=None if likely is None or hole is None else boxes.placed(likely, extent, crop),
     )
-    body = photo.bodies.get(person.number)
-    return layer if body is None else layer._replace(segments=segments_of(layer, body))
 
 
 def _touched(photo: _Photo, person: Person, in_front: list[Piece]) -> bool:

@@ -13,10 +13,26 @@ CHOOSE = """([detector, masks]) => {
 
 
 def workflow() -> dict:
-    node = {"id": 1, "type": "MILD_FindPeople", "pos": [0, 0], "size": [400, 300], "flags": {}, "order": 0, "mode": 0,
-            "properties": {}}
-    return {"version": 0.4, "last_node_id": 1, "last_link_id": 0, "nodes": [node], "links": [], "groups": [],
-            "config": {}, "extra": {}}
+    node = {
+        "id": 1,
+        "type": "MILD_FindPeople",
+        "pos": [0, 0],
+        "size": [400, 300],
+        "flags": {},
+        "order": 0,
+        "mode": 0,
+        "properties": {},
+    }
+    return {
+        "version": 0.4,
+        "last_node_id": 1,
+        "last_link_id": 0,
+        "nodes": [node],
+        "links": [],
+        "groups": [],
+        "config": {},
+        "extra": {},
+    }
 
 
 def test_settings_follow_the_choice_and_survive_saving(browser_page):

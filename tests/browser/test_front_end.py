@@ -15,10 +15,29 @@ TEMPLATES = sorted((ROOT / "workflows").glob("*.json"))
 
 def workflow_of(*types: str) -> dict:
     """A workflow (the front end's format) with one unconnected node of each type."""
-    nodes = [{"id": i + 1, "type": name, "pos": [300 * i, 0], "size": [280, 200], "flags": {}, "order": i, "mode": 0,
-              "properties": {}} for i, name in enumerate(types)]
-    return {"version": 0.4, "last_node_id": len(nodes), "last_link_id": 0, "nodes": nodes, "links": [], "groups": [],
-            "config": {}, "extra": {}}
+    nodes = [
+        {
+            "id": i + 1,
+            "type": name,
+            "pos": [300 * i, 0],
+            "size": [280, 200],
+            "flags": {},
+            "order": i,
+            "mode": 0,
+            "properties": {},
+        }
+        for i, name in enumerate(types)
+    ]
+    return {
+        "version": 0.4,
+        "last_node_id": len(nodes),
+        "last_link_id": 0,
+        "nodes": nodes,
+        "links": [],
+        "groups": [],
+        "config": {},
+        "extra": {},
+    }
 
 
 @pytest.fixture
@@ -53,4 +72,55 @@ def test_template_opens_without_a_red_node(browser_page, path):
     prompt = graph_to_prompt(browser_page, workflow)
     assert set(red_nodes(browser_page)) <= wanting_models(workflow)
     assert any(node["class_type"].startswith("MILD_") for node in prompt.values())
+    assert browser_page.problems == []
+
+
+def test_a_workflow_saved_with_an_input_that_was_taken_out_still_opens(browser_page):
+    """Built-in Model had a last widget, same_part: set by hand in one node, by a link in the other."""
+
+    def saved(number, values, link):
+        sockets = [("references", "IMAGE", None), ("model", "COMBO", None), ("same_part", "FLOAT", link)]
+        inputs = [{"name": name, "type": kind, "link": link} for name, kind, link in sockets]
+        for one in inputs[1:]:
+            one["widget"] = {"name": one["name"]}
+        return {
+            "id": number,
+            "type": "MILD_BuiltInModel",
+            "pos": [400 * number, 0],
+            "size": [270, 122],
+            "flags": {},
+            "order": number,
+            "mode": 0,
+            "inputs": inputs,
+            "widgets_values": values,
+            "properties": {},
+            "outputs": [{"name": name, "type": name, "links": None} for name in ("MODEL", "VAE", "CONDITIONING")],
+        }
+
+    number = {
+        "id": 3,
+        "type": "PrimitiveFloat",
+        "pos": [0, 0],
+        "size": [270, 58],
+        "flags": {},
+        "order": 0,
+        "mode": 0,
+        "inputs": [{"name": "value", "type": "FLOAT", "widget": {"name": "value"}, "link": None}],
+        "outputs": [{"name": "FLOAT", "type": "FLOAT", "links": [1]}],
+        "widgets_values": [0.4],
+        "properties": {},
+    }
+    workflow = {
+        "version": 0.4,
+        "last_node_id": 3,
+        "last_link_id": 1,
+        "links": [[1, 3, 0, 2, 2, "FLOAT"]],
+        "groups": [],
+        "nodes": [saved(1, ["exemplar", 0.7], None), saved(2, ["exemplar", 0], 1), number],
+        "config": {},
+        "extra": {},
+    }
+    prompt = graph_to_prompt(browser_page, workflow)
+    assert [prompt[name]["inputs"] for name in "12"] == [{"model": "exemplar"}] * 2
+    assert red_nodes(browser_page) == []
     assert browser_page.problems == []

@@ -45,8 +45,18 @@ def upload(server, picture: np.ndarray, name: str) -> str:
 def node(number, kind, x, size, values=None, links=()):
     """A node of a workflow; links: (name of the input, type, link's id)."""
     inputs = [{"name": name, "type": kind, "link": link} for name, kind, link in links]
-    return {"id": number, "type": kind, "pos": [x, 40], "size": size, "flags": {}, "order": number, "mode": 0,
-            "properties": {}, "inputs": inputs, "widgets_values": values or []}
+    return {
+        "id": number,
+        "type": kind,
+        "pos": [x, 40],
+        "size": size,
+        "flags": {},
+        "order": number,
+        "mode": 0,
+        "properties": {},
+        "inputs": inputs,
+        "widgets_values": values or [],
+    }
 
 
 def workflow(mask: str, who: str = "", threshold: float = LOW, split: str = "separate blobs", picked: str = "") -> dict:
@@ -56,23 +66,50 @@ def workflow(mask: str, who: str = "", threshold: float = LOW, split: str = "sep
         node(2, "LoadImageMask", 0, [200, 120], [mask, "red"]),
         node(3, "ThresholdMask", 0, [200, 60], [threshold], [("mask", "MASK", 1)]),
         node(4, "MILD_PeopleFromMasks", 0, [220, 120], [split, 1], [("masks", "*", 2), ("image", "IMAGE", 3)]),
-        node(5, "MILD_ChoosePeople", 260, [480, 560], [who, picked],
-             [("people", "MILD_PEOPLE", 4), ("image", "IMAGE", 5)]),
+        node(
+            5,
+            "MILD_ChoosePeople",
+            260,
+            [480, 560],
+            [who, picked],
+            [("people", "MILD_PEOPLE", 4), ("image", "IMAGE", 5)],
+        ),
         node(6, "MaskPreview", 800, [200, 200], links=[("mask", "MASK", 6)]),
     ]
     for index, one in enumerate(nodes[:4]):
         one["pos"][1] = 40 + 180 * index
-    links = [[1, 2, 0, 3, 0, "MASK"], [2, 3, 0, 4, 0, "MASK"], [3, 1, 0, 4, 1, "IMAGE"], [4, 4, 0, 5, 0, "MILD_PEOPLE"],
-             [5, 1, 0, 5, 1, "IMAGE"], [6, 5, 1, 6, 0, "MASK"]]
-    outputs = {1: ("image", "masks", "background"), 2: ("MASK",), 3: ("MASK",), 4: ("people", "preview"),
-               5: ("people", "erase", "keep")}
+    links = [
+        [1, 2, 0, 3, 0, "MASK"],
+        [2, 3, 0, 4, 0, "MASK"],
+        [3, 1, 0, 4, 1, "IMAGE"],
+        [4, 4, 0, 5, 0, "MILD_PEOPLE"],
+        [5, 1, 0, 5, 1, "IMAGE"],
+        [6, 5, 1, 6, 0, "MASK"],
+    ]
+    outputs = {
+        1: ("image", "masks", "background"),
+        2: ("MASK",),
+        3: ("MASK",),
+        4: ("people", "preview"),
+        5: ("people", "erase", "keep"),
+    }
     for one in nodes:  # the front end wants every link at both of its ends
         names = outputs.get(one["id"], ())
         mine = [[link for link in links if link[1:3] == [one["id"], slot]] for slot in range(len(names))]
-        one["outputs"] = [{"name": name, "type": out[0][5] if out else "*", "links": [link[0] for link in out]}
-                          for name, out in zip(names, mine, strict=True)]
-    return {"version": 0.4, "last_node_id": 6, "last_link_id": 6, "nodes": nodes, "links": links, "groups": [],
-            "config": {}, "extra": {"ds": {"scale": 1, "offset": [300, 120]}}}
+        one["outputs"] = [
+            {"name": name, "type": out[0][5] if out else "*", "links": [link[0] for link in out]}
+            for name, out in zip(names, mine, strict=True)
+        ]
+    return {
+        "version": 0.4,
+        "last_node_id": 6,
+        "last_link_id": 6,
+        "nodes": nodes,
+        "links": links,
+        "groups": [],
+        "config": {},
+        "extra": {"ds": {"scale": 1, "offset": [300, 120]}},
+    }
 
 
 def opened(page, flow: dict) -> None:
@@ -127,8 +164,10 @@ def status(page) -> str:
 
 
 def set_widget(page, node_id: int, index: int, value) -> None:
-    page.evaluate("([id, index, value]) => { window.app.graph.getNodeById(id).widgets[index].value = value }",
-                  [node_id, index, value])
+    page.evaluate(
+        "([id, index, value]) => { window.app.graph.getNodeById(id).widgets[index].value = value }",
+        [node_id, index, value],
+    )
 
 
 def test_choose_undo_queue_detect_anew_save_reload(page, server, mask_file):
@@ -309,9 +348,17 @@ def test_a_batch_has_pages(page, server, mask_file):
         one["outputs"] = [{"name": "IMAGE", "type": "IMAGE", "links": []}]
         flow["nodes"].append(one)
     # threshold -> picture -> twice -> people; photo -> twice -> people and choose
-    flow["links"] = [[1, 2, 0, 3, 0, "MASK"], [17, 3, 0, 7, 0, "MASK"], [18, 7, 0, 8, 0, "IMAGE"],
-                     [2, 8, 0, 4, 0, "IMAGE"], [19, 1, 0, 9, 0, "IMAGE"], [3, 9, 0, 4, 1, "IMAGE"],
-                     [5, 9, 0, 5, 1, "IMAGE"], [4, 4, 0, 5, 0, "MILD_PEOPLE"], [6, 5, 1, 6, 0, "MASK"]]
+    flow["links"] = [
+        [1, 2, 0, 3, 0, "MASK"],
+        [17, 3, 0, 7, 0, "MASK"],
+        [18, 7, 0, 8, 0, "IMAGE"],
+        [2, 8, 0, 4, 0, "IMAGE"],
+        [19, 1, 0, 9, 0, "IMAGE"],
+        [3, 9, 0, 4, 1, "IMAGE"],
+        [5, 9, 0, 5, 1, "IMAGE"],
+        [4, 4, 0, 5, 0, "MILD_PEOPLE"],
+        [6, 5, 1, 6, 0, "MASK"],
+    ]
     for one in flow["nodes"]:
         for slot, output in enumerate(one["outputs"]):
             output["links"] = [link[0] for link in flow["links"] if link[1:3] == [one["id"], slot]]
@@ -329,7 +376,8 @@ def test_a_batch_has_pages(page, server, mask_file):
     page.get_by_role("button", name="Who goes, stays").click(modifiers=["Shift"])
     picks = json.loads(values(page)["picked"])["people"]
     assert {(pick["photo"], pick["number"]) for pick in picks} == {(0, n) for n in (2, 3, 4, 5)} | {
-        (1, n) for n in (1, 2, 4, 5)}
+        (1, n) for n in (1, 2, 4, 5)
+    }
     assert page.problems == []
 
 
@@ -378,9 +426,35 @@ def test_inside_a_subgraph(page, server, mask_file):
     assert page.problems == []
 
 
-SPELLINGS = ("all", " Everyone ", "*", "none", "no one", "1", "1,3", "3 , 1", "1 3", "1;3\n5", "1 and 3", "2-4",
-             "4 - 2", "2\u20134, 1", "1\uff0c3\u30015", "all but 2", "all except 2-4", "everyone without 1 and 5",
-             "person 2", "Ada, 4", "all but ada", "7", "all but 9", "the tall one", "-3", "0", "1-99999999999")
+SPELLINGS = (
+    "all",
+    " Everyone ",
+    "*",
+    "none",
+    "no one",
+    "1",
+    "1,3",
+    "3 , 1",
+    "1 3",
+    "1;3\n5",
+    "1 and 3",
+    "2-4",
+    "4 - 2",
+    "2\u20134, 1",
+    "1\uff0c3\u30015",
+    "all but 2",
+    "all except 2-4",
+    "everyone without 1 and 5",
+    "person 2",
+    "Ada, 4",
+    "all but ada",
+    "7",
+    "all but 9",
+    "the tall one",
+    "-3",
+    "0",
+    "1-99999999999",
+)
 
 
 def test_the_picker_reads_words_as_the_node_does(page):
@@ -390,7 +464,9 @@ def test_the_picker_reads_words_as_the_node_does(page):
         """async ([path, people, texts]) => {
             const { named } = await import(path)
             return texts.map(text => { const keys = named(text, [{ people }]); return keys && [...keys] })
-        }""", [f"/extensions/{PACK_FOLDER}/picker/choice.js", people, SPELLINGS])
+        }""",
+        [f"/extensions/{PACK_FOLDER}/picker/choice.js", people, SPELLINGS],
+    )
     mask = load_example().masks[0, :1, :1]
     here = [Person(one["name"], one["number"], 0, (4, 4), (0, 0, 1, 1), mask) for one in people]
     for text, keys in zip(SPELLINGS, read, strict=True):
@@ -406,18 +482,30 @@ def test_the_picker_places_clicks_as_the_node_does(page):
     masks = load_example().masks
     height, width = masks.shape[1:]
     people = numbered([person_from_mask(mask) for mask in masks])
-    drawn = [{"number": person.number, "name": person.name, "box": line.box, "point": line.point,
-              "rings": [ring.ravel().tolist() for ring in line.rings]}
-             for person, line in zip(people, outlines(people, (height, width)), strict=True)]
+    drawn = [
+        {
+            "number": person.number,
+            "name": person.name,
+            "box": line.box,
+            "point": line.point,
+            "rings": [ring.ravel().tolist() for ring in line.rings],
+        }
+        for person, line in zip(people, outlines(people, (height, width)), strict=True)
+    ]
     random = np.random.default_rng(4)
     picks, expected = [], []
     for _ in range(400):
         someone = people[random.integers(len(people))]
         x, y = random.uniform(someone.box[:2], someone.box[2:])
         number = int(random.integers(1, 9))
-        around = {tuple(one.number for one in people_picked(people, [Pick(0, number, point)])[0] if one.erased)
-                  for point in ((np.clip((x + dx) / width, 0, 1), np.clip((y + dy) / height, 0, 1))
-                                for dx in (-3, 0, 3) for dy in (-3, 0, 3))}
+        around = {
+            tuple(one.number for one in people_picked(people, [Pick(0, number, point)])[0] if one.erased)
+            for point in (
+                (np.clip((x + dx) / width, 0, 1), np.clip((y + dy) / height, 0, 1))
+                for dx in (-3, 0, 3)
+                for dy in (-3, 0, 3)
+            )
+        }
         if len(around) == 1:
             picks.append({"photo": 0, "number": number, "x": x / width, "y": y / height})
             expected.append([f"0/{one}" for one in around.pop()])
@@ -427,5 +515,6 @@ def test_the_picker_places_clicks_as_the_node_does(page):
             const { placed } = await import(path)
             return picks.map(pick => [...placed([pick], [photo]).keys.keys()])
         }""",
-        [f"/extensions/{PACK_FOLDER}/picker/choice.js", {"width": width, "height": height, "people": drawn}, picks])
+        [f"/extensions/{PACK_FOLDER}/picker/choice.js", {"width": width, "height": height, "people": drawn}, picks],
+    )
     assert found == expected

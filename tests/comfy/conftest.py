@@ -8,12 +8,11 @@ import mild.tests.helpers.in_process  # noqa: F401
 import folder_paths
 import pytest
 
-from mild.mild_core.comfy import builtin_model
-from mild.mild_core.comfy.sampling import encode
+from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.layers import WIDGETS, background, person, picture
 from mild.tests.helpers.tiny_guidance import load_counting, save_random
-from mild.tests.helpers.tiny_models import make
+from mild.tests.helpers.tiny_models import made_for, make
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +40,7 @@ def mild_folder(tmp_path, monkeypatch):
 @pytest.fixture
 def small_native_size(monkeypatch):
     """Crops are sampled at about 96 px instead of 512 or 1,024: random models learn nothing from more."""
-    monkeypatch.setattr(encode, "NATIVE_PIXELS", ())
-    monkeypatch.setattr(encode, "NATIVE_PIXELS_OF_OTHERS", 96 * 96)
+    made_for(monkeypatch, 96 * 96)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +60,7 @@ def sample(run_node):
     """sample(scenes, tiny or None for the built-in model, ...): the scenes that the node returns."""
 
     def run(scenes, tiny=None, **changes):
-        model = builtin_model.load_model() if tiny is None else tiny.model
+        model = builtin.load_model() if tiny is None else tiny.model
         inputs = {
             "model": model,
             "vae": tiny and tiny.vae,

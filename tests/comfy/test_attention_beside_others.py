@@ -14,6 +14,7 @@ from mild.tests.helpers.attention import (
     Foreign,
     Noting,
     biased,
+    handlers,
     hooked,
     overridden,
     sampled,
@@ -28,7 +29,7 @@ def test_stacked_handlers_run_in_order(family):
     model = catch.put(catch.put(catch.put(tiny.model, first, "a"), second, "b"), first, "a")
     assert torch.equal(sampled(tiny, model), sampled(tiny))
     assert log and log == ["first", "second", "first"] * (len(log) // 3)
-    assert catch.handlers(model, "a") == [first, first] and catch.handlers(model, "b") == [second]
+    assert handlers(model, "a") == [first, first] and handlers(model, "b") == [second]
 
 
 def test_two_handlers_that_change_attention():
@@ -81,7 +82,7 @@ def test_a_handler_takes_anothers_place():
     changed = catch.put(model, new, "a", instead_of=old)
     sampled(tiny, changed)
     assert new.sites and other.sites and not old.sites
-    assert catch.handlers(changed, "a") == [new] and catch.handlers(model, "a") == [old]
+    assert handlers(changed, "a") == [new] and handlers(model, "a") == [old]
 
 
 @pytest.mark.parametrize("order", ["before", "after"])

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 
 from mild.mild_core.attention.layer_regions import Maps
 from mild.mild_core.attention.rule import sma
-from mild.mild_core.comfy.attention import catch, erase, layouts
+from mild.mild_core.comfy.attention import catch, erase
 from mild.mild_core.comfy.attention.run import rows_of
 from mild.mild_core.comfy.attention.steer import Steering
+from mild.mild_core.comfy.families import layout_of
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.attention import Noting, counting_calls, hooked, sampled
 from mild.tests.helpers.layers import background, layers_of, person, picture
@@ -129,7 +130,7 @@ def test_suppression_holds_in_its_share_of_the_steps(erasing):
 @pytest.mark.parametrize(("family", "blocks"), [("sd15", range(3, 12)), ("sdxl", range(6))])
 def test_blocks_are_the_published_ones(family, blocks):
     network = make(family).model.model.diffusion_model
-    found = [block for one in layouts.family_of(network).attentions(network) for block in one.blocks]
+    found = [block for one in layout_of(network).attentions(network) for block in one.blocks]
     assert {block[1] for block, kind in found if erase.in_decoder(block, kind)} == set(blocks)
     assert all(kind == "self" and block[0] == "output" for block, kind in found if erase.in_decoder(block, kind))
 

@@ -6,8 +6,10 @@ import comfy.supported_models
 import pytest
 import torch
 
-from mild.mild_core.comfy import builtin_model
-from mild.mild_core.comfy.attention import catch, layouts
+from mild.mild_core.comfy import layouts
+from mild.mild_core.comfy.attention import catch
+from mild.mild_core.comfy.erasers import builtin
+from mild.mild_core.comfy.families import layout_of
 from mild.tests.helpers.attention import TRANSFORMERS, UNETS, Noting, counting_calls, sampled
 from mild.tests.helpers.tiny_models import make, randomize
 
@@ -162,20 +164,20 @@ def test_z_image_fills_up_its_tokens():
 
 def test_a_family_without_hooks_says_so():
     with pytest.raises(ValueError, match="no hooks for this model family yet") as error:
-        catch.put(builtin_model.load_model(), Noting(), "test")
+        catch.put(builtin.load_model(), Noting(), "test")
     assert "\n" not in str(error.value)
 
 
 def test_every_tiny_family_has_hooks():
     for family in UNETS + TRANSFORMERS:
         network = make(family).model.model.diffusion_model
-        assert layouts.family_of(network).attentions(network)
+        assert layout_of(network).attentions(network)
 
 
 def test_several_frames_at_once_are_refused():
     tiny = make("qwen_image")
     network = tiny.model.model.diffusion_model
     with pytest.raises(ValueError, match="3 frames"):
-        layouts.family_of(network).spans(
+        layout_of(network).spans(
             network, "joint", (None, torch.zeros(1, 7, 64)), {}, layouts.Sizes((1, 16, 3, 8, 8), (), 7)
         )

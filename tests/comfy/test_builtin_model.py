@@ -6,7 +6,8 @@ import comfy.samplers
 import pytest
 import torch
 
-from mild.mild_core.comfy import builtin_model
+from mild.mild_core.comfy.erasers import builtin, exemplar_model
+from mild.mild_core.comfy.pixel_space import pixel_vae
 
 SIZE = (37, 51)
 
@@ -25,11 +26,11 @@ def scene():
 
 @pytest.fixture(scope="module")
 def built_in():
-    return builtin_model.load_model(), builtin_model.pixel_vae(), builtin_model.empty_conditioning()
+    return builtin.load_model(), pixel_vae(), builtin.empty_conditioning()
 
 
 def latent_of(photos, masks=None):
-    latent = {"samples": builtin_model.pixel_vae().encode(photos)}
+    latent = {"samples": pixel_vae().encode(photos)}
     return latent if masks is None else {**latent, "noise_mask": masks}
 
 
@@ -104,7 +105,7 @@ def test_every_sampler_runs(ksampler, scene, sampler_name):
     result = ksampler(latent, sampler_name=sampler_name)
     assert torch.isfinite(result).all()
     # Some of core's samplers extrapolate a little, and two stop at sigma_min; that is so with every model.
-    assert (result - latent["samples"])[known(masks[:1])].abs().max() < 5 * builtin_model.SIGMA_MIN
+    assert (result - latent["samples"])[known(masks[:1])].abs().max() < 5 * exemplar_model.SIGMA_MIN
 
 
 @pytest.mark.parametrize("scheduler", comfy.samplers.SCHEDULER_NAMES)
@@ -120,7 +121,7 @@ def test_same_seed_same_picture(ksampler, scene):
     latent = latent_of(*scene)
     first = ksampler(latent)
     assert torch.equal(first, ksampler(latent))
-    assert torch.equal(first, ksampler(latent, model=builtin_model.load_model()))
+    assert torch.equal(first, ksampler(latent, model=builtin.load_model()))
 
 
 @pytest.mark.parametrize("cfg", [1.0, 3.0])
@@ -151,7 +152,7 @@ def test_erased_pixels_leave_no_trace(ksampler, scene):
 def test_half_precision_in_and_out(built_in, scene):
     photos, masks = scene
     network = built_in[0].model
-    clean = builtin_model.pixel_vae().encode(photos)
+    clean = pixel_vae().encode(photos)
     hole = masks[:, None]
     noisy = clean + 2 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
     answers = []

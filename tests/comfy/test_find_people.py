@@ -357,7 +357,7 @@ def test_the_name_of_a_checkpoint_tells_its_configuration(tmp_path, name, config
 def fetched(name):
     path = Path(mild.__file__).parent / "out" / "cache" / name
     if not path.is_file():
-        pytest.skip(f"{name} is not fetched: benchmarks/find_people.py does")
+        pytest.skip(f"{name} is not fetched: benchmarks/quality/find_people.py does")
     return path
 
 

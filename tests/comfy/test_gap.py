@@ -9,11 +9,12 @@ from comfy import model_management
 from mild.mild_core.attention.layer_regions import Maps
 from mild.mild_core.attention.record import Pathway
 from mild.mild_core.attention.regions import on_grid
-from mild.mild_core.comfy import builtin_model
 from mild.mild_core.comfy.attention import catch
 from mild.mild_core.comfy.attention.erase import AttentiveEraser, erase
 from mild.mild_core.comfy.attention.recorder import PATCHES, recording
 from mild.mild_core.comfy.attention.spatial import Settings, keep_apart
+from mild.mild_core.comfy.erasers import builtin
+from mild.mild_core.comfy.pixel_space import pixel_vae
 from mild.mild_core.preview.gap_plot import WIDTH
 from mild.tests.helpers.attention import Noting, sampled
 from mild.tests.helpers.layers import WIDGETS, picture
@@ -225,7 +226,7 @@ def test_a_batch_of_ksampler_by_rows():
 
 def test_the_built_in_models_layers_keep_apart(sample, scenes):
     plain = sample(scenes, start="noise")
-    model, recorder = recording(builtin_model.load_model(), Maps.of(scenes))
+    model, recorder = recording(builtin.load_model(), Maps.of(scenes))
     again = sample(scenes, model=model)
     for one, other in zip(plain[0].layers, again[0].layers, strict=True):
         assert torch.equal(one.pixels, other.pixels)
@@ -241,13 +242,13 @@ def test_the_built_in_models_layers_keep_apart(sample, scenes):
 def test_the_built_in_model_looks_at_what_nobody_forbids(run_node):
     """With a mask alone it may copy from anywhere else, which counts; what the conditioning forbids gets nothing."""
     photo = picture(48, 56)
-    vae, conditioning = builtin_model.pixel_vae(), builtin_model.empty_conditioning()
+    vae, conditioning = pixel_vae(), builtin.empty_conditioning()
     latent = {"samples": vae.encode(photo[None]), "noise_mask": box_mask((20, 10, 36, 30), 48, 56)[:, None]}
     people = box_mask((0, 0, 18, 48), 48, 56)
     shares = []
     for allowed in (None, 1 - people):
         values = {} if allowed is None else {"mild_allowed": allowed}
-        model, recorder = recording(builtin_model.load_model(), maps_of(latent["noise_mask"][:, 0], people))
+        model, recorder = recording(builtin.load_model(), maps_of(latent["noise_mask"][:, 0], people))
         cond = [[conditioning[0][0], values]]
         run_node("KSampler", model=model, positive=cond, negative=cond, latent_image=latent, seed=1, steps=3, cfg=1.0,
                  sampler_name="euler", scheduler="normal", denoise=1.0)  # fmt: skip
@@ -311,7 +312,7 @@ def test_cancelled_and_queued_again(comfy):
 @pytest.mark.usefixtures("small_native_size")
 def test_layers_through_the_nodes(run_node, sample, scenes):
     """Layers that were not painted are not shown."""
-    model, gap = run_node("MILD_RecordGap", model=builtin_model.load_model(), layers=scenes, which="all")
+    model, gap = run_node("MILD_RecordGap", model=builtin.load_model(), layers=scenes, which="all")
     painted = sample(scenes, model=model, which="people")
     pictures, numbers = run_node("MILD_AttentionGap", gap=gap, sampled=painted)
     (layer,) = json.loads(numbers)["layers"]

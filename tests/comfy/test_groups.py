@@ -167,8 +167,9 @@ def test_each_row_has_its_own_text_mask_and_inpaint_channels(sample, alike, run_
     other = make("sd15_inpaint", seed=5)
     mask = torch.zeros(1, 90, 130)
     mask[:, :, 60:] = 1
-    (masked,) = run_node("ConditioningSetMask", conditioning=other.positive, mask=mask, strength=1.0,
-                         set_cond_area="default")
+    (masked,) = run_node(
+        "ConditioningSetMask", conditioning=other.positive, mask=mask, strength=1.0, set_cond_area="default"
+    )
     layers = list(alike[0].layers)
     layers[2] = layers[2]._replace(positive=other.positive)
     layers[3] = layers[3]._replace(positive=tiny.positive + masked)
@@ -256,8 +257,17 @@ def test_noise_of_other_packs(run_node, alike):
 
 def test_samplers_of_other_packs_get_a_layer_at_a_time(run_node, alike):
     class Plain(comfy.samplers.Sampler):
-        def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
-                   disable_pbar=False):
+        def sample(
+            self,
+            model_wrap,
+            sigmas,
+            extra_args,
+            callback,
+            noise,
+            latent_image=None,
+            denoise_mask=None,
+            disable_pbar=False,
+        ):
             inner = comfy.samplers.sampler_object("euler")
             return inner.sample(model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask, True)
 

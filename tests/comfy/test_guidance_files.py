@@ -4,8 +4,8 @@ import pytest
 import safetensors.torch
 import torch
 
+from mild.mild_core.comfy.families import body_config_of
 from mild.mild_core.comfy.morphology.control import MorphologyControl
-from mild.mild_core.comfy.morphology.families import config_of
 from mild.mild_core.comfy.morphology.files import ABSENT, files
 from mild.mild_core.comfy.morphology.load import load_guidance
 from mild.mild_core.morphology.guidance import MorphologyGuidance, save_guidance
@@ -13,7 +13,7 @@ from mild.tests.helpers.tiny_models import randomize
 
 
 def test_a_file_is_listed_and_loaded(mild_folder, run_node, tiny):
-    config = config_of(tiny("sd15").model.model)
+    config = body_config_of(tiny("sd15").model.model)
     (mild_folder / "below").mkdir()
     save_guidance(mild_folder / "below" / "körper 1.safetensors", randomize(MorphologyGuidance(config), 0), config)
     (mild_folder / "sma_gains.safetensors").write_bytes(b"")
@@ -30,7 +30,7 @@ def test_without_files(mild_folder, run_node):
 
 @pytest.mark.parametrize("case", ["checkpoint", "labels", "missing", "unexpected", "shape", "integers", "text", "pt"])
 def test_what_is_refused_in_one_sentence(tmp_path, tiny, case):
-    config = config_of(tiny("sd15").model.model)
+    config = body_config_of(tiny("sd15").model.model)
     weights, metadata = MorphologyGuidance(config).state_dict(), config.metadata()
     path = tmp_path / "a.safetensors"
     words = {

@@ -12,8 +12,8 @@ import comfy.supported_models
 import pytest
 import torch
 
+from mild.mild_core.comfy.families import body_config_of
 from mild.mild_core.comfy.morphology.control import MorphologyControl
-from mild.mild_core.comfy.morphology.families import config_of
 from mild.mild_core.comfy.morphology.load import load_guidance, patcher_for
 from mild.mild_core.morphology.guidance import MorphologyGuidance, save_guidance
 from mild.mild_core.morphology.maps import maps
@@ -128,7 +128,7 @@ def trained(tmp_path_factory):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = small_model()
-        network = MorphologyGuidance(config_of(model)._replace(token_width=16, token_heads=2))
+        network = MorphologyGuidance(body_config_of(model)._replace(token_width=16, token_heads=2))
         losses = train(model, network)
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
     path = tmp_path_factory.mktemp("mild") / "learnt.safetensors"

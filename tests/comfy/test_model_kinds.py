@@ -13,7 +13,7 @@ from mild.mild_core.comfy.sampling import encode
 from mild.mild_core.comfy.sampling.zeroed import zeroed
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.layers import background, check, layers_of, person, picture
-from mild.tests.helpers.tiny_models import FAMILIES, make, make_vae
+from mild.tests.helpers.tiny_models import FAMILIES, made_for, make, make_vae
 
 SETTINGS = ({"cfg": 1.0, "denoise": 1.0}, {"cfg": 7.0, "denoise": 0.6})
 
@@ -21,8 +21,7 @@ SETTINGS = ({"cfg": 1.0, "denoise": 1.0}, {"cfg": 7.0, "denoise": 0.6})
 @pytest.fixture(autouse=True)
 def smaller_native_size(monkeypatch):
     """Crops are sampled at about 64 px: four cells of Flux 2, four patches of models that work on pixels."""
-    monkeypatch.setattr(encode, "NATIVE_PIXELS", ())
-    monkeypatch.setattr(encode, "NATIVE_PIXELS_OF_OTHERS", 64 * 64)
+    made_for(monkeypatch, 64 * 64)
 
 
 @pytest.fixture(scope="module")

@@ -14,16 +14,14 @@ import pytest
 import safetensors.torch
 import torch
 
-from mild.mild_core.comfy.sampling import encode
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.layers import background, check, layers_of, picture
-from mild.tests.helpers.tiny_models import flux_fill_weights, make, make_vae
+from mild.tests.helpers.tiny_models import flux_fill_weights, made_for, make, make_vae
 
 
 @pytest.fixture(autouse=True)
 def smaller_native_size(monkeypatch):
-    monkeypatch.setattr(encode, "NATIVE_PIXELS", ())
-    monkeypatch.setattr(encode, "NATIVE_PIXELS_OF_OTHERS", 64 * 64)
+    made_for(monkeypatch, 64 * 64)
 
 
 @pytest.fixture(scope="module")

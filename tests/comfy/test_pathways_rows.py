@@ -1,19 +1,12 @@
 """The rows of the pathways' benchmark run on random models of the real classes, at the sizes that they print."""
 
-import sys
-from pathlib import Path
-
 import comfy.model_base
 import comfy.utils
 import pytest
 import torch
 
-import mild
-
-sys.path.append(str(Path(mild.__file__).parent / "benchmarks"))
-
-import pathways  # noqa: E402
-import random_models  # noqa: E402
+from mild.benchmarks.cost import pathways
+from mild.benchmarks.shared import random_models
 
 SCALE = 0.25
 NARROW = 0.1

@@ -4,15 +4,14 @@ import pytest
 import torch
 
 from mild.mild_core import boxes
-from mild.mild_core.comfy import builtin_model
-from mild.mild_core.comfy.sampling import encode
+from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.comfy.sampling.sample_layers import GROUNDS
 from mild.mild_core.people import numbered, person_from_mask
 from mild.mild_core.recompose.recompose import recompose
 from mild.mild_core.scene import PERSON
 from mild.mild_core.split.decompose import decompose
 from mild.mild_core.start import start_picture
-from mild.tests.helpers.tiny_models import make
+from mild.tests.helpers.tiny_models import made_for, make
 
 WIDGETS = {
     "seed": 5,
@@ -31,8 +30,7 @@ MODELS = [None, "sd15", "sd15_inpaint"]
 @pytest.fixture(autouse=True)
 def small_native_size(monkeypatch):
     """Random models learn nothing from larger crops."""
-    monkeypatch.setattr(encode, "NATIVE_PIXELS", ())
-    monkeypatch.setattr(encode, "NATIVE_PIXELS_OF_OTHERS", 96 * 96)
+    made_for(monkeypatch, 96 * 96)
 
 
 def standing():
@@ -64,7 +62,7 @@ def split(colour=(0.0, 1.0, 0.0)):
 @pytest.fixture
 def sample(run_node):
     def run(scenes, tiny=None, **changes):
-        model = builtin_model.load_model() if tiny is None else tiny.model
+        model = builtin.load_model() if tiny is None else tiny.model
         return run_node(
             "MILD_SampleLayers", model=model, vae=tiny and tiny.vae, layers=scenes, **{**WIDGETS, **changes}
         )[0]

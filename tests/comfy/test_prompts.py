@@ -4,12 +4,11 @@ import comfy.sample
 import pytest
 import torch
 
-from mild.mild_core.comfy import builtin_model
-from mild.mild_core.comfy.sampling.own_prompts import FAMILIES as PROMPTED
-from mild.mild_core.comfy.sampling.own_prompts import family_of, guidance_of, tooltip
-from mild.mild_core.comfy.sampling.prompts import Prompts
+from mild.mild_core.comfy.erasers import builtin
+from mild.mild_core.comfy.families import FAMILIES as PROMPTED
+from mild.mild_core.comfy.families import distilled_guidance_of, family_of, pooled_width
+from mild.mild_core.comfy.sampling.prompts import Prompts, tooltip
 from mild.mild_core.comfy.sampling.text_fits import check_text
-from mild.mild_core.comfy.sampling.zeroed import pooled_width
 from mild.mild_core.scene import BACKGROUND, PERSON
 from mild.tests.helpers.layers import background, person, picture
 from mild.tests.helpers.tiny_clip import CLIPS, make_clip
@@ -62,30 +61,30 @@ def painted(tiny, positive, negative):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_is_known_by_its_class(tiny, family):
     model = tiny(family).model
-    assert family_of(model).name == NAMES.get(family, "all other models")
-    assert guidance_of(model) == GUIDANCE.get(family)
+    assert family_of(model).prompts.name == NAMES.get(family, "all other models")
+    assert distilled_guidance_of(model) == GUIDANCE.get(family)
 
 
 def test_flux_without_guidance_gets_none(tiny, monkeypatch):
     model = tiny("flux").model
     monkeypatch.setitem(model.model.model_config.unet_config, "guidance_embed", False)
-    assert family_of(model).name == "Flux" and guidance_of(model) is None
+    assert family_of(model).prompts.name == "Flux" and distilled_guidance_of(model) is None
 
 
 def test_positives_do_not_name_who_is_to_vanish():
     for family in PROMPTED:
-        words = family.texts[BACKGROUND].positive.lower()
+        words = family.prompts.texts[BACKGROUND].positive.lower()
         assert words and not any(word in words for word in ("person", "people", "human", "nobody", "no one"))
-        assert "person" in family.texts[PERSON].positive.lower()
-        negative = family.texts[BACKGROUND].negative
+        assert "person" in family.prompts.texts[PERSON].positive.lower()
+        negative = family.prompts.texts[BACKGROUND].negative
         assert negative is None or "people" in negative
 
 
 def test_the_tooltip_shows_every_text_and_family():
     text = tooltip()
     for family in PROMPTED:
-        assert family.name in text
-        for pair in family.texts.values():
+        assert family.prompts.name in text
+        for pair in family.prompts.texts.values():
             assert pair.positive in text and (pair.negative is None or pair.negative in text)
     assert "Flux Fill 30" in text and "Flux 3.5" in text
 
@@ -118,7 +117,7 @@ def test_the_packs_own_prompts_are_encoded_once_by_domain(tiny, clip_of, clip):
         assert given[BEHIND.id][side] is given[ALSO_BEHIND.id][side] and given[ANNA.id][side] is given[BEN.id][side]
     assert len(counting.texts) == len(set(counting.texts))
     for layer in (BEHIND, ANNA):
-        texts = family_of(model).texts[layer.domain]
+        texts = family_of(model).prompts.texts[layer.domain]
         for side, text in (("positive", texts.positive), ("negative", texts.negative)):
             ((own, values),) = given[layer.id][side]
             if text is None:
@@ -129,7 +128,7 @@ def test_the_packs_own_prompts_are_encoded_once_by_domain(tiny, clip_of, clip):
         assert painted(tiny(clip), given[layer.id]["positive"], given[layer.id]["negative"])
     assert given[BEHIND.id]["positive"][0][1].get("guidance") == GUIDANCE.get(clip)
     assert not torch.equal(given[BEHIND.id]["positive"][0][0], given[ANNA.id]["positive"][0][0])
-    assert prompts.notes()[0].startswith(f"Prompts: the pack's own ({family_of(model).name}")
+    assert prompts.notes()[0].startswith(f"Prompts: the pack's own ({family_of(model).prompts.name}")
 
 
 def test_flux_spends_no_pass_on_a_negative(tiny, clip_of):
@@ -198,8 +197,8 @@ def test_an_empty_conditioning_says_nothing_and_one_without_text_is_taken(tiny):
 
 
 def test_the_built_in_model_reads_no_text():
-    model = builtin_model.load_model()
-    references = builtin_model.empty_conditioning(torch.rand(2, 8, 8, 3))
+    model = builtin.load_model()
+    references = builtin.empty_conditioning(torch.rand(2, 8, 8, 3))
     counting = Counting(None)
     prompts = Prompts(model, references, clip=counting)
     given = prompts.of(BEHIND)

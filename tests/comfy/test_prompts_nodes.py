@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mild.mild_core.comfy.sampling.own_prompts import family_of
+from mild.mild_core.comfy.families import family_of
 from mild.mild_core.scene import BACKGROUND, PERSON, Scene
 from mild.tests.helpers.layers import WIDGETS, background, person, picture
 from mild.tests.helpers.tiny_clip import make_clip
@@ -146,7 +146,7 @@ def test_another_prompt_for_one_layer_changes_that_layer_alone(small_native_size
 
 def test_the_packs_own_prompts_reach_the_model(small_native_size, sample, prompted, sd15, clip, photo_layers):
     own = sample(photo_layers, sd15, clip=clip, cfg=5.0)[0].layers
-    texts = family_of(sd15.model).texts
+    texts = family_of(sd15.model).prompts.texts
     written = photo_layers
     for which, text in (("background", texts[BACKGROUND]), ("people", texts[PERSON])):
         sides = {"positive": text.positive, "negative": text.negative}

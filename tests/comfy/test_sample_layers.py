@@ -5,7 +5,7 @@ import comfy.patcher_extension
 import pytest
 import torch
 
-from mild.mild_core.comfy import builtin_model
+from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.comfy.sampling import encode
 from mild.mild_core.scene import BACKGROUND, PERSON, Scene
 from mild.tests.helpers.layers import HEIGHT, WIDGETS, WIDTH, background, check, layers_of, picture
@@ -187,7 +187,7 @@ def test_references_of_the_photos_aspect_are_cropped_like_the_layer(sample, scen
     """Where the whole photo without the person is at hand, a crop learns from that part of it only."""
     photo = scenes[0].photo
     seen = []
-    model = builtin_model.load_model()
+    model = builtin.load_model()
 
     def note(executor, *args, **kwargs):
         seen.append(kwargs["references"][0])
@@ -202,7 +202,7 @@ def test_references_of_the_photos_aspect_are_cropped_like_the_layer(sample, scen
         (torch.rand(2, 20, 50, 3), [False] * 2),
     ):
         seen.clear()
-        conditioning = builtin_model.empty_conditioning(references)
+        conditioning = builtin.empty_conditioning(references)
         crop = [scenes[0]._replace(layers=(layer,))]
         sample(crop, None, model=model, positive=conditioning)
         assert seen and all([reference.in_place for reference in entry] == in_place for entry in seen)
@@ -215,7 +215,7 @@ def test_references_of_the_photos_aspect_are_cropped_like_the_layer(sample, scen
 
 def test_cancel_leaves_everything_unharmed(run_node, sample, scenes, tiny):
     before = layers_of(sample(scenes, tiny))
-    model = builtin_model.load_model() if tiny is None else tiny.model
+    model = builtin.load_model() if tiny is None else tiny.model
     inputs = {"model": model, "layers": scenes, "vae": tiny and tiny.vae, **WIDGETS, "seed": 4}
     for moment in (1, 4):
         with pytest.raises(comfy.model_management.InterruptProcessingException):
@@ -289,7 +289,7 @@ def test_whoever_is_erased_leaves_no_trace_in_the_photo(comfy, family, denoise):
     results = []
     for colour in ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0)):
         painted = torch.where(masks[1][None, ..., None] > 0, torch.tensor(colour), photo)
-        given = {"photo": painted, "masks": masks, "model": tiny.model if tiny else builtin_model.load_model()}
+        given = {"photo": painted, "masks": masks, "model": tiny.model if tiny else builtin.load_model()}
         links = {"model": ["model", 0], "layers": ["split", 0]}
         if tiny:
             given["vae"], links["vae"] = tiny.vae, ["vae", 0]
@@ -335,7 +335,7 @@ def test_unknown_layer_is_named(sample, scenes):
 
 def test_a_layer_without_a_hole_is_told_and_passes(comfy, scenes):
     whole = scenes[0].layers[2]._replace(hole=scenes[0].layers[2].hole * 0)
-    given = {"model": builtin_model.load_model(), "layers": [scenes[0]._replace(layers=(*scenes[0].layers[:2], whole))]}
+    given = {"model": builtin.load_model(), "layers": [scenes[0]._replace(layers=(*scenes[0].layers[:2], whole))]}
     graph = {key: {"class_type": "TEST_Give", "inputs": {"key": comfy.give(value)}} for key, value in given.items()}
     links = {key: [key, 0] for key in given}
     graph["sample"] = {"class_type": "MILD_SampleLayers", "inputs": {**WIDGETS, **links, "which": "2"}}

@@ -149,4 +149,3 @@ def test_words_carry_looks_along():
         for model in (tiny.model, *(keep_apart(tiny.model, MAPS, Settings(words=w))[0] for w in (False, True)))
     )
     assert words < 0.5 * min(plain, without)
-

@@ -15,7 +15,7 @@ from mild.mild_core.comfy.attention.adaptive import Adaptive
 from mild.mild_core.comfy.attention.spatial import KEY, Settings, keep_apart
 from mild.mild_core.comfy.attention.steer import Steering
 from mild.mild_core.scene import Scene
-from mild.tests.helpers.attention import TRANSFORMERS, UNETS, Noting, hooked, sampled
+from mild.tests.helpers.attention import TRANSFORMERS, UNETS, Noting, handlers, hooked, sampled
 from mild.tests.helpers.layers import background, check, layers_of, person, picture
 from mild.tests.helpers.tiny_models import make as made
 
@@ -47,7 +47,7 @@ def alike(first, second):
 
 
 def handler_of(model):
-    return catch.handlers(model, KEY)[0]
+    return handlers(model, KEY)[0]
 
 
 # -- what changes -----------------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def test_strengths_of_two_nodes_add_up():
     once = apart(tiny, strength=0.4)
     twice, _ = keep_apart(once, maps_of(), Settings(strength=0.6))
     assert alike(sampled(tiny, twice), sampled(tiny, apart(tiny)))
-    assert len(catch.handlers(twice, KEY)) == 2 and len(catch.handlers(once, KEY)) == 1
+    assert len(handlers(twice, KEY)) == 2 and len(handlers(once, KEY)) == 1
     both, _ = keep_apart(apart(tiny, adaptive=True), maps_of(), Settings(adaptive=True))
     assert not alike(sampled(tiny, both), sampled(tiny, apart(tiny, adaptive=True)))
 

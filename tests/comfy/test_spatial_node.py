@@ -8,13 +8,13 @@ import safetensors.torch
 import torch
 
 from mild.mild_core.attention.layer_regions import Maps
-from mild.mild_core.comfy import builtin_model
-from mild.mild_core.comfy.attention import catch, gains
+from mild.mild_core.comfy.attention import gains
 from mild.mild_core.comfy.attention.adaptive import Adaptive
 from mild.mild_core.comfy.attention.blocks import chosen_blocks
 from mild.mild_core.comfy.attention.spatial import KEY, Settings, keep_apart
+from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.scene import Scene
-from mild.tests.helpers.attention import sampled
+from mild.tests.helpers.attention import handlers, sampled
 from mild.tests.helpers.tiny_models import make
 
 WIDGETS = {
@@ -37,12 +37,12 @@ def node(run_node):
 def test_the_node_does_what_its_widgets_say(node, scenes):
     tiny = make("flux")
     model = node(tiny.model, mask=HOLE, avoid=PEOPLE, strength=0.5, mode="adaptive", target=0.9, words=True)
-    (handler,) = catch.handlers(model, KEY)
+    (handler,) = handlers(model, KEY)
     assert isinstance(handler, Adaptive) and handler.target == 0.9 and handler.strength == 0.5
     settings = Settings(strength=0.5, adaptive=True, target=0.9, words=True)
     expected = keep_apart(tiny.model, Maps.of_mask(HOLE, PEOPLE), settings)[0]
     assert torch.equal(sampled(tiny, model), sampled(tiny, expected))
-    (handler,) = catch.handlers(node(tiny.model, layers=scenes, which="people"), KEY)
+    (handler,) = handlers(node(tiny.model, layers=scenes, which="people"), KEY)
     assert handler.maps.names == ("1/person-2",) and not isinstance(handler, Adaptive)
 
 
@@ -80,7 +80,7 @@ def test_wrong_inputs_are_told(node, scenes):
 
 
 def test_the_built_in_model_needs_no_rule(node, scenes):
-    model = builtin_model.load_model()
+    model = builtin.load_model()
     assert node(model, layers=scenes) is model and node(model, mask=HOLE) is model
     with pytest.raises(ValueError, match="avoid: the Built-in Model"):
         node(model, mask=HOLE, avoid=PEOPLE)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mild.mild_core.comfy import builtin_model
+from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.comfy.sampling import encode
 from mild.mild_core.comfy.sampling.start import EXEMPLAR, EXEMPLAR_DENOISE, NOISE, OWN, STARTS, decided
 from mild.mild_core.scene import Scene
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("small_native_size")
 
 def space_of(family):
     if family is None:
-        return encode.latent_space(builtin_model.load_model(), None)
+        return encode.latent_space(builtin.load_model(), None)
     tiny = make(family)
     return encode.latent_space(tiny.model, tiny.vae)
 

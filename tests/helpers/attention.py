@@ -9,10 +9,17 @@ import torch
 
 from mild.mild_core.attention import evaluate
 from mild.mild_core.attention.factors import RowRule
+from mild.mild_core.comfy.attention import catch
 
 OVERRIDE = "optimized_attention_override"
 UNETS = ("sd15", "sd2", "sdxl")
 TRANSFORMERS = ("sd3", "flux", "flux_fill", "flux2", "chroma_radiance", "qwen_image", "lumina2")
+
+
+def handlers(model, key):
+    """Those that were put on the MODEL under this key, in order."""
+    wrappers = model.get_wrappers(comfy.patcher_extension.WrappersMP.OUTER_SAMPLE, catch.KEY)
+    return [sampling.handler for sampling in wrappers if sampling.key == key]
 
 
 class Noting:
@@ -79,6 +86,7 @@ def hooked(model):
     """The network's modules that have hooks."""
     found = model.model.named_modules()
     return [name for name, module in found if module._forward_hooks or module._forward_pre_hooks]
+
 
 def biased(inner, site, q, k, v, heads, *args, **kwargs):
     """The first half of the queries looks away from the last half of the keys, in self- and joint attention."""

@@ -9,8 +9,15 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 def find_chromium() -> str | None:
@@ -68,11 +75,14 @@ def paint_mask(page, node_type: str, start: tuple[float, float], end: tuple[floa
 
     start, end: where the stroke begins and ends, as shares (0 to 1) of the editor's drawing area.
     """
-    page.evaluate("""async type => {
+    page.evaluate(
+        """async type => {
         const node = window.app.graph.nodes.find(node => node.type === type)
         window.app.canvas.selectNode(node)
         await window.app.extensionManager.command.execute('Comfy.MaskEditor.OpenMaskEditor')
-    }""", node_type)
+    }""",
+        node_type,
+    )
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name="Save").wait_for()
     page.wait_for_timeout(1000)  # the editor fits the picture into its window after it has appeared

@@ -10,8 +10,8 @@ import comfy.model_management
 import comfy.ops
 import torch
 
+from mild.mild_core.comfy.families import body_config_of
 from mild.mild_core.comfy.morphology.control import MorphologyControl
-from mild.mild_core.comfy.morphology.families import config_of
 from mild.mild_core.comfy.morphology.load import load_guidance, patcher_for
 from mild.mild_core.morphology.guidance import MorphologyGuidance, save_guidance
 from mild.mild_core.morphology.maps import CHANNELS
@@ -27,7 +27,7 @@ def random_network(
     """For this model. zero: what adds to the model is zero, as before training; all else is random. changes: of its
     GuidanceConfig.
     """
-    network = randomize(MorphologyGuidance(config_of(tiny.model.model)._replace(**changes), operations), seed)
+    network = randomize(MorphologyGuidance(body_config_of(tiny.model.model)._replace(**changes), operations), seed)
     for name, parameter in network.named_parameters():
         if zero and name.startswith(ZERO_AT_FIRST):
             parameter.data.zero_()

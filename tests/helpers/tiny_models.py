@@ -20,9 +20,22 @@ import comfy.supported_models
 import comfy.taesd.taesd
 import torch
 
+from mild.mild_core.comfy import families
+
 FAMILIES = (
-    "sd15", "sd15_inpaint", "sd2", "sd2_inpaint", "sdxl", "sdxl_inpaint", "sd3", "flux", "flux_fill", "flux2",
-    "lumina2", "qwen_image", "chroma_radiance",
+    "sd15",
+    "sd15_inpaint",
+    "sd2",
+    "sd2_inpaint",
+    "sdxl",
+    "sdxl_inpaint",
+    "sd3",
+    "flux",
+    "flux_fill",
+    "flux2",
+    "lumina2",
+    "qwen_image",
+    "chroma_radiance",
 )
 
 
@@ -59,10 +72,21 @@ def make(family: str, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tiny
     patcher = comfy.model_patcher.CoreModelPatcher(model.eval(), load_device=device, offload_device=torch.device("cpu"))
     latents = config.latent_format
     return TinyModel(
-        family, patcher, make_vae(latents.latent_channels, seed, latents.latent_dimensions == 3),
-        _conditioning(family, config, seed + 1), _conditioning(family, config, seed + 2, tokens=70),
-        latents.latent_channels, latents.spacial_downscale_ratio, latents.latent_dimensions == 3,
+        family,
+        patcher,
+        make_vae(latents.latent_channels, seed, latents.latent_dimensions == 3),
+        _conditioning(family, config, seed + 1),
+        _conditioning(family, config, seed + 2, tokens=70),
+        latents.latent_channels,
+        latents.spacial_downscale_ratio,
+        latents.latent_dimensions == 3,
     )
+
+
+def made_for(monkeypatch, pixels: int) -> None:
+    """Let every family's native size be so many pixels: random models learn nothing from more."""
+    small = tuple(family._replace(native_pixels=pixels) for family in families.FAMILIES)
+    monkeypatch.setattr(families, "FAMILIES", small)
 
 
 def make_vae(channels: int, seed: int = 0, frames: bool = False) -> comfy.sd.VAE:
@@ -73,7 +97,11 @@ def make_vae(channels: int, seed: int = 0, frames: bool = False) -> comfy.sd.VAE
         return comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)}, dtype=torch.float32)
     if frames:
         module = comfy.ldm.wan.vae.WanVAE(
-            dim=8, z_dim=channels, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[],
+            dim=8,
+            z_dim=channels,
+            dim_mult=[1, 2, 4, 4],
+            num_res_blocks=2,
+            attn_scales=[],
             temperal_downsample=[False, True, True],
         )
         return comfy.sd.VAE(sd=randomize(module, seed).state_dict(), dtype=torch.float32)
@@ -94,9 +122,9 @@ def flux_fill_weights(seed: int = 0) -> dict[str, torch.Tensor]:
     """Weights of a Flux Fill that is small in everything that ComfyUI reads from them (heads keep their 128 channels),
     so that its node Load Diffusion Model knows what they are.
     """
-    config = comfy.supported_models.FluxInpaint(_flux_config(
-        96, hidden_size=128, num_heads=1, depth=1, depth_single_blocks=1, axes_dim=[16, 56, 56]
-    ))
+    config = comfy.supported_models.FluxInpaint(
+        _flux_config(96, hidden_size=128, num_heads=1, depth=1, depth_single_blocks=1, axes_dim=[16, 56, 56])
+    )
     config.set_inference_dtype(torch.float32, None)
     model = config.get_model({}, device=torch.device("cpu"))
     return randomize(model.diffusion_model, seed).state_dict()
@@ -136,11 +164,25 @@ def _conditioning(family: str, config, seed: int, tokens: int = 77) -> list:
 def _unet(channels: int = 4, **changes) -> dict:
     """Stable Diffusion 1.5's own settings, with 32 channels in place of 320."""
     return {
-        "use_checkpoint": False, "image_size": 32, "out_channels": 4, "use_spatial_transformer": True, "legacy": False,
-        "adm_in_channels": None, "in_channels": channels, "model_channels": 32, "num_res_blocks": [2, 2, 2, 2],
-        "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0], "channel_mult": [1, 2, 4, 4], "transformer_depth_middle": 1,
-        "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0], "use_linear_in_transformer": False,
-        "context_dim": 768, "num_heads": 8, "use_temporal_attention": False, "use_temporal_resblock": False, **changes,
+        "use_checkpoint": False,
+        "image_size": 32,
+        "out_channels": 4,
+        "use_spatial_transformer": True,
+        "legacy": False,
+        "adm_in_channels": None,
+        "in_channels": channels,
+        "model_channels": 32,
+        "num_res_blocks": [2, 2, 2, 2],
+        "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+        "channel_mult": [1, 2, 4, 4],
+        "transformer_depth_middle": 1,
+        "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+        "use_linear_in_transformer": False,
+        "context_dim": 768,
+        "num_heads": 8,
+        "use_temporal_attention": False,
+        "use_temporal_resblock": False,
+        **changes,
     }
 
 
@@ -154,8 +196,17 @@ def _sd15_inpaint():
 
 def _sd2(channels: int = 4):
     """Half of its heads' 64 channels."""
-    return comfy.supported_models.SD20(_unet(channels, use_linear_in_transformer=True, context_dim=1024, num_heads=-1,
-                                             model_channels=64, num_head_channels=64, channel_mult=[1, 1, 2, 2]))
+    return comfy.supported_models.SD20(
+        _unet(
+            channels,
+            use_linear_in_transformer=True,
+            context_dim=1024,
+            num_heads=-1,
+            model_channels=64,
+            num_head_channels=64,
+            channel_mult=[1, 1, 2, 2],
+        )
+    )
 
 
 def _sd2_inpaint():
@@ -164,12 +215,23 @@ def _sd2_inpaint():
 
 def _sdxl(channels: int = 4):
     """SDXL's settings; 64 channels to fill a head, and one transformer where SDXL has two or ten."""
-    return comfy.supported_models.SDXL(_unet(
-        channels, model_channels=64, num_classes="sequential", adm_in_channels=2816, num_res_blocks=[2, 2, 2],
-        transformer_depth=[0, 0, 1, 1, 1, 1], channel_mult=[1, 2, 4], transformer_depth_middle=1,
-        transformer_depth_output=[0, 0, 0, 1, 1, 1, 1, 1, 1], use_linear_in_transformer=True, context_dim=2048,
-        num_heads=-1, num_head_channels=64,
-    ))
+    return comfy.supported_models.SDXL(
+        _unet(
+            channels,
+            model_channels=64,
+            num_classes="sequential",
+            adm_in_channels=2816,
+            num_res_blocks=[2, 2, 2],
+            transformer_depth=[0, 0, 1, 1, 1, 1],
+            channel_mult=[1, 2, 4],
+            transformer_depth_middle=1,
+            transformer_depth_output=[0, 0, 0, 1, 1, 1, 1, 1, 1],
+            use_linear_in_transformer=True,
+            context_dim=2048,
+            num_heads=-1,
+            num_head_channels=64,
+        )
+    )
 
 
 def _sdxl_inpaint():
@@ -178,19 +240,44 @@ def _sdxl_inpaint():
 
 def _sd3():
     """Stable Diffusion 3.5's kind: two blocks and heads in place of 24 or 38."""
-    return comfy.supported_models.SD3({
-        "in_channels": 16, "patch_size": 2, "depth": 2, "input_size": None, "adm_in_channels": 2048, "num_patches": 256,
-        "pos_embed_max_size": 16, "pos_embed_scaling_factor": None, "qk_norm": "rms",
-        "context_embedder_config": {"target": "torch.nn.Linear", "params": {"in_features": 4096, "out_features": 128}},
-    })
+    return comfy.supported_models.SD3(
+        {
+            "in_channels": 16,
+            "patch_size": 2,
+            "depth": 2,
+            "input_size": None,
+            "adm_in_channels": 2048,
+            "num_patches": 256,
+            "pos_embed_max_size": 16,
+            "pos_embed_scaling_factor": None,
+            "qk_norm": "rms",
+            "context_embedder_config": {
+                "target": "torch.nn.Linear",
+                "params": {"in_features": 4096, "out_features": 128},
+            },
+        }
+    )
 
 
 def _flux_config(channels: int = 16, **changes) -> dict:
     return {
-        "image_model": "flux", "in_channels": channels, "out_channels": 16, "vec_in_dim": 768, "context_in_dim": 4096,
-        "hidden_size": 64, "mlp_ratio": 4.0, "num_heads": 2, "depth": 2, "depth_single_blocks": 2,
-        "axes_dim": [8, 12, 12], "theta": 10000, "patch_size": 2, "qkv_bias": True, "guidance_embed": True,
-        "txt_ids_dims": [], **changes,
+        "image_model": "flux",
+        "in_channels": channels,
+        "out_channels": 16,
+        "vec_in_dim": 768,
+        "context_in_dim": 4096,
+        "hidden_size": 64,
+        "mlp_ratio": 4.0,
+        "num_heads": 2,
+        "depth": 2,
+        "depth_single_blocks": 2,
+        "axes_dim": [8, 12, 12],
+        "theta": 10000,
+        "patch_size": 2,
+        "qkv_bias": True,
+        "guidance_embed": True,
+        "txt_ids_dims": [],
+        **changes,
     }
 
 
@@ -204,52 +291,121 @@ def _flux_fill():
 
 
 def _flux2():
-    return comfy.supported_models.Flux2(_flux_config(
-        128, image_model="flux2", out_channels=128, vec_in_dim=None, context_in_dim=7680, mlp_ratio=3.0, theta=2000,
-        axes_dim=[8, 8, 8, 8], global_modulation=True, mlp_silu_act=True, qkv_bias=False, ops_bias=False,
-        default_ref_method="index", ref_index_scale=10.0, txt_ids_dims=[3], patch_size=1,
-    ))
+    return comfy.supported_models.Flux2(
+        _flux_config(
+            128,
+            image_model="flux2",
+            out_channels=128,
+            vec_in_dim=None,
+            context_in_dim=7680,
+            mlp_ratio=3.0,
+            theta=2000,
+            axes_dim=[8, 8, 8, 8],
+            global_modulation=True,
+            mlp_silu_act=True,
+            qkv_bias=False,
+            ops_bias=False,
+            default_ref_method="index",
+            ref_index_scale=10.0,
+            txt_ids_dims=[3],
+            patch_size=1,
+        )
+    )
 
 
 def _lumina2():
-    return comfy.supported_models.Lumina2({
-        "image_model": "lumina2", "patch_size": 2, "in_channels": 16, "dim": 64, "cap_feat_dim": 2304, "n_layers": 2,
-        "n_refiner_layers": 1, "qk_norm": True, "n_heads": 2, "n_kv_heads": 1, "axes_dims": [8, 12, 12],
-        "axes_lens": [300, 512, 512], "rope_theta": 10000.0, "ffn_dim_multiplier": 1.0,
-    })
+    return comfy.supported_models.Lumina2(
+        {
+            "image_model": "lumina2",
+            "patch_size": 2,
+            "in_channels": 16,
+            "dim": 64,
+            "cap_feat_dim": 2304,
+            "n_layers": 2,
+            "n_refiner_layers": 1,
+            "qk_norm": True,
+            "n_heads": 2,
+            "n_kv_heads": 1,
+            "axes_dims": [8, 12, 12],
+            "axes_lens": [300, 512, 512],
+            "rope_theta": 10000.0,
+            "ffn_dim_multiplier": 1.0,
+        }
+    )
 
 
 def _qwen_image():
-    return comfy.supported_models.QwenImage({
-        "image_model": "qwen_image", "in_channels": 64, "num_layers": 2, "attention_head_dim": 32,
-        "num_attention_heads": 2, "joint_attention_dim": 3584, "axes_dims_rope": [8, 12, 12],
-    })
+    return comfy.supported_models.QwenImage(
+        {
+            "image_model": "qwen_image",
+            "in_channels": 64,
+            "num_layers": 2,
+            "attention_head_dim": 32,
+            "num_attention_heads": 2,
+            "joint_attention_dim": 3584,
+            "axes_dims_rope": [8, 12, 12],
+        }
+    )
 
 
 def _chroma_radiance():
     """Works on pixels, in patches of 16."""
     config = _flux_config(
-        3, image_model="chroma_radiance", out_channels=3, in_dim=64, out_dim=64, hidden_dim=64, n_layers=2,
-        patch_size=16, nerf_hidden_size=16, nerf_mlp_ratio=2, nerf_depth=2, nerf_max_freqs=4, nerf_tile_size=512,
-        nerf_final_head_type="conv", nerf_embedder_dtype=torch.float32, use_x0=True, use_sequential_txt_ids=False,
+        3,
+        image_model="chroma_radiance",
+        out_channels=3,
+        in_dim=64,
+        out_dim=64,
+        hidden_dim=64,
+        n_layers=2,
+        patch_size=16,
+        nerf_hidden_size=16,
+        nerf_mlp_ratio=2,
+        nerf_depth=2,
+        nerf_max_freqs=4,
+        nerf_tile_size=512,
+        nerf_final_head_type="conv",
+        nerf_embedder_dtype=torch.float32,
+        use_x0=True,
+        use_sequential_txt_ids=False,
     )
     del config["guidance_embed"]
     return comfy.supported_models.ChromaRadiance(config)
 
 
 _CONFIGS = {
-    "sd15": _sd15, "sd15_inpaint": _sd15_inpaint, "sd2": _sd2, "sd2_inpaint": _sd2_inpaint, "sdxl": _sdxl,
-    "sdxl_inpaint": _sdxl_inpaint, "sd3": _sd3, "flux": _flux, "flux_fill": _flux_fill, "flux2": _flux2,
-    "lumina2": _lumina2, "qwen_image": _qwen_image, "chroma_radiance": _chroma_radiance,
+    "sd15": _sd15,
+    "sd15_inpaint": _sd15_inpaint,
+    "sd2": _sd2,
+    "sd2_inpaint": _sd2_inpaint,
+    "sdxl": _sdxl,
+    "sdxl_inpaint": _sdxl_inpaint,
+    "sd3": _sd3,
+    "flux": _flux,
+    "flux_fill": _flux_fill,
+    "flux2": _flux2,
+    "lumina2": _lumina2,
+    "qwen_image": _qwen_image,
+    "chroma_radiance": _chroma_radiance,
 }
 
 _TAESD_WIDTHS = (64, 256)
 """Of its layers, and within a block of Flux 2's."""
 
 _TEXT = {
-    "sd15": (768, 0), "sd15_inpaint": (768, 0), "sd2": (1024, 0), "sd2_inpaint": (1024, 0), "sdxl": (2048, 1280),
-    "sdxl_inpaint": (2048, 1280), "sd3": (4096, 2048), "flux": (4096, 768), "flux_fill": (4096, 768),
-    "flux2": (7680, 0), "lumina2": (2304, 0), "qwen_image": (3584, 0), "chroma_radiance": (4096, 0),
+    "sd15": (768, 0),
+    "sd15_inpaint": (768, 0),
+    "sd2": (1024, 0),
+    "sd2_inpaint": (1024, 0),
+    "sdxl": (2048, 1280),
+    "sdxl_inpaint": (2048, 1280),
+    "sd3": (4096, 2048),
+    "flux": (4096, 768),
+    "flux_fill": (4096, 768),
+    "flux2": (7680, 0),
+    "lumina2": (2304, 0),
+    "qwen_image": (3584, 0),
+    "chroma_radiance": (4096, 0),
 }
 """Channels of a text token, and of the pooled text (0: none)."""
 

@@ -1,19 +1,12 @@
 """The benchmark of attention compares like with like, and counts memory."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
-import mild
+from mild.benchmarks.cost import attention as benchmark
+from mild.benchmarks.cost import held
 from mild.mild_core.attention.gap import gap
 from mild.tests.helpers.attention_functions import by_heads, reference
-
-sys.path.append(str(Path(mild.__file__).parent / "benchmarks"))
-
-import attention as benchmark  # noqa: E402
-import held  # noqa: E402
 
 CPU = torch.device("cpu")
 

@@ -2,21 +2,12 @@
 
 import math
 import random
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import mild
-
-sys.path.append(str(Path(mild.__file__).parent / "benchmarks"))
-
-import cutouts  # noqa: E402
-import metrics  # noqa: E402
-import rivals  # noqa: E402
-import scenes  # noqa: E402
+from mild.benchmarks.shared import cutouts, metrics, rivals, scenes
 
 
 @pytest.fixture
@@ -92,8 +83,8 @@ def test_effect_is_the_shadow_beside_the_person(texture):
     people = np.zeros(texture.shape[:2], bool)
     people[20:60, 50:60] = True
     photo = texture.copy()
-    photo[50:60, 64:90] -= 0.15  # beside her
-    photo[5:15, 5:30] -= 0.15  # far away: no effect of hers
+    photo[50:60, 64:90] -= 0.15  # beside the person
+    photo[5:15, 5:30] -= 0.15  # far away: no effect of the person
     effect = scenes.effect_area(photo, texture, people)
     assert effect[52:58, 68:86].all() and not effect[:30].any() and not effect[people].any()
 

@@ -1,23 +1,13 @@
 """The benchmark of bodies counts what it says: its truth lies where it is drawn, and a wrong assignment is a miss."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
-import mild
-
-sys.path.append(str(Path(mild.__file__).parent / "benchmarks"))
-
-import bodies  # noqa: E402
-import crowds  # noqa: E402
-import cutouts  # noqa: E402
-import scenes  # noqa: E402
-
-from mild.mild_core.morphology.parsers.parsed import Parsed  # noqa: E402
-from mild.mild_core.morphology.parts import PARTS  # noqa: E402
+from mild.benchmarks.quality import bodies, crowds
+from mild.benchmarks.shared import cutouts, scenes
+from mild.mild_core.morphology.parsers.parsed import Parsed
+from mild.mild_core.morphology.parts import PARTS
 
 SIZE = (200, 300)
 

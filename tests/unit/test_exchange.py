@@ -6,7 +6,8 @@ import torch
 from mild.mild_core import exchange
 from mild.mild_core.painted import finished, in_hole, resized
 from mild.mild_core.scene import BACKGROUND, PERSON, Layer, Scene
-from mild.mild_core.start import size_of, start_picture
+from mild.mild_core.start import start_picture
+from mild.mild_core.work_size import size_of
 
 
 def layer(**changes):

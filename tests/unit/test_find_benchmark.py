@@ -1,18 +1,13 @@
 """The benchmark of finding people counts what it says, and fetches nothing that lies there."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import mild
-
-sys.path.append(str(Path(mild.__file__).parent / "benchmarks"))
-
-import find_people  # noqa: E402
-import rivals  # noqa: E402
-import weights  # noqa: E402
+from mild.benchmarks.quality import find_people
+from mild.benchmarks.shared import rivals, weights
 
 
 def mask(x0, y0, x1, y1):

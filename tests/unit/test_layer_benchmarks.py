@@ -1,24 +1,17 @@
 """The benchmarks of layers measure what they say: who stands where, which pixels changed, how far a seam is off."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
-import mild
+from mild.benchmarks.cost import layers
+from mild.benchmarks.quality import kept_people
+from mild.benchmarks.quality import seams as seam_benchmark
 from mild.mild_core import boxes
 from mild.mild_core.choose.selection import choose
 from mild.mild_core.people import numbered, person_from_mask
 from mild.mild_core.scene import PERSON
 from mild.mild_core.split.decompose import decompose
-
-sys.path.append(str(Path(mild.__file__).parent / "benchmarks"))
-
-import kept_people  # noqa: E402
-import layers  # noqa: E402
-import seams as seam_benchmark  # noqa: E402
 
 
 @pytest.fixture

@@ -1,17 +1,10 @@
 """The benchmark of leakage measures what it says: colours, scenes, what is repainted, correlations."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
-import mild
-
-sys.path.append(str(Path(mild.__file__).parent / "benchmarks"))
-
-import leakage  # noqa: E402
+from mild.benchmarks.quality import leakage
 
 
 @pytest.mark.parametrize(("pixel", "expected"), [

@@ -1,17 +1,10 @@
 """Occlusion scenes made of two frames of one camera have their truth, and are scored by it."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
-import mild
-
-sys.path.append(str(Path(mild.__file__).parent / "benchmarks"))
-
-import occlusion  # noqa: E402
+from mild.benchmarks.quality import occlusion
 
 
 def write_frame(folder, name, people, noise):

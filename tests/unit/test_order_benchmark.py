@@ -1,15 +1,8 @@
 """The benchmark of order counts what it says: truth is the order of painting, and only pairs who touch count."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 
-import mild
-
-sys.path.append(str(Path(mild.__file__).parent / "benchmarks"))
-
-import order  # noqa: E402
+from mild.benchmarks.quality import order
 
 
 def disc(x, y, radius, size=(200, 300)):

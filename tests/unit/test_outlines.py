@@ -95,16 +95,22 @@ def test_example_people_are_drawn_where_they_are():
         assert (drawn & mask).sum() / (drawn | mask).sum() > 0.93
         x, y = int(line.point[0] * width), int(line.point[1] * height)
         others = [one for one in people if one.number != person.number]
-        inside = [one for one in [person, *others] if one.box[0] <= x < one.box[2] and one.box[1] <= y < one.box[3]
-                  and one.mask[y - one.box[1], x - one.box[0]] > 0.1]
+        inside = [
+            one
+            for one in [person, *others]
+            if one.box[0] <= x < one.box[2]
+            and one.box[1] <= y < one.box[3]
+            and one.mask[y - one.box[1], x - one.box[0]] > 0.1
+        ]
         assert inside == [person]
 
 
 def test_a_hundred_people_stay_small():
     mask = torch.from_numpy(blob(2, 300, 200, 0.6)).float()
     corners = [(number * 30, number * 20) for number in range(1, 101)]
-    people = [Person("", number, 0, (3000, 4000), (x, y, x + 200, y + 300), mask)
-              for number, (x, y) in enumerate(corners, 1)]
+    people = [
+        Person("", number, 0, (3000, 4000), (x, y, x + 200, y + 300), mask) for number, (x, y) in enumerate(corners, 1)
+    ]
     lines = outlines(people, (3000, 4000))
     points = [sum(map(len, line.rings)) for line in lines]
     assert len(lines) == 100 and max(points) <= MOST_POINTS and sum(points) <= ALL_POINTS

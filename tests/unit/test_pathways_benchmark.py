@@ -1,22 +1,16 @@
 """The benchmark of the layers' samplers measures what it says: the geometry, who takes turns, the ratios."""
 
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
 
-import mild
+from mild.benchmarks.cost import pathways
+from mild.benchmarks.shared import random_models
 from mild.mild_core import boxes
 from mild.mild_core.scene import BACKGROUND, PERSON
-from mild.mild_core.start import size_of
-
-sys.path.append(str(Path(mild.__file__).parent / "benchmarks"))
-
-import pathways  # noqa: E402
-import random_models  # noqa: E402
+from mild.mild_core.work_size import size_of
 
 MEGAPIXEL = 1024 * 1024
 

@@ -16,8 +16,14 @@ def disc(x, y, radius, size=(200, 300), photo=0):
 
 def crowd(photo=0):
     """Four people, three in a row and a small one on the large third."""
-    return numbered([disc(50, 100, 20, photo=photo), disc(120, 100, 20, photo=photo), disc(220, 100, 50, photo=photo),
-                     disc(240, 100, 8, photo=photo)])
+    return numbered(
+        [
+            disc(50, 100, 20, photo=photo),
+            disc(120, 100, 20, photo=photo),
+            disc(220, 100, 50, photo=photo),
+            disc(240, 100, 8, photo=photo),
+        ]
+    )
 
 
 def pick(number, x, y, photo=0):
@@ -100,9 +106,21 @@ def test_text_of_the_picker():
 
 
 @pytest.mark.parametrize(
-    "text", ["all", "1,3", "[]", "{}", "null", '{"people": 3}', '{"people": [1]}', '{"people": [{"x": 0.5, "y": 0.5}]}',
-             '{"people": [{"number": 1, "x": 0.5}]}', '{"people": [{"number": 1, "x": 7, "y": 0.5}]}',
-             '{"people": [{"number": 1, "x": NaN, "y": 0.5}]}', '{"people": [{"number": Infinity}]}']
+    "text",
+    [
+        "all",
+        "1,3",
+        "[]",
+        "{}",
+        "null",
+        '{"people": 3}',
+        '{"people": [1]}',
+        '{"people": [{"x": 0.5, "y": 0.5}]}',
+        '{"people": [{"number": 1, "x": 0.5}]}',
+        '{"people": [{"number": 1, "x": 7, "y": 0.5}]}',
+        '{"people": [{"number": 1, "x": NaN, "y": 0.5}]}',
+        '{"people": [{"number": Infinity}]}',
+    ],
 )
 def test_other_text_is_refused_with_what_to_do(text):
     with pytest.raises(ValueError, match="^picked: .*who"):

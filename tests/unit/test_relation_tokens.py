@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mild.mild_core.morphology.relations import OWN, PAIRS, relations
-from mild.mild_core.morphology.token_features import OWN_WIDTH, People, padded, people_of
+from mild.mild_core.morphology.token_features import OWN_WIDTH, People, people_of
 from mild.mild_core.morphology.tokens import RelationTokens
 from mild.mild_core.scene import Morphology
 from mild.tests.helpers import bodies
@@ -17,6 +17,16 @@ BOXES = [(5, 10, 40, 80), (30, 15, 70, 85), (80, 20, 120, 88)]
 
 def morphology(boxes=BOXES, erased=(1,), sure=None, joints=None):
     return bodies.morphology(SIZE, boxes, erased, sure, joints)
+
+
+def padded(rows):
+    """People [N, P, ...] of rows [P_i, ...], P the largest: what is filled up is people of confidence 0."""
+    most = max(len(row.confidence) for row in rows)
+    pad = torch.nn.functional.pad
+    own = [pad(row.own, (0, 0, 0, most - len(row.own))) for row in rows]
+    pairs = [pad(row.pairs, (0, 0, 0, most - len(row.pairs), 0, most - len(row.pairs))) for row in rows]
+    confidence = [pad(row.confidence, (0, most - len(row.confidence))) for row in rows]
+    return People(torch.stack(own), torch.stack(pairs), torch.stack(confidence))
 
 
 @pytest.fixture(scope="module")

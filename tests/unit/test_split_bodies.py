@@ -1,12 +1,11 @@
-"""Split into layers with what is known of bodies: joints, segments, and refusals in the artist's words."""
+"""Split into layers with what is known of bodies: joints, and refusals in the artist's words."""
 
 import pytest
 import torch
 
 from mild.mild_core import boxes
 from mild.mild_core.choose.selection import choose
-from mild.mild_core.find.poses import R_ELBOW, R_WRIST, Pose
-from mild.mild_core.morphology.parts import SEGMENTS
+from mild.mild_core.find.poses import Pose
 from mild.mild_core.morphology.read_bodies import read_bodies
 from mild.mild_core.people import numbered, person_from_mask
 from mild.mild_core.scene import BACKGROUND, PERSON
@@ -55,28 +54,11 @@ def split(photos, people, morphology=None, **options):
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_bodies_reach_scenes_and_layers(count):
+def test_bodies_reach_scenes(count):
     photos, people, morphology, _ = scene_of(count)
     for photo, scene in enumerate(split(photos, people, morphology)):
         assert scene.morphology is morphology[photo]
-        kinds = {layer.domain: layer for layer in scene.layers}
-        assert kinds[BACKGROUND].segments is None
-        layer = kinds[PERSON]
-        assert layer.segments.dtype == torch.uint8 and layer.segments.shape == layer.hole.shape
-        assert int(layer.segments.max()) < len(SEGMENTS)
-        assert (layer.segments[(layer.alpha > 0.5)] > 0).float().mean() > 0.8
-        assert (layer.segments[(layer.hole == 0) & (layer.alpha == 0)] == 0).all()
-
-
-def test_segments_where_each_part_is():
-    photos, people, morphology, _ = scene_of()
-    layer = split(photos, people, morphology)[0].layers[-1]
-    x0, y0 = layer.box[:2]
-
-    def at(x, y):
-        return SEGMENTS[int(layer.segments[y - y0, x - x0])]
-
-    assert at(100, 44) == "head" and at(96, 90) == "torso" and at(89, 180) == "lower leg"
+        assert [layer.domain for layer in scene.layers] == [BACKGROUND, PERSON]
 
 
 def test_hidden_joints_are_inferred_and_make_room():
@@ -110,14 +92,12 @@ def test_without_poses_nothing_changes_but_the_scene():
         assert first.box == second.box
         for field in ("pixels", "hole", "allowed", "alpha"):
             assert torch.equal(getattr(first, field), getattr(second, field))
-        assert first.segments is None
 
 
 def test_full_plate_and_nobody_going():
     photos, people, morphology, _ = scene_of(who="none")
     scene = split(photos, people, morphology, full_plate=True)[0]
-    segments = [layer.segments for layer in scene.layers if layer.domain == PERSON]
-    assert len(segments) == 2 and all(one is not None for one in segments)
+    assert [layer.domain for layer in scene.layers].count(PERSON) == 2
     assert split(photos, people, morphology)[0].layers == ()
 
 
@@ -162,16 +142,3 @@ def test_bodies_of_something_else_are_refused(change, words):
     morphology, people = change(morphology, people)
     with pytest.raises(ValueError, match=f"^morphology: .*{words}"):
         split(photos, people, morphology)
-
-
-def test_an_arm_that_nobody_saw_has_a_segment():
-    """Where her elbow and wrist were worked out, the layer says arm."""
-    photos, people, morphology, _ = scene_of()
-    body = morphology[0].bodies[0]
-    body = body._replace(joints=body.joints.clone())
-    body.joints[R_ELBOW, 2], body.joints[R_WRIST, 2] = 0.4, 0.4
-    known = [morphology[0]._replace(bodies=(body, *morphology[0].bodies[1:]))]
-    layer = split(photos, people, known)[0].layers[-1]
-    middle = (body.joints[R_ELBOW, :2] + body.joints[R_WRIST, :2]) / 2
-    x, y = (int(value) for value in middle - torch.tensor(layer.box[:2]))
-    assert SEGMENTS[int(layer.segments[y, x])] == "lower arm"

@@ -63,8 +63,10 @@ def test_runs_and_returns_files(server):
 
 
 def test_refused_graph_names_the_node(server):
-    graph = {"7": {"class_type": "EmptyImage", "inputs": {"width": 0, "height": 17, "batch_size": 2, "color": 255}},
-             "8": {"class_type": "PreviewImage", "inputs": {"images": ["7", 0]}}}
+    graph = {
+        "7": {"class_type": "EmptyImage", "inputs": {"width": 0, "height": 17, "batch_size": 2, "color": 255}},
+        "8": {"class_type": "PreviewImage", "inputs": {"images": ["7", 0]}},
+    }
     with pytest.raises(GraphRefused, match=r"EmptyImage \(node 7\): Value 0 smaller than min of 1") as caught:
         server.run(graph)
     assert set(caught.value.node_errors) == {"7"}
@@ -73,8 +75,10 @@ def test_refused_graph_names_the_node(server):
 def test_failing_node_is_named_and_the_next_run_is_unharmed(server):
     graph = {
         "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}},
-        "2": {"class_type": "MILD_PeopleFromMasks",
-              "inputs": {"masks": ["1", 0], "split": "one person per mask", "photo": 1}},
+        "2": {
+            "class_type": "MILD_PeopleFromMasks",
+            "inputs": {"masks": ["1", 0], "split": "one person per mask", "photo": 1},
+        },
         "3": {"class_type": "MILD_ChoosePeople", "inputs": {"people": ["2", 0], "who": "7"}},
         "4": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
         "5": {"class_type": "MaskPreview", "inputs": {"mask": ["3", 1]}},
@@ -86,20 +90,68 @@ def test_failing_node_is_named_and_the_next_run_is_unharmed(server):
     assert server.run(graph).files
 
 
+def test_a_graph_with_an_input_that_was_taken_out_still_runs(server):
+    """Scripts that were written for Built-in Model's former same_part, as a value and as a link."""
+    graph = {
+        "number": {"class_type": "PrimitiveFloat", "inputs": {"value": 0.4}},
+        "photo": {"class_type": "EmptyImage", "inputs": {"width": 48, "height": 32, "batch_size": 1, "color": 99}},
+        "value": {"class_type": "MILD_BuiltInModel", "inputs": {"model": "exemplar", "same_part": 0.7}},
+        "link": {"class_type": "MILD_BuiltInModel", "inputs": {"model": "exemplar", "same_part": ["number", 0]}},
+    }
+    for name in ("value", "link"):
+        graph[f"{name} latent"] = {"class_type": "VAEEncode", "inputs": {"pixels": ["photo", 0], "vae": [name, 1]}}
+        graph[f"{name} sample"] = {
+            "class_type": "KSampler",
+            "inputs": {
+                "model": [name, 0],
+                "positive": [name, 2],
+                "negative": [name, 2],
+                "latent_image": [f"{name} latent", 0],
+                "seed": 1,
+                "steps": 1,
+                "cfg": 1.0,
+                "sampler_name": "euler",
+                "scheduler": "normal",
+                "denoise": 1.0,
+            },
+        }
+        graph[f"{name} photo"] = {
+            "class_type": "VAEDecode",
+            "inputs": {"samples": [f"{name} sample", 0], "vae": [name, 1]},
+        }
+        graph[f"{name} save"] = {"class_type": "PreviewImage", "inputs": {"images": [f"{name} photo", 0]}}
+    done = server.run(graph)
+    assert done.of("value save") and done.of("link save")
+
+
 def test_cancel_and_previews_while_sampling(server):
     """The built-in model fills a hole in very many steps; Cancel comes after the first; the next run is whole."""
     graph = {
         "photo": {"class_type": "EmptyImage", "inputs": {"width": 96, "height": 64, "batch_size": 1, "color": 99}},
         "hole": {"class_type": "SolidMask", "inputs": {"value": 1.0, "width": 24, "height": 24}},
         "none": {"class_type": "SolidMask", "inputs": {"value": 0.0, "width": 96, "height": 64}},
-        "mask": {"class_type": "MaskComposite", "inputs": {
-            "destination": ["none", 0], "source": ["hole", 0], "x": 30, "y": 20, "operation": "add"}},
+        "mask": {
+            "class_type": "MaskComposite",
+            "inputs": {"destination": ["none", 0], "source": ["hole", 0], "x": 30, "y": 20, "operation": "add"},
+        },
         "model": {"class_type": "MILD_BuiltInModel", "inputs": {"model": "exemplar"}},
         "latent": {"class_type": "VAEEncode", "inputs": {"pixels": ["photo", 0], "vae": ["model", 1]}},
         "masked": {"class_type": "SetLatentNoiseMask", "inputs": {"samples": ["latent", 0], "mask": ["mask", 0]}},
-        "sample": {"class_type": "KSampler", "inputs": {
-            "model": ["model", 0], "positive": ["model", 2], "negative": ["model", 2], "latent_image": ["masked", 0],
-            "seed": 1, "steps": 2000, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}},
+        "sample": {
+            "class_type": "KSampler",
+            "inputs": {
+                "model": ["model", 0],
+                "positive": ["model", 2],
+                "negative": ["model", 2],
+                "latent_image": ["masked", 0],
+                "seed": 1,
+                "steps": 2000,
+                "cfg": 1.0,
+                "sampler_name": "euler",
+                "scheduler": "normal",
+                "denoise": 1.0,
+            },
+        },
         "decode": {"class_type": "VAEDecode", "inputs": {"samples": ["sample", 0], "vae": ["model", 1]}},
         "save": {"class_type": "PreviewImage", "inputs": {"images": ["decode", 0]}},
     }

@@ -22,7 +22,7 @@ from ...attention.gap import mean_mass
 from ...attention.layer_regions import Key
 from ...attention.regions import HOLE, Members
 from ...attention.rule import Rule
-from . import layouts
+from .. import layouts
 from .catch import Inner, Site
 from .run import Row
 from .steer import Place, Steered, Steering

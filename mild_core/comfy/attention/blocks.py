@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import comfy.model_patcher
 
-from . import layouts
+from .. import layouts
+from ..families import layout_of
 
 Blocks = Callable[[layouts.Block, str], bool]
 """Whether a block's attention of this kind ("self", "joint") is chosen."""
@@ -27,7 +28,7 @@ def chosen_blocks(model: comfy.model_patcher.ModelPatcher, text: str) -> Blocks:
     if text.strip().lower() == ALL:
         return every_block
     network = layouts.unwrapped(model.get_model_object("diffusion_model"))
-    found = layouts.family_of(network).attentions(network)
+    found = layout_of(network).attentions(network)
     there = [block for attention in found for block, kind in attention.blocks if kind != layouts.CROSS]
     chosen: set[layouts.Block] = set()
     for part in text.lower().split(","):

@@ -26,7 +26,8 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...attention.regions import Span
-from . import layouts
+from .. import layouts
+from ..families import layout_of
 from .run import Run, progress, run_of, sigma_of
 from .self_test import PYTORCH, SelfTest
 
@@ -83,7 +84,7 @@ def put(
     Several handlers: the one put first is called first, and its `inner` calls the next one.
     key: whose it is, for `handlers`; instead_of: a handler on the MODEL whose place this one takes.
     """
-    layouts.family_of(layouts.unwrapped(model.get_model_object("diffusion_model")))
+    layout_of(layouts.unwrapped(model.get_model_object("diffusion_model")))
     patched = model.clone()
     wrappers = patched.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY)
     place = next((n for n, sampling in enumerate(wrappers) if sampling.handler is instead_of), None)
@@ -96,25 +97,19 @@ def put(
     return patched
 
 
-def handlers(model: comfy.model_patcher.ModelPatcher, key: str) -> list[Handler]:
-    """Those that were put on the MODEL under this key, in order."""
-    wrappers = model.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY)
-    return [sampling.handler for sampling in wrappers if sampling.key == key]
-
-
 class _State:
     """What one sampling gathers; lives in its transformer_options, so that samplings never share any."""
 
     def __init__(self) -> None:
         self.handlers: list[Handler] = []
         self.self_test = SelfTest()
-        self.networks: dict[int, tuple[layouts.Family, list[layouts.Attention]]] = {}
+        self.networks: dict[int, tuple[layouts.Layout, list[layouts.Attention]]] = {}
         self.caught: set[tuple[layouts.Block, str]] = set()
 
-    def attentions(self, network: torch.nn.Module) -> tuple[layouts.Family, list[layouts.Attention]]:
+    def attentions(self, network: torch.nn.Module) -> tuple[layouts.Layout, list[layouts.Attention]]:
         if id(network) not in self.networks:
-            family = layouts.family_of(network)
-            self.networks[id(network)] = family, family.attentions(network)
+            layout = layout_of(network)
+            self.networks[id(network)] = layout, layout.attentions(network)
         return self.networks[id(network)]
 
     def tell_missed(self) -> None:
@@ -185,11 +180,11 @@ class _Call:
     @contextmanager
     def announced(self, network: torch.nn.Module) -> Iterator[None]:
         """Inside, the network's modules announce their attentions."""
-        family, attentions = self.state.attentions(network)
+        layout, attentions = self.state.attentions(network)
         hooks = []
         try:
             for module, blocks in attentions:
-                before = functools.partial(self._before, network, family, blocks)
+                before = functools.partial(self._before, network, layout, blocks)
                 hooks.append(module.register_forward_pre_hook(before, with_kwargs=True))
                 hooks.append(module.register_forward_hook(self._after))
             yield
@@ -198,9 +193,9 @@ class _Call:
                 hook.remove()
 
     def _before(
-        self, network: Any, family: layouts.Family, blocks: tuple, module: torch.nn.Module, args: tuple, kwargs: dict
+        self, network: Any, layout: layouts.Layout, blocks: tuple, module: torch.nn.Module, args: tuple, kwargs: dict
     ) -> None:
-        self.next = [(block, kind, family.spans(network, kind, args, kwargs, self.sizes)) for block, kind in blocks]
+        self.next = [(block, kind, layout.spans(network, kind, args, kwargs, self.sizes)) for block, kind in blocks]
 
     def _after(self, *args: Any) -> None:
         self.next = []

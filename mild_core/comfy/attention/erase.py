@@ -5,16 +5,17 @@ import math
 from typing import NamedTuple
 
 import comfy.ldm.modules.diffusionmodules.openaimodel
-import comfy.model_base
 import comfy.model_patcher
 from torch import Tensor
 
 from ...attention.factors import RowRule
 from ...attention.layer_regions import Key, Maps
-from ...attention.mask_growth import SHARE_512, SHARE_1024, grown
+from ...attention.mask_growth import grown
 from ...attention.regions import HOLE, TOUCHED, Members
 from ...attention.rule import Rule, Schedule, attentive_eraser
-from . import catch, layouts
+from .. import layouts
+from ..families import family_of, layout_of
+from . import catch
 from .run import Run
 from .sarg import redirect
 from .steer import Place, Steering
@@ -67,7 +68,7 @@ def erase(
     network = layouts.unwrapped(model.get_model_object("diffusion_model"))
     if not isinstance(network, comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel):
         raise ValueError(NOT_A_UNET.format(name=type(network).__name__))
-    layouts.family_of(network)
+    layout_of(network)
     if method.nothing or not maps.any:
         return model
     handler = Erasing(maps, method.rule, in_decoder)
@@ -83,8 +84,7 @@ def in_decoder(block: layouts.Block, kind: str) -> bool:
 
 def grown_mask(model: comfy.model_patcher.ModelPatcher, mask: Tensor, factor: float) -> Tensor:
     """MASK [B, H, W] as this family's published preprocessing grows it, times factor (0: not at all)."""
-    xl = isinstance(model.model, (comfy.model_base.SDXL, comfy.model_base.SDXLRefiner))
-    return grown(mask, factor * (SHARE_1024 if xl else SHARE_512))
+    return grown(mask, factor * family_of(model).mask_growth)
 
 
 def covering(maps: Maps) -> int:

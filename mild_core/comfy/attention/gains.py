@@ -12,8 +12,8 @@ import folder_paths
 import torch.nn.functional as F
 from torch import Tensor
 
+from .. import layouts
 from ..model_folder import EXTENSION, KEY, register
-from . import layouts
 
 NONE = "none"
 

@@ -24,8 +24,9 @@ from ...attention.record import Level, Pathway, Record, Regions, phases
 from ...attention.regions import HOLE, IMAGE, REFERENCE, Members, on_grid, tiles
 from ...attention.rule import off
 from ...fill import area_resize
-from ..builtin_model import LOOKED, ExemplarModel
-from . import catch, layouts
+from .. import layouts
+from ..erasers.eraser import eraser_of
+from . import catch
 from .run import Row, Run, progress, rows_of, run_of, sigma_of
 from .sarg import BRANCH
 from .steer import Place, Steered, Steering
@@ -48,8 +49,9 @@ def recording(
     model: comfy.model_patcher.ModelPatcher, maps: Maps
 ) -> tuple[comfy.model_patcher.ModelPatcher, "Recorder"]:
     """A clone of the MODEL, and what is recorded whenever it samples. ValueError for a family without hooks."""
-    recorder = Recorder(maps)
-    if not isinstance(model.model, ExemplarModel):
+    looked = eraser_of(model).looked
+    recorder = Recorder(maps, looked)
+    if looked is None:
         return catch.put(model, recorder, KEY), recorder
     patched = model.clone()
     patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, recorder.around_votes)
@@ -62,7 +64,9 @@ class Recorder(Steering):
     Each sampling starts the record of its own layers anew: Sample Layers runs several, one after another.
     """
 
-    def __init__(self, maps: Maps):
+    def __init__(self, maps: Maps, looked: str | None = None):
+        """looked: where a model that has no attention tells what its holes look at (Eraser.looked)."""
+        self.looked_key = looked
         self.record = Record()
         super().__init__(maps, lambda key, names: off(names))
 
@@ -127,14 +131,14 @@ class Recorder(Steering):
         """Around a whole sampling (OUTER_SAMPLE) of the built-in model."""
         guider = executor.class_obj
         options = guider.model_options["transformer_options"]  # a copy for this sampling
-        former = options.get(LOOKED)
+        former = options.get(self.looked_key)
 
         def looked(*told: Any) -> None:
             if former is not None:
                 former(*told)
             self.looked(*told)
 
-        options[LOOKED] = looked
+        options[self.looked_key] = looked
         self.begin(run_of(guider, args[1], latent.shape))
         try:
             return executor(noise, latent, *args, **kwargs)

@@ -9,8 +9,9 @@ import torch
 from ...attention.layer_regions import Key, Maps
 from ...attention.regions import HOLE
 from ...attention.rule import Bias, Rule, Schedule, sma
-from ..builtin_model import ExemplarModel
-from . import catch, layouts
+from .. import layouts
+from ..erasers.eraser import eraser_of
+from . import catch
 from . import gains as learned
 from .adaptive import TARGET, Adaptive
 from .blocks import ALL, chosen_blocks
@@ -21,9 +22,9 @@ KEY = "MILD_SpatialAttention"
 FIXED, ADAPTIVE = "fixed", "adaptive"
 MODES = (FIXED, ADAPTIVE)
 
-BUILT_IN = "The Built-in Model looks at nobody who is erased, and at no neighbour, by itself: it stays as it is."
+BY_ITSELF = "{name} looks at nobody who is erased, and at no neighbour, by itself: it stays as it is."
 NO_AVOIDING = (
-    "avoid: the Built-in Model cannot be told by a mask what to avoid. Connect a checkpoint, or split the photo into "
+    "avoid: {name} cannot be told by a mask what to avoid. Connect a checkpoint, or split the photo into "
     "layers: those it knows how to keep apart."
 )
 
@@ -55,10 +56,11 @@ def keep_apart(
         return model, "Nothing is held apart: the model stays as it is."
     if not maps.any:
         return model, "There is no hole, so nothing is to be held apart: the model stays as it is."
-    if isinstance(model.model, ExemplarModel):
+    eraser = eraser_of(model)
+    if eraser.keeps_apart:
         if maps.avoids:
-            raise ValueError(NO_AVOIDING)
-        return model, BUILT_IN
+            raise ValueError(NO_AVOIDING.format(name=eraser.name))
+        return model, BY_ITSELF.format(name=eraser.name[:1].upper() + eraser.name[1:])
     blocks, gains = chosen_blocks(model, settings.blocks), learned.load(settings.gains)
     about = maps, rules_of(maps, settings.words), blocks, settings.strength, _steps(settings.start, settings.end), gains
     handler = Adaptive(*about, target=settings.target) if settings.adaptive else Steering(*about)

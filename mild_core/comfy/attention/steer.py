@@ -15,7 +15,7 @@ from ...attention.factors import RowRule, row_rule
 from ...attention.layer_regions import Key, Maps, reduced
 from ...attention.regions import HOLE, IMAGE, Members, Span, on_spans
 from ...attention.rule import ALWAYS, Rule, Schedule
-from . import layouts
+from .. import layouts
 from .blocks import Blocks, every_block
 from .catch import Inner, Site
 from .gains import Gains

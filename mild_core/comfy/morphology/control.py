@@ -17,10 +17,12 @@ from torch import Tensor
 
 from ...framed import crop_of
 from ...morphology.guidance import CONFIDENCE, MorphologyGuidance
+from ...morphology.guidance_config import GuidanceConfig
 from ...morphology.maps import CHANNELS, maps
 from ...morphology.whole_photo import whole_photo_maps
 from ...scene import Layer, Morphology
-from .families import fits, words_of
+from ..families import body_config_of
+from ..guidance_places import blocks_of
 
 DRAWN = 0.05
 """A cell of a skeleton picture that is brighter than this (of 1) has a limb in it."""
@@ -120,9 +122,9 @@ class MorphologyControl(comfy.controlnet.ControlBase):
 
     def pre_run(self, model: Any, percent_to_timestep_function: Any) -> None:
         """Before the first step. Raises ValueError when guidance and MODEL are of different families."""
-        if not fits(self.config, model):
+        if not _fits(self.config, model):
             raise ValueError(
-                f"guidance: this body guidance is for {self.config.words()}, but the MODEL is {words_of(model)}: load "
+                f"guidance: this body guidance is for {self.config.words()}, but the MODEL is {_words_of(model)}: load "
                 "a guidance file or a MODEL that fits the other."
             )
         super().pre_run(model, percent_to_timestep_function)
@@ -241,6 +243,25 @@ class MorphologyControl(comfy.controlnet.ControlBase):
             added.reverse()
         rest = {name: list(before[name]) if before is not None else [] for name in ("middle", "output")}
         return {"input": added, **rest}
+
+
+def _fits(config: GuidanceConfig, model: Any) -> bool:
+    """Whether guidance of this configuration can be added to this BaseModel."""
+    theirs = body_config_of(model)
+    if theirs is None:
+        return False
+    if not config.is_unet:
+        theirs = theirs._replace(widths=theirs.widths[:1] * len(config.blocks))
+    same = ("family", "widths", "context", "cell", "patch")
+    if any(getattr(config, name) != getattr(theirs, name) for name in same):
+        return False
+    return config.blocks == theirs.blocks if config.is_unet else config.blocks[-1] < blocks_of(model)
+
+
+def _words_of(model: Any) -> str:
+    """For a sentence to the artist: what kind of model this is."""
+    config = body_config_of(model)
+    return type(model.model_config).__name__ if config is None else config.words()
 
 
 def _middle(pictures: Tensor, size: tuple[int, int]) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...morphology.token_features import people_of
 from ...scene import Layer, Morphology
-from ..sampling.text_fits import channels
+from ..families import channels
 
 KEY = "mild_tokens"
 """Where a CONDITIONING's entry keeps its MixedText."""

@@ -1,20 +1,11 @@
 """The CONDITIONING of a layer: what the artist connected, or zeros; and what belongs to this layer alone."""
 
-import torch
 from torch import Tensor
 
 from ... import boxes
-from ...complete.ground import surely_hers
 from ...fill import area_resize
-from ...growth import grow
 from ...scene import Layer
 from .areas import cropped_areas
-
-SURELY = 0.9
-"""From this probability on a pixel of a hidden person is hers: what is behind her cannot be seen there."""
-
-DEEP = 12
-"""Pixels inside where she surely is: nearer to her outline patches still hold some of the ground."""
 
 PLACED = ("area", "mask", "mask_strength", "set_area_to_bounds", "gligen")
 """What says that an entry of a CONDITIONING belongs to a part of the photo."""
@@ -42,28 +33,6 @@ def for_layer(
             own["mild_references"] = [_cropped(picture, layer, photo_size) for picture in references]
         result.append(own)
     return result
-
-
-def own_values(layer: Layer, hole: Tensor, plate: Tensor | None) -> dict:
-    """What the built-in model is told of a layer: the pixels it may look at, what a person is painted on, and which
-    part of her body is where.
-
-    hole [1, 1, h, w]: the layer's in latent cells; plate [h, w, 3] (None: the neutral ground). A person gets no
-    references: they show the place without her.
-    """
-    allowed = layer.allowed
-    if layer.likely is not None:
-        allowed = surely_hers(layer.pixels, layer.alpha, layer.hole, plate)
-    allowed = area_resize(allowed[None, None].float(), (hole.shape[-2], hole.shape[-1]))[0]
-    values: dict[str, Tensor | None] = {"mild_allowed": allowed}
-    if layer.likely is not None and layer.ground is not None:
-        ground = layer.pixels.new_tensor(layer.ground).expand_as(layer.pixels) if plate is None else plate
-        # Where she surely goes on no ground is seen, however much it looks like her.
-        seen = grow(layer.likely < SURELY, DEEP)[..., None].to(ground)
-        values |= {"mild_ground": torch.cat([ground, seen], -1), "mild_references": None}
-    if layer.segments is not None:
-        values["mild_segments"] = layer.segments[None]
-    return values
 
 
 def _cropped(picture: Tensor, layer: Layer, photo_size: tuple[int, int]) -> Tensor:

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import comfy.model_base
 import comfy.model_patcher
 import comfy.sample
 import comfy.sd
-import comfy.supported_models
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,18 +13,10 @@ from torch import Tensor
 from ...fill import area_resize
 from ...painted import in_hole
 from ...scene import Layer
-from ...start import size_of
-from ..builtin_model import ExemplarModel, is_pixel_space, pixel_vae
-
-NATIVE_PIXELS = (
-    (comfy.supported_models.SD15, None, 512 * 512),
-    (comfy.supported_models.SD20, comfy.model_base.ModelType.V_PREDICTION, 768 * 768),
-    (comfy.supported_models.SD20, None, 512 * 512),  # its base and inpaint checkpoints predict noise
-    (comfy.supported_models.HunyuanImage21, None, 2048 * 2048),
-)
-"""How large pictures a model was trained on, by its configuration and what it predicts (None: whatever that is)."""
-
-NATIVE_PIXELS_OF_OTHERS = 1024 * 1024
+from ...work_size import size_of
+from ..erasers.eraser import Eraser, eraser_of
+from ..families import family_of
+from ..pixel_space import is_pixel_space, pixel_vae
 
 
 class Encoded(NamedTuple):
@@ -44,6 +34,7 @@ class LatentSpace(NamedTuple):
     """What the way there and back needs to know, read from the MODEL."""
 
     model: comfy.model_patcher.ModelPatcher
+    eraser: Eraser
     vae: comfy.sd.VAE
     ratio: int  # pixels per latent cell
     multiple: int  # pixels: sides are whole multiples of it
@@ -58,45 +49,18 @@ def latent_space(model: comfy.model_patcher.ModelPatcher, vae: comfy.sd.VAE | No
         raise ValueError(
             "vae: this MODEL works on latents, so Sample Layers needs its VAE: connect the checkpoint's VAE."
         )
-    ratio = model.get_model_object("latent_format").spacial_downscale_ratio
+    eraser = eraser_of(model)
     return LatentSpace(
         model,
+        eraser,
         pixel_vae() if vae is None else vae,
-        ratio,
-        _multiple(model, ratio),
-        _native_pixels(model.model),
-        _has_inpaint_channels(model.model),
+        model.get_model_object("latent_format").spacial_downscale_ratio,
+        eraser.multiple(model),
+        eraser.native_pixels(model),
+        family_of(model).inpaint(model.model),
         # Differential Diffusion, and whoever else turns the noise mask into another one at every step.
         "denoise_mask_function" in model.model_options,
     )
-
-
-def _multiple(model: comfy.model_patcher.ModelPatcher, ratio: int) -> int:
-    """Two cells at least, because UNets halve them; a whole patch where transformers cut larger ones."""
-    if isinstance(model.model, ExemplarModel):
-        return 1
-    patch = getattr(model.get_model_object("diffusion_model"), "patch_size", 2)
-    patch = patch[-1] if isinstance(patch, tuple | list) else patch  # video models: frames, height, width
-    return max(ratio * max(patch, 2), 16)
-
-
-def _native_pixels(model: comfy.model_base.BaseModel) -> int | None:
-    if isinstance(model, ExemplarModel):
-        return None
-    for config, predicts, pixels in NATIVE_PIXELS:
-        if isinstance(model.model_config, config) and predicts in (None, model.model_type):
-            return pixels
-    return NATIVE_PIXELS_OF_OTHERS
-
-
-def _has_inpaint_channels(model: comfy.model_base.BaseModel) -> bool:
-    """UNets say so by concat_keys; Flux counts: its Fill model reads picture and mask beside the latent. (Its control
-    models read one more picture, which is the artist's.)
-    """
-    if model.concat_keys:
-        return True
-    config = model.model_config.unet_config
-    return isinstance(model, comfy.model_base.Flux) and config["in_channels"] > 2 * config.get("out_channels", 16)
 
 
 def work_size_of(layer: Layer, photo_size: tuple[int, int], space: LatentSpace) -> tuple[int, int]:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ...scene import BACKGROUND, PERSON, Layer
-from ..builtin_model import ExemplarModel
-from .own_prompts import family_of, guidance_of
+from ..erasers.eraser import eraser_of
+from ..families import FAMILIES, distilled_guidance_of, family_of
 from .text_fits import check_text
 from .zeroed import zeroed, zeroed_like
 
@@ -35,10 +35,10 @@ class Prompts:
         prompts for what is missing. Raises ValueError if a CONDITIONING is another model family's.
         """
         self.model = model
-        self.reads_text = not isinstance(model.model, ExemplarModel)
+        self.reads_text = eraser_of(model).reads_text
         self.clip = clip if self.reads_text else None
         self.connected = {POSITIVE: positive, NEGATIVE: negative}
-        self.guidance = guidance_of(model)
+        self.guidance = distilled_guidance_of(model)
         self.encoded: dict[tuple[str, str], list] = {}
         self.zeros: list[list] = []
         self.sources: dict[str, tuple[Layer, dict[str, int]]] = {}
@@ -78,7 +78,7 @@ class Prompts:
         if self.connected[side]:
             return self.connected[side], CONNECTED
         if self.clip is not None:
-            text = getattr(family_of(self.model).texts[layer.domain], side)
+            text = getattr(family_of(self.model).prompts.texts[layer.domain], side)
             if text is not None:
                 return self._encode(self.clip, text, side), PACKS
         return None, ZEROED
@@ -118,7 +118,7 @@ class Prompts:
         names = {
             LAYERS_OWN: "from Prompt Layers",
             CONNECTED: "yours",
-            PACKS: f"the pack's own ({family_of(self.model).name}{guidance})",
+            PACKS: f"the pack's own ({family_of(self.model).prompts.name}{guidance})",
             ZEROED: f"none (zeroed text{guidance})",
         }
         if len(groups) == 1:
@@ -136,6 +136,27 @@ class Prompts:
             alone = domain == PERSON and len(names) == 1  # she is better called by her name
             words += [word] if here and all_of_it and not alone else names
         return ", ".join(words)
+
+
+def tooltip() -> str:
+    """What a `clip` input is for, with all texts, family by family."""
+    lines = ["The model's own CLIP. Where no prompt is connected it encodes these:"]
+    for (behind, person), names in _grouped("positive"):
+        lines.append(f"{names}: background: {behind} / person: {person}")
+    for (behind, person), names in _grouped("negative"):
+        if behind is not None:
+            lines.append(f"Negative ({names}): background: {behind} / person: {person}")
+    guidances = [f"{family.name} {family.guidance:g}" for family in FAMILIES if family.guidance is not None]
+    return "\n".join([*lines, f"Guidance: {', '.join(guidances)}"])
+
+
+def _grouped(side: str) -> list[tuple[tuple[str | None, str | None], str]]:
+    """The texts of one side for background and person, each pair once, with the models that share it."""
+    groups: dict[tuple[str | None, str | None], list[str]] = {}
+    for name, texts in {family.prompts.name: family.prompts.texts for family in FAMILIES}.items():
+        pair = getattr(texts[BACKGROUND], side), getattr(texts[PERSON], side)
+        groups.setdefault(pair, []).append(name)
+    return [(pair, ", ".join(names)) for pair, names in groups.items()]
 
 
 def _equal(one: list, other: list) -> bool:

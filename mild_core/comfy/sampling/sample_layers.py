@@ -16,9 +16,8 @@ from ...choose.selection import layers_named
 from ...complete.plate import plate_under
 from ...painted import finished
 from ...scene import Layer, Scene
-from ..builtin_model import ExemplarModel
 from ..morphology import tokens
-from .conditioning import for_layer, own_values
+from .conditioning import for_layer
 from .encode import Encoded, LatentSpace, decode, encode, latent_space, work_size_of
 from .groups import Row, Sampling, groups, sampled
 from .memory import AUTOMATIC as AUTOMATIC_MEMORY
@@ -255,7 +254,7 @@ def _phase(
         encoded[layer.id] = encode(layer, pictures.pop(layer.id), run.space, plates.get(layer.id))
         sigmas, conds = run.sigmas(plan.start.denoise), run.conds[layer.id]
         rows.append(_row(encoded[layer.id], sigmas, run.sampling, run.space, conds))
-    alone = sampled_alone(run.sampling.sampler) or isinstance(run.space.model.model, ExemplarModel)
+    alone = sampled_alone(run.sampling.sampler) or run.space.eraser.row_by_row
     samples = {}
     for group in groups(rows, alone):
         for row, sample in sampled(group, run.sampling, run.memory, run.progress.callback, run.notes):
@@ -288,9 +287,7 @@ def _fills(
 
 def _row(one: Encoded, sigmas: Tensor, sampling: Sampling, space: LatentSpace, conds: dict[str, list]) -> Row:
     """The layer with its conds, cropped like it, and with what its model is told of it."""
-    values = dict(one.inpaint)
-    if isinstance(space.model.model, ExemplarModel):
-        values |= own_values(one.layer, one.hole, one.plate)
+    values = one.inpaint | space.eraser.told(one.layer, one.hole, one.plate)
     cells = tuple(one.latent.shape[2:])
     photo_size = sampling.photo_sizes[one.layer.photo]
     here = {name: for_layer(entries, one.layer, photo_size, cells, values) for name, entries in conds.items()}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...scene import Layer
 from ...start import start_picture
-from ..builtin_model import ExemplarModel, empty_conditioning, load_model
+from ..erasers.builtin import empty_conditioning, load_model
 from .encode import Encoded, LatentSpace, encode, latent_space
 from .groups import Sampling
 
@@ -40,15 +40,14 @@ def decided(start: str, denoise: float, layer: Layer, space: LatentSpace, fixed:
     """
     if start not in STARTS:
         raise ValueError(f"start: got '{start}', expected one of {', '.join(STARTS)}.")
-    builtin = isinstance(space.model.model, ExemplarModel)
     if start == AUTOMATIC:
         if layer.sampled and denoise < 1:
             start = OWN
-        elif space.inpaint_channels or builtin or (fixed and denoise >= 1):
+        elif space.inpaint_channels or space.eraser.fills_itself or (fixed and denoise >= 1):
             start = NOISE
         else:
             return Start(EXEMPLAR, EXEMPLAR_DENOISE if denoise >= 1 else denoise)
-    if start == EXEMPLAR and builtin:  # it makes that very fill by itself
+    if start == EXEMPLAR and space.eraser.fills_itself:
         start = NOISE
     return Start(start, denoise)
 

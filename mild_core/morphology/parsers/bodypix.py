@@ -27,7 +27,6 @@ STEP = 16
 
 STRIDE = 8
 JOINTS = 17
-LABELS = 24
 
 OUTPUTS = ("segments", "part_heatmaps", "heatmaps", "short_offsets")
 

@@ -1,0 +1,1 @@
+"""What the pack claims, measured: quality/, cost/, and what both share."""

@@ -1,0 +1,1 @@
+"""What it takes: time and memory."""

@@ -1,0 +1,79 @@
+"""The built-in model: what it is made of, what it is told of a layer, and how it differs from a checkpoint."""
+
+import comfy.model_management
+import comfy.model_patcher
+import torch
+from torch import Tensor
+
+from ...complete.ground import surely_hers
+from ...fill import area_resize
+from ...growth import grow
+from ...scene import Layer, rgb
+from .eraser import Eraser, attach, without_text
+from .exemplar_model import LOOKED, ExemplarModel
+
+MODELS = ("exemplar",)
+
+SURELY = 0.9
+"""From this probability on a pixel is the hidden person's: what is behind cannot be seen there."""
+
+DEEP = 12
+"""Pixels inside where the person surely is: nearer to the outline patches still hold some of the ground."""
+
+
+class Builtin(Eraser):
+    """It copies patches of the photo into its holes, and chooses them by the layer's own rules."""
+
+    name = "the Built-in Model"
+    reads_text = False
+    fills_itself = True
+    row_by_row = True
+    keeps_apart = True
+    looked = LOOKED
+
+    def native_pixels(self, model: comfy.model_patcher.ModelPatcher) -> int | None:
+        """Any size."""
+        return None
+
+    def multiple(self, model: comfy.model_patcher.ModelPatcher) -> int:
+        """Any pixel."""
+        return 1
+
+    def told(self, layer: Layer, hole: Tensor, plate: Tensor | None) -> dict:
+        """The pixels it may look at, and what a person is painted on.
+
+        A person gets no references: they show the place without the person.
+        """
+        allowed = layer.allowed
+        if layer.likely is not None:
+            allowed = surely_hers(layer.pixels, layer.alpha, layer.hole, plate)
+        allowed = area_resize(allowed[None, None].float(), (hole.shape[-2], hole.shape[-1]))[0]
+        values: dict[str, Tensor | None] = {"mild_allowed": allowed}
+        if layer.likely is not None and layer.ground is not None:
+            ground = layer.pixels.new_tensor(layer.ground).expand_as(layer.pixels) if plate is None else plate
+            # Where the person surely goes on no ground is seen, however much it looks like the person.
+            seen = grow(layer.likely < SURELY, DEEP)[..., None].to(ground)
+            values |= {"mild_ground": torch.cat([ground, seen], -1), "mild_references": None}
+        return values
+
+
+def load_model(name: str = MODELS[0], disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
+    """A fresh MODEL of the built-in kind `name`."""
+    if name not in MODELS:
+        raise ValueError(f"model: there is no built-in model {name!r}, only {', '.join(MODELS)}.")
+    # ComfyUI reloads a model by its cached_patcher_init where it needs a second copy of it (hooks, several GPUs).
+    patcher_class = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
+    patcher = patcher_class(
+        ExemplarModel(),
+        load_device=comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )
+    patcher.cached_patcher_init = (load_model, (name,))
+    attach(patcher, Builtin())
+    return patcher
+
+
+def empty_conditioning(references: Tensor | None = None) -> list:
+    """A CONDITIONING that says nothing (KSampler requires one); references [B, H, W, C] in 0..1 travel in it."""
+    values = {} if references is None else {"mild_references": [rgb(picture.float()) for picture in references]}
+    return without_text(**values)

@@ -1,0 +1,66 @@
+"""What the sampler and the attention nodes ask of a MODEL that is to erase, and what most answer.
+
+A special model is one file beside this one with a subclass that says what is otherwise with it, and a loader that hangs
+an object of it on the MODEL (`attach`). It is an attachment: ComfyUI hands those on to whatever is cloned from a MODEL,
+copies for other devices and for hooks included, while a MODEL that was made into an eraser stays what it was itself.
+"""
+
+import comfy.model_patcher
+import torch
+from torch import Tensor
+
+from ...scene import Layer
+from ..families import family_of
+
+KEY = "mild_eraser"
+
+
+class Eraser:
+    """An ordinary checkpoint."""
+
+    name = "this model"  # in sentences to the artist
+    reads_text = True  # False: any CONDITIONING will do, and none of the pack's own prompts is made for it
+    fills_itself = False  # it starts from noise: it makes by itself what others find in an exemplar fill
+    row_by_row = False  # rows of a batch are worked on one after another, so nothing is gained by batches
+    keeps_apart = False  # it looks at nobody whom a layer must not look at, without being steered
+    looked: str | None = None  # where transformer_options hold whom it tells what a hole looks at; None: by attention
+
+    def native_pixels(self, model: comfy.model_patcher.ModelPatcher) -> int | None:
+        """How many pixels the MODEL was made for; None: any size, so that crops keep their scale."""
+        return family_of(model).native_pixels
+
+    def multiple(self, model: comfy.model_patcher.ModelPatcher) -> int:
+        """Pixels of which both sides of a crop are whole multiples: two latent cells at least, because UNets halve
+        them; a whole patch where transformers cut larger ones.
+        """
+        patch = getattr(model.get_model_object("diffusion_model"), "patch_size", 2)
+        patch = patch[-1] if isinstance(patch, tuple | list) else patch  # video models: frames, height, width
+        ratio = model.get_model_object("latent_format").spacial_downscale_ratio
+        return max(ratio * max(patch, 2), 16)
+
+    def told(self, layer: Layer, hole: Tensor, plate: Tensor | None) -> dict:
+        """Values for the layer's CONDITIONING beside its text and inpaint channels.
+
+        hole [1, 1, h, w]: the layer's in latent cells; plate [h', w', 3]: what a person is painted on (None: the
+        neutral ground, or a background).
+        """
+        return {}
+
+
+ORDINARY = Eraser()
+
+
+def attach(model: comfy.model_patcher.ModelPatcher, eraser: Eraser) -> None:
+    """Say how this MODEL erases. It is changed itself: give a clone where it is somebody else's."""
+    model.set_attachments(KEY, eraser)
+
+
+def eraser_of(model: comfy.model_patcher.ModelPatcher) -> Eraser:
+    """How this MODEL erases: an ordinary checkpoint where nothing else was said."""
+    eraser = model.get_attachment(KEY)
+    return ORDINARY if eraser is None else eraser
+
+
+def without_text(**values: object) -> list:
+    """A CONDITIONING that says nothing but these values: KSampler requires one."""
+    return [[torch.zeros(1, 1, 1), values]]

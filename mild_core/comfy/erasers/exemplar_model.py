@@ -1,0 +1,221 @@
+"""The built-in model's class: the exemplar prior as an ordinary ComfyUI model that works on pixels, without weights.
+
+Its "latent" is the picture itself, [B, 3, H, W] in -1..1 (ComfyUI's `pixel_space` VAE). Nothing of a picture is kept
+in the MODEL: what it may know comes with each sampling, from the latent (the clean pixels), from its noise mask (the
+hole), and from optional values in the CONDITIONING:
+
+    mild_allowed     mask, [H, W] or [B, H, W] of any size: the pixels that may be looked at (default: all outside the
+                     hole)
+    mild_references  further pictures of the same place, an IMAGE batch or a list of [H, W, C] in 0..1. A tuple instead
+                     of a list holds one such list for each row of the batch.
+    mild_ground      a picture [H, W, 4] in 0..1 in the latent's frame: what is seen wherever nothing of the photo fits
+                     better; its last channel is 1 where it may be seen at all. With it, what the latent shows inside
+                     the hole is a first guess to begin from.
+"""
+
+import functools
+from collections.abc import Callable
+
+import comfy.conds
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_management
+import comfy.model_sampling
+import comfy.supported_models_base
+import comfy.utils
+import torch
+from torch import Tensor
+
+from ... import exemplar
+from ...fill import area_resize
+from ...scene import rgb
+
+SIGMA_MIN, SIGMA_MAX = 0.03, 6.0
+
+BYTES_PER_MATCHED_PIXEL = 1024
+MATCHED_PIXELS = 500_000
+"""Working memory of comparing patches, which is done on levels of at most about so many pixels (measured: 150 to 600 MB
+for 0.25 to 4 megapixels, the more the larger the hole)."""
+
+LOOKED = "mild_looked"
+"""In transformer_options: a function that is told where the hole looks, in each row of each call, as (the call's
+transformer_options, row of the batch, [S, h, w] as exemplar.denoise tells it). The picture stays the same.
+"""
+
+COPIES = 8
+"""Tensors of the size of the noise that a sampler and this model hold at a time."""
+
+
+class PixelSpace(comfy.latent_formats.LatentFormat):
+    """Pixels as latents: no VAE weights, values -1..1. The factors let ComfyUI show live previews."""
+
+    latent_channels = 3
+    spacial_downscale_ratio = 1
+    latent_rgb_factors = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+
+
+class ExemplarSampling(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.model_sampling.IMG_TO_IMG):
+    """x0 prediction on raw x with continuous sigma (Karras et al. 2022, without input and output scaling)."""
+
+    def noise_scaling(self, sigma, noise, latent_image, max_denoise=False):
+        """At full denoise start from noise alone: the latent shows whoever is to vanish; sigma 6 does not hide her."""
+        if max_denoise:
+            return noise * comfy.model_sampling.reshape_sigma(sigma, noise.ndim)
+        return super().noise_scaling(sigma, noise, latent_image)
+
+
+class ExemplarConfig(comfy.supported_models_base.BASE):
+    """What ComfyUI asks a model's configuration for."""
+
+    unet_extra_config: dict = {}
+    sampling_settings = {"sigma_min": SIGMA_MIN, "sigma_max": SIGMA_MAX}
+    latent_format = PixelSpace
+
+
+class RowReferences(comfy.conds.CONDRegular):
+    """Reference pictures, a list of them for each row. Rows may differ, so they are listed, never stacked."""
+
+    def process_cond(self, batch_size, **kwargs):
+        rows = self.cond * -(-batch_size // len(self.cond))
+        return self._copy_with(rows[:batch_size])
+
+    def can_concat(self, other):
+        return True
+
+    def concat(self, others):
+        return [row for cond in (self, *others) for row in cond.cond]
+
+    def size(self):
+        return [1]
+
+
+class ExemplarDenoiser(torch.nn.Module):
+    """Stands where other models have their network."""
+
+    dtype = torch.float32
+
+    def forward(
+        self,
+        x: Tensor,
+        sigma: Tensor,
+        clean: Tensor,
+        hole: Tensor,
+        allowed: Tensor,
+        references: list[list[exemplar.Reference]],
+        guided: bool = False,
+        transformer_options: dict | None = None,
+        **kwargs: object,
+    ) -> Tensor:
+        """x, clean [B, 3, H, W]; hole, allowed [B, 1, H, W]; references: one list per row; sigma [B]."""
+        tick = comfy.model_management.throw_exception_if_processing_interrupted
+        options = transformer_options or {}
+        watch = options.get(LOOKED)
+        x0 = torch.empty_like(x)
+        for row in range(len(x)):  # rows may be different photos with different references: each is its own problem
+            tick()
+            own = slice(row, row + 1)
+            if not references[row] and bool(hole[own].any()) and not bool(allowed[own].any()):
+                raise ValueError(
+                    "The mask covers everything that may be looked at, so there is nothing left to learn from: mask "
+                    "less, take in more of the photo around it, or connect references."
+                )
+            x0[own] = exemplar.denoise(
+                x[own].float(),
+                sigma[own].float(),
+                clean[own].float(),
+                hole[own].float(),
+                allowed[own].float(),
+                references[row],
+                tick,
+                guided,
+                None if watch is None else functools.partial(_told, watch, options, row),
+            ).to(x0)
+        return x0
+
+
+class ExemplarModel(comfy.model_base.BaseModel):
+    """The exemplar prior behind the interface of every other ComfyUI model."""
+
+    def __init__(self):
+        super().__init__(ExemplarConfig({"disable_unet_model_creation": True}), comfy.model_base.ModelType.IMG_TO_IMG)
+        self.model_sampling = ExemplarSampling(self.model_config)
+        self.diffusion_model = ExemplarDenoiser()
+
+    def get_dtype_inference(self):
+        """Always float32: distances between patches need it, and there are no weights to save memory on."""
+        return torch.float32
+
+    def process_timestep(self, timestep, **kwargs):
+        """The denoiser wants sigma [B] itself, not ComfyUI's timestep log(sigma) / 4."""
+        return self.model_sampling.sigma(timestep)
+
+    def memory_required(self, input_shape, cond_shapes=None):
+        """Bytes for input_shape [B, 3, H, W]. ComfyUI's formula takes pixels for latents: 77 GiB at 512 px.
+
+        Rows are worked on one after another, so only the tensors held for all of them grow with B.
+        """
+        rows, channels, pixels = input_shape[0], input_shape[1], input_shape[2] * input_shape[-1]
+        return min(pixels, MATCHED_PIXELS) * BYTES_PER_MATCHED_PIXEL + pixels * rows * channels * 4 * COPIES
+
+    def extra_conds(self, **kwargs):
+        """Clean pixels, hole, allowed pixels and references, one row each for every row of the noise."""
+        noise, latent = kwargs["noise"], kwargs.get("latent_image")
+        mask = kwargs.get("denoise_mask")
+        if noise.ndim != 4 or noise.shape[1] != 3:
+            raise ValueError(
+                f"The built-in model works on pixels, but the latent has shape {list(noise.shape)} instead of "
+                "[batch, 3, height, width]: encode the photo with the VAE that the Built-in Model node gives."
+            )
+        if latent is None or (mask is None and torch.count_nonzero(latent) == 0):
+            raise ValueError(
+                "The built-in model learns from a photo and the latent is empty: encode a photo with the VAE that the "
+                "Built-in Model node gives and connect that as latent_image."
+            )
+        # Without a noise mask everything is resampled, and everything may serve as an exemplar.
+        hole = torch.ones_like(noise[:, :1]) if mask is None else (mask[:, :1] > 0).to(noise)
+        given = kwargs.get("mild_allowed")
+        outside = torch.ones_like(hole) if mask is None else 1 - hole
+        allowed = outside if given is None else outside * _rows_of_mask(given, noise)
+        clean = latent.to(noise)
+        pictures = _rows_of_references(kwargs.get("mild_references"), len(noise))
+        # found in the photo once for each sampling, not at each of its steps
+        references = [
+            [exemplar.register(p, clean[row : row + 1].float(), allowed[row : row + 1].float()) for p in own]
+            for row, own in enumerate(pictures * (len(noise) // len(pictures)))
+        ]
+        ground = kwargs.get("mild_ground")
+        if ground is not None:
+            ground = area_resize(ground.float().movedim(-1, 0)[None], clean.shape[2:]).to(clean)
+            seen = (ground[:, 3:] > 0.99).to(ground)
+            references = [[exemplar.Reference(ground[:, :3] * 2 - 1, seen, True), *own] for own in references]
+        return {
+            "clean": comfy.conds.CONDNoiseShape(clean),
+            "hole": comfy.conds.CONDNoiseShape(hole),
+            "allowed": comfy.conds.CONDNoiseShape(allowed),
+            "references": RowReferences(references),
+            "guided": comfy.conds.CONDConstant(ground is not None),
+        }
+
+
+def _told(watch: Callable, transformer_options: dict, row: int, _: int, looked: Tensor) -> None:
+    """exemplar.denoise gets one row at a time, whose number there is always 0."""
+    watch(transformer_options, row, looked)
+
+
+def _rows_of_mask(mask: Tensor, noise: Tensor) -> Tensor:
+    """A mask of any size and batch as [B, 1, H, W] of 0 and 1, on the noise's device."""
+    mask = mask.reshape(-1, 1, *mask.shape[-2:]).to(device=noise.device, dtype=torch.float32)
+    mask = area_resize(mask, (noise.shape[-2], noise.shape[-1]))
+    return (comfy.utils.repeat_to_batch_size(mask, len(noise)) > 0.5).to(noise)
+
+
+def _rows_of_references(
+    references: list[Tensor] | tuple[list[Tensor], ...] | Tensor | None, rows: int
+) -> list[list[Tensor]]:
+    """References as one list of [3, h, w] in -1..1 for each row, or a single list for all rows."""
+    if references is None:
+        return [[]]
+    per_row = references if isinstance(references, tuple) else (references,)
+    if len(per_row) not in (1, rows):
+        raise ValueError(f"mild_references names {len(per_row)} rows, but {rows} are sampled.")
+    return [[rgb(picture.float()).movedim(-1, 0) * 2 - 1 for picture in pictures] for pictures in per_row]

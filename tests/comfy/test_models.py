@@ -4,7 +4,6 @@ import comfy.model_base
 import comfy.sample
 import pytest
 import torch
-from comfy.model_management import InterruptProcessingException
 
 from mild.tests.helpers.tiny_models import FAMILIES, make
 
@@ -14,27 +13,22 @@ def tiny(request):
     return make(request.param)
 
 
-def sample(tiny, latent, seed=1, steps=2, **more):
+def sample(tiny, latent, seed=1):
     noise = comfy.sample.prepare_noise(latent, seed)
     return comfy.sample.sample(
-        tiny.model, noise, steps, 1.5, "euler", "simple", tiny.positive, tiny.negative, latent, seed=seed, **more
+        tiny.model, noise, 2, 1.5, "euler", "simple", tiny.positive, tiny.negative, latent, seed=seed
     )
 
 
-@pytest.mark.parametrize("size", [(8, 8), (7, 11)])
-def test_samples_any_size(tiny, size):
-    latent = tiny.empty_latent(*size, batch=2)["samples"]
+def test_samples_by_seed_and_prompt(tiny):
+    """What other tests take for granted: what they compare would be equal in a model that answers nothing."""
+    latent = tiny.empty_latent(7, 11, batch=2)["samples"]
     result = sample(tiny, latent)
     assert result.shape == latent.shape
     assert torch.isfinite(result).all() and result.std() > 0
     assert torch.equal(result, sample(tiny, latent))
     assert not torch.equal(result, sample(tiny, latent, seed=2))
-
-
-def test_conditioning_matters(tiny):
-    latent = tiny.empty_latent()["samples"]
-    other = tiny._replace(positive=tiny.negative)
-    assert not torch.equal(sample(tiny, latent), sample(other, latent))
+    assert not torch.equal(result, sample(tiny._replace(positive=tiny.negative), latent))
 
 
 def test_vae_has_the_shape_of_the_latent(tiny):
@@ -60,24 +54,3 @@ def test_inpaint_channels_reach_the_model(family):
     extra = {"concat_latent_image": torch.randn_like(latent), "concat_mask": torch.ones(1, 1, 64, 64)}
     with_picture = tiny._replace(positive=[[tiny.positive[0][0], {**tiny.positive[0][1], **extra}]])
     assert not torch.equal(sample(tiny, latent), sample(with_picture, latent))
-
-
-def test_nodes_run_through_the_executor(comfy):
-    tiny = make("sd15")
-    inputs = {
-        "model": tiny.model,
-        "positive": tiny.positive,
-        "negative": tiny.negative,
-        "seed": 5,
-        "steps": 3,
-        "cfg": 2.0,
-        "sampler_name": "euler",
-        "scheduler": "normal",
-        "denoise": 1.0,
-    }
-    (latent,) = comfy.run_node("KSampler", latent_image=tiny.empty_latent(), **inputs)
-    assert latent["samples"].shape == (1, 4, 8, 8)
-    with pytest.raises(InterruptProcessingException):
-        comfy.run_node("KSampler", latent_image=tiny.empty_latent(), interrupt_at=2, **inputs)
-    (again,) = comfy.run_node("KSampler", latent_image=tiny.empty_latent(), **inputs)
-    assert torch.equal(again["samples"], latent["samples"])

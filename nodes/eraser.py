@@ -134,7 +134,7 @@ def _guidance() -> io.Float.Input:
         step=0.1,
         round=0.01,
         tooltip="How far the picture is led away from what is hidden. 9 as published for SDXL, 5 is milder; 0 does "
-        "nothing. Set cfg to 1 beside it, or prompts pull the other way.",
+        "nothing. Set cfg to 1 beside it, or prompts pull the other way. It is added after all other nodes' guidance.",
     )
 
 

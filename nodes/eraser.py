@@ -90,8 +90,8 @@ class AttentionEraser(io.ComfyNode):
                 io.Model.Output(display_name="model", tooltip="For KSampler, Sample Layers or any other sampler node."),
                 io.Mask.Output(
                     display_name="mask",
-                    tooltip="The grown mask, for Set Latent Noise Mask: what is hidden is also what is painted anew, as "
-                    "published. Where layers are connected in place of a mask it is black: Sample Layers knows.",
+                    tooltip="The grown mask, for Set Latent Noise Mask: what is hidden is also what is painted anew, "
+                    "as published. Where layers are connected in place of a mask it is black: Sample Layers knows.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],

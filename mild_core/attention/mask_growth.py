@@ -38,9 +38,9 @@ def grown(mask: Tensor, share: float) -> Tensor:
 
 
 def on_cells(mask: Tensor, size: tuple[int, int], cell: int) -> Tensor:
-    """mask [B, h, w] of a picture of size (height, width) in pixels, as a mask of whole latent cells, each `cell` pixels
-    wide: a cell that the mask touches is filled, as Attentive Eraser's max-pooling has it. Returns [B, height, width],
-    0 or 1.
+    """mask [B, h, w] of a picture of size (height, width) in pixels, as a mask of whole latent cells, each `cell`
+    pixels wide: a cell that the mask touches is filled, as Attentive Eraser's max-pooling has it. Returns
+    [B, height, width], 0 or 1.
 
     Samplers shrink a mask by interpolation, which leaves cells at its rim half painted; they take this one as it is.
     """

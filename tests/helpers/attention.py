@@ -85,6 +85,7 @@ def hooked(model):
     found = model.model.named_modules()
     return [name for name, module in found if module._forward_hooks or module._forward_pre_hooks]
 
+
 def biased(inner, site, q, k, v, heads, *args, **kwargs):
     """The first half of the queries looks away from the last half of the keys, in self- and joint attention."""
     if site.kind == "cross":

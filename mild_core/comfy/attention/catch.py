@@ -169,8 +169,8 @@ class _State:
                 names.append(f"and {len(missed) - MOST_NAMED} more")
             sometimes = "" if self.caught.isdisjoint(missed) else ", some of them in a part of the steps only"
             self.tell(
-                f"{' and '.join(dict.fromkeys(who))}: {len(missed)} of {count} attentions are another node's{sometimes}; "
-                f"they stay as that node has them: {', '.join(names)}."
+                f"{' and '.join(dict.fromkeys(who))}: {len(missed)} of {count} attentions are another node's"
+                f"{sometimes}; they stay as that node has them: {', '.join(names)}."
             )
 
 

@@ -393,7 +393,7 @@ def test_what_is_hidden_is_what_is_painted_anew(run_node, family, size):
     cells = F.adaptive_max_pool2d(hidden[:, None], (height // 8, width // 8))[:, 0]
     assert painted.shape == mask.shape and torch.equal(noise_mask_of(painted, height // 8, width // 8), cells)
     # the mask as it was leaves a rim of what is hidden unpainted
-    assert (cells > 0).sum() > 1.05 * (noise_mask_of(mask, height // 8, width // 8) > 0).sum()
+    assert (cells > noise_mask_of(mask, height // 8, width // 8)).any()
 
 
 def test_layers_need_no_noise_mask(run_node, alike):

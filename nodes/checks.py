@@ -1,6 +1,7 @@
 """What our nodes ask of pictures and masks before anything is done with them: one sentence for each way to be wrong."""
 
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from comfy.sd import CLIP
@@ -64,6 +65,19 @@ def checked_nearness(depth: Tensor, invert: bool = False) -> Tensor:
     is_mask = isinstance(depth, Tensor) and (depth.ndim < 4 or (depth.shape[1] == 1 and depth.shape[-1] > 4))
     nearer = checked_mask(depth, "depth") if is_mask else checked_image(depth, "depth")[..., :3].float().mean(-1)
     return -nearer if invert else nearer
+
+
+def checked_choice(choice: dict[str, Any] | None, name: str, options: Sequence[str]) -> dict[str, Any]:
+    """What a DynamicCombo hands on: the choice under its own name, and the values that belong to it.
+
+    ComfyUI hands on nothing where it does not know the choice: one of another version of this pack, or an API client's.
+    So the argument of `execute` is None by default. Raises ValueError with all that can be chosen.
+    """
+    if choice is None or choice.get(name) not in options:
+        raise ValueError(
+            f"{name}: this version of the pack does not know what was chosen. Choose one of: {', '.join(options)}."
+        )
+    return choice
 
 
 NOT_CONNECTED = object()

@@ -11,7 +11,7 @@ from ..mild_core.find.prompts import BOX, BOX_AND_JOINTS, JOINTS
 from ..mild_core.people import numbered, stretched_people
 from ..mild_core.preview.overlay import preview_people
 from ..mild_core.scene import Person
-from .checks import checked_image
+from .checks import checked_choice, checked_image
 from .show import shown
 from .sockets import People, Poses
 
@@ -131,17 +131,19 @@ class FindPeople(io.ComfyNode):
     def execute(
         cls,
         image: Tensor,
-        detector: dict,
-        masks: dict,
         labels: str,
         max_people: int,
         min_size: float,
         overlap: float,
+        detector: dict | None = None,
+        masks: dict | None = None,
         boxes: list | dict | None = None,
         poses: list[dict] | None = None,
         people: list[Person] | None = None,
     ) -> io.NodeOutput:
         photos = list(checked_image(image))
+        detector = checked_choice(detector, "detector", [option.key for option in _detectors()])
+        masks = checked_choice(masks, "masks", [option.key for option in _masks()])
         if boxes is None and poses is None and detector["detector"] == find_people.CONNECTED:
             raise ValueError(
                 "detector: nothing says where people are: connect boxes (RT-DETR, SAM3 Detect) or poses (SDPose), or "

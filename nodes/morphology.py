@@ -13,7 +13,7 @@ from ..mild_core.pairing import stretched
 from ..mild_core.people import stretched_people
 from ..mild_core.preview.morphology_plot import preview_morphology
 from ..mild_core.scene import Morphology, Person
-from .checks import checked_image, checked_nearness
+from .checks import checked_choice, checked_image, checked_nearness
 from .show import shown
 from .sockets import Bodies, People, Poses
 
@@ -124,14 +124,15 @@ class ReadBodies(io.ComfyNode):
         image: Tensor,
         people: list[Person],
         labels: str,
-        parser: dict,
         invert_depth: bool,
         min_confidence: float,
+        parser: dict | None = None,
         poses: list[dict] | dict | None = None,
         parsing: Tensor | None = None,
         depth: Tensor | None = None,
     ) -> io.NodeOutput:
         photos = list(checked_image(image))
+        parser = checked_choice(parser, "parser", [option.key for option in _parsers()])
         sizes = [(int(photo.shape[0]), int(photo.shape[1])) for photo in photos]
         frames = None
         if poses is not None:

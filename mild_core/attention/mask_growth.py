@@ -37,6 +37,18 @@ def grown(mask: Tensor, share: float) -> Tensor:
     return ((blurred >= THRESHOLD) | touched)[:, 0].float()
 
 
+def on_cells(mask: Tensor, size: tuple[int, int], cell: int) -> Tensor:
+    """mask [B, h, w] of a picture of size (height, width) in pixels, as a mask of whole latent cells, each `cell`
+    pixels wide: a cell that the mask touches is filled, as Attentive Eraser's max-pooling has it. Returns
+    [B, height, width], 0 or 1.
+
+    Samplers shrink a mask by interpolation, which leaves cells at its rim half painted; they take this one as it is.
+    """
+    cells = max(1, size[0] // cell), max(1, size[1] // cell)
+    filled = (F.adaptive_max_pool2d(mask[:, None].float(), cells) > TOUCHED).float()
+    return F.interpolate(filled, size, mode="nearest-exact")[:, 0]
+
+
 def _blurred(mask: Tensor, deviation: float) -> Tensor:
     """mask [B, 1, H, W] under a Gaussian; beyond the border it goes on as it is there."""
     reach = round(REACH * deviation)

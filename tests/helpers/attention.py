@@ -30,6 +30,11 @@ class Noting:
         self.log = [] if log is None else log
         self.runs, self.ended, self.sites, self.sizes = [], 0, [], []
 
+    title = "Noting"
+
+    def acts_on(self, block, kind):
+        return True
+
     def begin(self, run):
         self.runs.append(run)
 

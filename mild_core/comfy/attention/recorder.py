@@ -64,6 +64,8 @@ class Recorder(Steering):
     Each sampling starts the record of its own layers anew: Sample Layers runs several, one after another.
     """
 
+    title = "Record Attention Gap"
+
     def __init__(self, maps: Maps, looked: str | None = None):
         """looked: where a model that has no attention tells what its holes look at (Eraser.looked)."""
         self.looked_key = looked
@@ -148,6 +150,7 @@ class Recorder(Steering):
     def looked(self, transformer_options: dict[str, Any], number: int, looked: Tensor) -> None:
         """Row `number` of a call: where its hole looks, [S, h, w], the photo first, then references."""
         assert self.run is not None
+        catch.refuse_windows(transformer_options)
         rows = rows_of(self.run, transformer_options, len(transformer_options["uuids"]) * self._count)
         row = rows[number]
         key = self.maps.key(row.layer, self._count)

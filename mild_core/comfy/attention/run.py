@@ -1,12 +1,13 @@
 """What is known of one sampling, and of the rows in one of its attentions."""
 
-from collections.abc import Hashable, Sequence
+import logging
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..sampling.rows import POSITIVE, ROWS
+from ..sampling.rows import NOTES, POSITIVE, ROWS
 
 
 class Run(NamedTuple):
@@ -16,6 +17,7 @@ class Run(NamedTuple):
     shape: tuple[int, ...]  # of the latent: [B, C, (frames,) H, W] in latent cells
     rows: tuple[str, ...]  # layer ids, one per row of the latent; () where whoever samples names none
     positive: frozenset[Hashable]  # uuids of the positive conditioning's entries
+    tell: Callable[[str], None]  # takes a sentence on what could not be done
 
 
 class Row(NamedTuple):
@@ -29,7 +31,21 @@ def run_of(guider: Any, sigmas: Tensor, shape: Sequence[int]) -> Run:
     """From the guider while it samples. Without names from Sample Layers, its conditioning called positive counts."""
     options = guider.model_options["transformer_options"]
     own = [cond["uuid"] for cond in guider.conds.get("positive") or () if "uuid" in cond]
-    return Run(sigmas, tuple(shape), tuple(options.get(ROWS, ())), frozenset(options.get(POSITIVE, own)))
+    return Run(sigmas, tuple(shape), tuple(options.get(ROWS, ())), frozenset(options.get(POSITIVE, own)), told(options))
+
+
+def told(options: dict[str, Any]) -> Callable[[str], None]:
+    """What takes a sentence for the artist, by the transformer_options of a sampling: it goes into the text of Sample
+    Layers. Other samplers have no text of ours; so it goes into the log as well.
+    """
+    note = options.get(NOTES)
+
+    def tell(sentence: str) -> None:
+        logging.warning("MILD: %s", sentence)
+        if note is not None:
+            note(sentence)
+
+    return tell
 
 
 def rows_of(run: Run, transformer_options: dict[str, Any], batch: int) -> list[Row]:

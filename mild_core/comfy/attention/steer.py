@@ -3,7 +3,6 @@
 model = catch.put(model, Steering(Maps.of(scenes), rules), "MILD_SpatialAttention")
 """
 
-import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -45,6 +44,8 @@ class Steering:
     touches; in all others each call stays the caller's own.
     """
 
+    title = "Stop Attention Bleed"
+
     def __init__(
         self, maps: Maps, rules: Rules, blocks: Blocks = every_block, strength: float = 1.0,
         when: Schedule = ALWAYS, gains: Gains | None = None,
@@ -67,6 +68,9 @@ class Steering:
         self._told = False
 
     # -- a handler ----------------------------------------------------------------------------------------------------
+
+    def acts_on(self, block: layouts.Block, kind: str) -> bool:
+        return kind != layouts.CROSS and self.blocks(block, kind)
 
     def begin(self, run: Run) -> None:
         self._forget()
@@ -99,12 +103,12 @@ class Steering:
 
     def steered(self, site: Site, transformer_options: dict[str, Any], q: Tensor) -> list[Steered]:
         """The rows of the batch; none where nothing in this attention is steered."""
-        if self.run is None or site.kind == layouts.CROSS or not self.blocks(site.block, site.kind):
+        if self.run is None or not self.acts_on(site.block, site.kind):
             return []
         if self.when.at(site.progress) == 0:
             return []
         if site.latent[-2:] != self.run.shape[-2:]:
-            self._tell_areas()
+            self._tell_areas(self.run)
             return []
         count = len(self.run.rows) or self.run.shape[0]
         rows = []
@@ -156,7 +160,7 @@ class Steering:
     def measured(self, site: Site, rows: list[Steered], mass: Tensor) -> None:
         """Told the mass [B, heads, N, R] where `made` asked for any."""
 
-    def _tell_areas(self) -> None:
+    def _tell_areas(self, run: Run) -> None:
         if not self._told:
             self._told = True
-            logging.warning("MILD: prompts that hold in an area only are painted without attention rules there")
+            run.tell(f"{self.title}: prompts that hold in an area only are painted without it there.")

@@ -126,7 +126,7 @@ def _batch(
     if guider.model_patcher.is_dynamic() and _have_hooks(guider.original_conds):
         # As the guider itself does when it is given such conds.
         guider.model_patcher = guider.model_patcher.get_non_dynamic_delegate()
-    name_rows(guider, [layer.id for layer in layers])
+    name_rows(guider, [layer.id for layer in layers], notes)
     latent = torch.cat([row.latent for row in batch])
     mask = torch.cat([row.hole for row in batch])
     if latent.ndim == 5:  # stock code takes rows of a mask without this dimension for frames

@@ -6,9 +6,9 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_execution.utils import get_executing_context
 from torch import Tensor
 
-from ..mild_core.choose.picked import people_picked, read_picks
-from ..mild_core.choose.selection import choose, numbers_by_place
-from ..mild_core.people import spoken, stretched_people, union_mask
+from ..mild_core.people.from_masks import spoken, stretched_people, union_mask
+from ..mild_core.people.picked import people_picked, read_picks
+from ..mild_core.people.selection import choose, numbers_by_place
 from ..mild_core.scene import Person
 from .checks import checked_image
 from .show import shown_picker

@@ -3,12 +3,13 @@
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core.comfy import find_files, find_people
+from ..mild_core.body.poses import joints_in_frames, stretched_canvases
+from ..mild_core.comfy.find import files as find_files
+from ..mild_core.comfy.find import find_people
 from ..mild_core.find.bounding_boxes import InFrames, boxes_of, found_in_frames
-from ..mild_core.find.find_people import Limits, found_by_pose
-from ..mild_core.find.poses import joints_in_frames, stretched_canvases
-from ..mild_core.find.prompts import BOX, BOX_AND_JOINTS, JOINTS
-from ..mild_core.people import numbered, stretched_people
+from ..mild_core.find.detections_to_people import Limits, found_by_pose
+from ..mild_core.find.sam_prompts import BOX, BOX_AND_JOINTS, JOINTS
+from ..mild_core.people.from_masks import numbered, stretched_people
 from ..mild_core.preview.overlay import preview_people
 from ..mild_core.scene import Person
 from .checks import checked_choice, checked_image

@@ -3,9 +3,9 @@
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core.complete.hidden import is_empty, with_hidden
 from ..mild_core.pairing import stretched
-from ..mild_core.people import photo_size, stretched_people
+from ..mild_core.people.from_masks import photo_size, stretched_people
+from ..mild_core.people.hidden_part import is_empty, with_hidden
 from ..mild_core.preview.overlay import preview_people
 from ..mild_core.scene import Person
 from .checks import checked_image, checked_mask

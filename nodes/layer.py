@@ -3,8 +3,8 @@
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core import boxes
-from ..mild_core.exchange import MEGAPIXEL, Given, give, take
+from ..mild_core.image import boxes
+from ..mild_core.layers.one_layer import MEGAPIXEL, Given, give, take
 from ..mild_core.pairing import Shape, shape_of
 from ..mild_core.scene import BACKGROUND, Scene
 from .checks import checked_image

@@ -3,14 +3,14 @@
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core.comfy import find_files
-from ..mild_core.comfy.morphology import parse_people
-from ..mild_core.find.poses import Pose, poses_in_frames, seen, stretched_canvases
-from ..mild_core.morphology.label_maps import labels_of
-from ..mild_core.morphology.parts import SETS, to_parts
-from ..mild_core.morphology.read_bodies import read_bodies
+from ..mild_core.body.body_parts import SETS, to_parts
+from ..mild_core.body.label_maps import labels_of
+from ..mild_core.body.poses import Pose, poses_in_frames, seen, stretched_canvases
+from ..mild_core.body.read_bodies import read_bodies
+from ..mild_core.comfy.find import files as find_files
+from ..mild_core.comfy.find import parse_people
 from ..mild_core.pairing import stretched
-from ..mild_core.people import stretched_people
+from ..mild_core.people.from_masks import stretched_people
 from ..mild_core.preview.morphology_plot import preview_morphology
 from ..mild_core.scene import Morphology, Person
 from .checks import checked_choice, checked_image, checked_nearness

@@ -3,9 +3,9 @@
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core.order.order import Order, with_ranks
 from ..mild_core.pairing import stretched
-from ..mild_core.people import photo_size, stretched_people
+from ..mild_core.people.depth_order import Order, with_ranks
+from ..mild_core.people.from_masks import photo_size, stretched_people
 from ..mild_core.preview.overlay import preview_order
 from ..mild_core.scene import Person
 from .checks import checked_image, checked_nearness

@@ -5,15 +5,8 @@ from comfy_execution.utils import get_executing_context
 from torch import Tensor
 
 from ..mild_core.find.bounding_boxes import boxes_around, frames_of
-from ..mild_core.label_images import looks_labelled
-from ..mild_core.masks_to_people import (
-    AUTOMATIC,
-    BLOBS,
-    LABELS,
-    PER_MASK,
-    people_from_masks,
-    planned,
-)
+from ..mild_core.people.label_images import looks_labelled
+from ..mild_core.people.masks_to_people import AUTOMATIC, BLOBS, LABELS, PER_MASK, people_from_masks, planned
 from ..mild_core.preview.overlay import preview_people
 from ..mild_core.scene import Person
 from .checks import checked_image, checked_mask

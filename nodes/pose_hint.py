@@ -4,8 +4,8 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core.fill import area_resize, shrunk
-from ..mild_core.morphology.hint_pictures import hint_pictures
+from ..mild_core.guidance.hint_pictures import hint_pictures
+from ..mild_core.image.fill import area_resize, shrunk
 from ..mild_core.scene import Morphology, Scene, rgb
 from .checks import checked_nearness
 from .show import shown

@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..mild_core.choose.selection import layers_named
 from ..mild_core.comfy.sampling.own_rows import conditioning_notes
+from ..mild_core.people.selection import layers_named
 from ..mild_core.scene import Layer, Scene
 from .show import shown
 from .sockets import Layers

@@ -6,9 +6,9 @@ from comfy_api.latest import io, ui
 from server import PromptServer
 from torch import Tensor
 
-from ..mild_core.choose.outlines import outlines
-from ..mild_core.fill import area_resize, shrunk
-from ..mild_core.people import photo_size
+from ..mild_core.image.fill import area_resize, shrunk
+from ..mild_core.people.from_masks import photo_size
+from ..mild_core.people.outlines import outlines
 from ..mild_core.scene import Person, rgb
 
 PICKER_LONGEST = 1600

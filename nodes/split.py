@@ -3,12 +3,12 @@
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core.complete.hidden import is_empty
-from ..mild_core.people import resize_mask, stretched_people
+from ..mild_core.layers.decompose import SplitOptions, decompose
+from ..mild_core.layers.work_size import BALANCED, SIZE_MODES
+from ..mild_core.people.from_masks import resize_mask, stretched_people
+from ..mild_core.people.hidden_part import is_empty
 from ..mild_core.preview.overlay import preview_layers
 from ..mild_core.scene import BACKGROUND, Morphology, Person, Scene
-from ..mild_core.split.decompose import SplitOptions, decompose
-from ..mild_core.work_size import BALANCED, SIZE_MODES
 from .checks import checked_image, checked_mask, stretched_mask
 from .show import shown
 from .sockets import Bodies, Layers, People

@@ -23,19 +23,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 sys.path.append(str(Path(__file__).resolve().parent))
 import pack  # noqa: E402, F401  (makes `mild` importable)
 
-from mild.mild_core.choose.selection import choose  # noqa: E402
 from mild.mild_core.example_photo import load_example  # noqa: E402
-from mild.mild_core.label_images import people_from_labels, resize_labels  # noqa: E402
-from mild.mild_core.masks_to_people import BLOBS, LABELS, PER_MASK  # noqa: E402
-from mild.mild_core.people import (  # noqa: E402
-    cleaned_person,
-    numbered,
-    people_from_blobs,
-    person_from_mask,
-    resize_mask,
-)
+from mild.mild_core.layers.decompose import SplitOptions, decompose  # noqa: E402
+from mild.mild_core.people.from_masks import cleaned_person, numbered, people_from_blobs, person_from_mask, resize_mask
+from mild.mild_core.people.label_images import people_from_labels, resize_labels  # noqa: E402
+from mild.mild_core.people.masks_to_people import BLOBS, LABELS, PER_MASK  # noqa: E402
+from mild.mild_core.people.selection import choose  # noqa: E402
 from mild.mild_core.scene import Person  # noqa: E402
-from mild.mild_core.split.decompose import SplitOptions, decompose  # noqa: E402
 from mild.tools.comfyui import ComfyUIError, Progress, Server  # noqa: E402
 from mild.tools.erase_graph import erasing_graph  # noqa: E402
 

@@ -19,13 +19,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from mild.tests.helpers import tiny_loaders  # noqa: E402
 from mild.tests.helpers.browser import graph_to_prompt, open_front_end  # noqa: E402
-from mild.tests.helpers.templates import (  # noqa: E402
-    PHOTO_FILE,
-    nodes_of,
-    photo_with_spot,
-    with_tiny_models,
-    without_detector,
-)
+from mild.tests.helpers.templates import PHOTO_FILE, nodes_of, photo_with_spot, with_tiny_models, without_detector
 from mild.tools.find_comfyui import PACK_FOLDER  # noqa: E402
 
 WORKFLOWS = pack.ROOT / "workflows"

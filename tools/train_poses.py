@@ -19,10 +19,10 @@ from safetensors.torch import save_file
 sys.path.append(str(Path(__file__).resolve().parent))
 import pack  # noqa: E402, F401  (makes `mild` importable)
 
-from mild.mild_core.find.body_shape import body_height  # noqa: E402
+from mild.mild_core.body.body_shape import body_height  # noqa: E402
+from mild.mild_core.body.poses import JOINTS  # noqa: E402
+from mild.mild_core.body.standing_poses import MODEL_FILE  # noqa: E402
 from mild.mild_core.find.finders import movenet  # noqa: E402
-from mild.mild_core.find.poses import JOINTS  # noqa: E402
-from mild.mild_core.morphology.standing_poses import MODEL_FILE  # noqa: E402
 
 PERSON, JOINT = 0.3, 0.3
 """Least score of a person, and of each of her joints."""

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 sys.path.append(str(Path(__file__).resolve().parent))
 import pack  # noqa: E402, F401  (makes `mild` importable)
 
-from mild.mild_core.complete.silhouettes import COLUMNS, MODEL_FILE, ROWS, TALL  # noqa: E402
+from mild.mild_core.layers.silhouettes import COLUMNS, MODEL_FILE, ROWS, TALL  # noqa: E402
 
 COMPONENTS = 36
 COPIES = 16

@@ -40,7 +40,7 @@ runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  
 from mild.benchmarks.shared import random_models
 from mild.benchmarks.shared.machine import machine
 from mild.benchmarks.shared.random_models import RandomModel
-from mild.mild_core import boxes
+from mild.mild_core.image import boxes
 from mild.mild_core.scene import Box, Scene
 from mild.tests.helpers.layers import background, person
 

@@ -46,8 +46,8 @@ from mild.mild_core.attention.layer_regions import PEOPLE, Maps
 from mild.mild_core.attention.record import Pathway
 from mild.mild_core.attention.rule import Rule
 from mild.mild_core.example_photo import load_example
-from mild.mild_core.fill import area_resize
-from mild.mild_core.growth import grow
+from mild.mild_core.image.fill import area_resize
+from mild.mild_core.image.growth import grow
 
 STRENGTHS = (0.25, 1.0, 2.0)
 CELL = 8

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .. import boxes
-from ..choose.selection import layers_named
-from ..framed import crop_of
+from ..image import boxes
+from ..image.framed import crop_of
 from ..pairing import check_count, row_of, stretched
-from ..people import resize_mask
+from ..people.from_masks import resize_mask
+from ..people.selection import layers_named
 from ..scene import PERSON, Layer, Scene
 from .regions import HOLE, REST
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..fill import area_resize
+from ..image.fill import area_resize
 from .regions import TOUCHED
 
 SIDE = 1024

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import boxes
-from ..framed import crop_of
+from ..image import boxes
+from ..image.framed import crop_of
 
 REST = "rest"
 """What no mask covers: in a background's pathway, the background that stays."""

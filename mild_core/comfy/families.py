@@ -15,7 +15,7 @@ from comfy.model_base import BaseModel, ModelType
 from comfy.model_patcher import ModelPatcher
 
 from ..attention.mask_growth import SHARE_512, SHARE_1024
-from ..morphology.guidance_config import GuidanceConfig
+from ..guidance.config import GuidanceConfig
 from . import guidance_places, layouts, own_prompts
 from .layouts import Layout
 from .own_prompts import OwnPrompts

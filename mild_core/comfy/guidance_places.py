@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..morphology.guidance_config import GuidanceConfig
+from ..guidance.config import GuidanceConfig
 
 SHARE = 8
 """A UNet's guidance has an eighth of the model's channels: the network of SD1.5 stays at 3.6 million parameters."""

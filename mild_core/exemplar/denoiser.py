@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..fill import area_resize, push_pull
+from ..image.fill import area_resize, push_pull
 from .copying import copy_full_size
 from .inwards import grow_inwards
 from .level import Level, build_level

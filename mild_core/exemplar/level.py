@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..fill import area_resize
+from ..image.fill import area_resize
 
 PATCH_RADIUS = 3
 """Patches are 7 x 7 pixels of their level, smaller only where so little may be looked at that hardly one 7 x 7 fits."""

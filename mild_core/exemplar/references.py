@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..fill import area_resize, push_pull
+from ..image.fill import area_resize, push_pull
 
 SEARCH_SIDE = 128
 """Long side at which every shift is tried, by Fourier transform."""

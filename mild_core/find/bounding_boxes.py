@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .. import boxes
+from ..image import boxes
 from ..scene import Person
 from .found import Found
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..body.poses import seen
 from ..scene import Box
-from .poses import seen
 
 FloatBox = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels of the photo, as detectors give it: with fractions, maybe beyond the border."""

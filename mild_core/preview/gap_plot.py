@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..attention.record import EARLY, LATE, MIDDLE, LayerRecord
-from ..fill import area_resize
+from ..image.fill import area_resize
 from . import gap_words as words
 from .marks import Colour, Font, edge, font
 

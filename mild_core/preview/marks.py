@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from .. import boxes
+from ..image import boxes
 from ..scene import Body, Box, Person
 
 Colour = tuple[int, int, int]

@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .. import boxes
-from ..growth import VISIBLE
-from ..morphology.parts import PART_COLOURS, PARTS
-from ..morphology.relations import PAIRS
+from ..body.body_parts import PART_COLOURS, PARTS
+from ..body.relations import PAIRS
+from ..image import boxes
+from ..image.growth import VISIBLE
 from ..scene import Body, Morphology
 from . import marks
 from .marks import ERASED, KEPT, Marked, marked

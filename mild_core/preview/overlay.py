@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .. import boxes
-from ..fill import area_resize, shrunk
-from ..growth import VISIBLE
-from ..order.order import Order, in_order
+from ..image import boxes
+from ..image.fill import area_resize, shrunk
+from ..image.growth import VISIBLE
 from ..pairing import row_of
-from ..people import fitted, photo_size
+from ..people.depth_order import Order, in_order
+from ..people.from_masks import fitted, photo_size
 from ..scene import PERSON, Box, Layer, Person, Scene
 from . import marks
 from .marks import ERASED, GUESSED, KEPT, TOLD, Marked, marked

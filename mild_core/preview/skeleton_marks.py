@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..find.poses import SEEN
-from ..morphology.skeleton import COLOURS, LIMBS, placed_joints
+from ..body.poses import SEEN
+from ..guidance.skeleton import COLOURS, LIMBS, placed_joints
 from .marks import Colour
 
 HALO: Colour = (20, 20, 20)

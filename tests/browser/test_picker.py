@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from mild.mild_core.choose.outlines import outlines
-from mild.mild_core.choose.picked import Pick, people_picked
-from mild.mild_core.choose.selection import choose
 from mild.mild_core.example_photo import load_example
-from mild.mild_core.people import numbered, person_from_mask
+from mild.mild_core.people.from_masks import numbered, person_from_mask
+from mild.mild_core.people.outlines import outlines
+from mild.mild_core.people.picked import Pick, people_picked
+from mild.mild_core.people.selection import choose
 from mild.mild_core.scene import Person
 from mild.tests.helpers.browser import load_workflow, open_front_end, press_run, wait_until_ready
 from mild.tests.helpers.picker import (

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mild.mild_core.comfy.sampling.areas import cropped_areas
-from mild.mild_core.fill import area_resize
+from mild.mild_core.image.fill import area_resize
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.layers import background, layers_of, picture
 from mild.tests.helpers.tiny_models import make

@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from mild.mild_core.comfy.find_people import AS_FOUND, CONNECTED
+from mild.mild_core.comfy.find.find_people import AS_FOUND, CONNECTED
 from mild.tests.helpers.in_process import Many
 from mild.tests.helpers.layers import SPLIT
 

@@ -7,8 +7,8 @@ import comfy.utils
 import pytest
 import torch
 
-from mild.mild_core.comfy.sampling.control import Hints
-from mild.mild_core.fill import area_resize
+from mild.mild_core.comfy.sampling.controlnets import Hints
+from mild.mild_core.image.fill import area_resize
 from mild.mild_core.pairing import dealt
 from mild.mild_core.scene import Scene
 from mild.tests.helpers import tiny_controlnets

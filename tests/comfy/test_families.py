@@ -17,7 +17,7 @@ from mild.mild_core.comfy.families import (
     layout_of,
     pooled_width,
 )
-from mild.mild_core.morphology.guidance_config import FAMILIES as GUIDED
+from mild.mild_core.guidance.config import FAMILIES as GUIDED
 from mild.mild_core.scene import BACKGROUND, PERSON
 from mild.tests.helpers.tiny_models import FAMILIES as TINY
 

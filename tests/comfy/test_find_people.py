@@ -15,8 +15,11 @@ from mild.tests.helpers.in_process import GraphInvalid
 import comfy.model_management
 import folder_paths
 
-from mild.mild_core.comfy import find_files, find_openpose, find_people, find_sam2
-from mild.mild_core.find.poses import seen
+from mild.mild_core.body.poses import seen
+from mild.mild_core.comfy.find import files as find_files
+from mild.mild_core.comfy.find import find_people
+from mild.mild_core.comfy.find import openpose as find_openpose
+from mild.mild_core.comfy.find import sam2 as find_sam2
 from mild.tests.helpers.bodies import pose_frame
 from mild.tests.unit.test_found import standing
 

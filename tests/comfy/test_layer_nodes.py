@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from mild.mild_core import boxes
 from mild.mild_core.comfy.sampling.groups import layer_seed
-from mild.mild_core.people import numbered, person_from_mask
-from mild.mild_core.recompose.recompose import recompose
+from mild.mild_core.image import boxes
+from mild.mild_core.layers.decompose import decompose
+from mild.mild_core.layers.recompose import recompose
+from mild.mild_core.layers.work_size import SIZE_MODES
+from mild.mild_core.people.from_masks import numbered, person_from_mask
 from mild.mild_core.scene import Scene
-from mild.mild_core.split.decompose import decompose
-from mild.mild_core.work_size import SIZE_MODES
 from mild.tests.helpers.in_process import GraphInvalid
 from mild.tests.helpers.layers import background, layers_of, picture
 from mild.tests.helpers.tiny_models import make

@@ -6,8 +6,8 @@ import comfy.model_patcher
 import pytest
 import torch
 
-from mild.mild_core.morphology.guidance import CONFIDENCE
-from mild.mild_core.morphology.maps import CHANNELS
+from mild.mild_core.guidance.maps import CHANNELS
+from mild.mild_core.guidance.network import CONFIDENCE
 from mild.tests.helpers.attention import close, counting_calls
 from mild.tests.helpers.layers import picture
 from mild.tests.helpers.tiny_controlnets import apply, make_controlnet

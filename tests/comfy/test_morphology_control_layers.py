@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mild.mild_core.comfy.morphology.apply import guided
-from mild.mild_core.comfy.sampling.control import DRAWN, Hints
-from mild.mild_core.morphology.maps import CHANNELS, maps
+from mild.mild_core.comfy.guidance.apply import guided
+from mild.mild_core.comfy.sampling.controlnets import DRAWN, Hints
+from mild.mild_core.guidance.maps import CHANNELS, maps
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.attention import close
 from mild.tests.helpers.bodies import morphology, skeleton

@@ -10,9 +10,9 @@ import comfy.model_management
 import pytest
 import torch
 
-from mild.mild_core.comfy.morphology import parse_people
-from mild.mild_core.morphology.parts import PARTS, SETS
-from mild.mild_core.people import numbered, person_from_mask
+from mild.mild_core.body.body_parts import PARTS, SETS
+from mild.mild_core.comfy.find import parse_people
+from mild.mild_core.people.from_masks import numbered, person_from_mask
 from mild.tests.helpers.bodies import pose_frame
 from mild.tests.helpers.in_process import InProcess
 from mild.tests.helpers.layers import SPLIT, WIDGETS, check, layers_of, picture

@@ -12,12 +12,12 @@ from mild.tests.helpers.in_process import GraphInvalid
 import comfy.model_management
 import folder_paths
 
-from mild.mild_core.comfy import find_files
-from mild.mild_core.comfy.morphology import parse_people
-from mild.mild_core.find.poses import L_WRIST, seen
-from mild.mild_core.morphology.parsers.parsed import Parsed
-from mild.mild_core.morphology.parts import PARTS, SETS
-from mild.mild_core.people import numbered, person_from_mask
+from mild.mild_core.body.body_parts import PARTS, SETS
+from mild.mild_core.body.parsers.parsed import Parsed
+from mild.mild_core.body.poses import L_WRIST, seen
+from mild.mild_core.comfy.find import files as find_files
+from mild.mild_core.comfy.find import parse_people
+from mild.mild_core.people.from_masks import numbered, person_from_mask
 from mild.tests.comfy.test_find_people import SIZE, frame, photos, weights
 from mild.tests.unit.test_found import standing
 from mild.tests.unit.test_parsers import real

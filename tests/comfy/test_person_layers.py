@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from mild.mild_core import boxes
 from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.comfy.sampling.sample_layers import GROUNDS
-from mild.mild_core.people import numbered, person_from_mask
-from mild.mild_core.recompose.recompose import recompose
+from mild.mild_core.image import boxes
+from mild.mild_core.layers.decompose import decompose
+from mild.mild_core.layers.recompose import recompose
+from mild.mild_core.layers.start_picture import start_picture
+from mild.mild_core.people.from_masks import numbered, person_from_mask
 from mild.mild_core.scene import PERSON
-from mild.mild_core.split.decompose import decompose
-from mild.mild_core.start import start_picture
 from mild.tests.helpers.tiny_models import made_for, make
 
 WIDGETS = {

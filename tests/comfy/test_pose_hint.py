@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mild.mild_core.comfy.sampling.control import Hints
-from mild.mild_core.find.poses import R_ELBOW, R_WRIST
+from mild.mild_core.body.poses import R_ELBOW, R_WRIST
+from mild.mild_core.comfy.sampling.controlnets import Hints
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.bodies import morphology, skeleton
 from mild.tests.helpers.layers import background, layers_of, person, picture

@@ -10,7 +10,7 @@ import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
 
-from mild.mild_core.comfy.morphology.tokens import CHANGED, KEY, for_layers, mixed
+from mild.mild_core.comfy.guidance.relation_text import CHANGED, KEY, for_layers, mixed
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.attention import noting_calls
 from mild.tests.helpers.bodies import morphology

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from mild.mild_core.choose.selection import choose
-from mild.mild_core.morphology.read_bodies import read_bodies
-from mild.mild_core.people import numbered, person_from_mask
-from mild.mild_core.split.decompose import decompose
+from mild.mild_core.body.read_bodies import read_bodies
+from mild.mild_core.layers.decompose import decompose
+from mild.mild_core.people.from_masks import numbered, person_from_mask
+from mild.mild_core.people.selection import choose
 from mild.tests.helpers.layers import SPLIT
 from mild.tests.helpers.tiny_models import make
 

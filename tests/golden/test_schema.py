@@ -18,7 +18,7 @@ from comfy.samplers import KSampler
 from comfy_api.latest import io
 
 from mild import __file__ as init_file
-from mild.mild_core.comfy import find_files
+from mild.mild_core.comfy.find import files as find_files
 
 ROOT = Path(init_file).parent
 GOLDEN = Path(__file__).with_name("schemas.json")

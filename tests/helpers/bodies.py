@@ -2,9 +2,9 @@
 
 import torch
 
-from mild.mild_core import boxes
-from mild.mild_core.find.body_shape import body_shape
-from mild.mild_core.morphology.relations import relations
+from mild.mild_core.body.body_shape import body_shape
+from mild.mild_core.body.relations import relations
+from mild.mild_core.image import boxes
 from mild.mild_core.scene import Body, Morphology, Person
 
 # somebody upright, in shares of her height, from the middle between her feet

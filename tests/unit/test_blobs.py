@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mild.mild_core import boxes
-from mild.mild_core.blobs import MOST_CLUSTERS, blobs, clusters, without_specks
+from mild.mild_core.image import boxes
+from mild.mild_core.image.blobs import MOST_CLUSTERS, blobs, clusters, without_specks
 
 
 def flood(mask):

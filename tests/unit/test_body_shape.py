@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from mild.mild_core import boxes, people
-from mild.mild_core.find.body_shape import body_height, body_shape
-from mild.mild_core.find.poses import L_HIP, NECK, R_HIP
+from mild.mild_core.body.body_shape import body_height, body_shape
+from mild.mild_core.body.poses import L_HIP, NECK, R_HIP
+from mild.mild_core.image import boxes
+from mild.mild_core.people import from_masks as people
 from mild.mild_core.scene import Person
 from mild.tests.unit.test_found import standing
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mild.mild_core.growth import grow
-from mild.mild_core.split.boxed import is_box, person_in_box, surroundings_of
-from mild.mild_core.split.holes import outlined
+from mild.mild_core.image.growth import grow
+from mild.mild_core.layers.box_masks import is_box, person_in_box, surroundings_of
+from mild.mild_core.layers.holes import outlined
 
 SIZE = (260, 240)
 BOX = (80, 40, 160, 220)

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from mild.mild_core import boxes
-from mild.mild_core.choose.selection import choose
-from mild.mild_core.complete.hidden import with_hidden
-from mild.mild_core.growth import VISIBLE, contact_band
-from mild.mild_core.people import numbered, person_from_mask, union_mask
+from mild.mild_core.image import boxes
+from mild.mild_core.image.growth import VISIBLE, contact_band
+from mild.mild_core.layers.decompose import SplitOptions, decompose
+from mild.mild_core.layers.holes import Growth, piece_of
+from mild.mild_core.people.from_masks import numbered, person_from_mask, union_mask
+from mild.mild_core.people.hidden_part import with_hidden
+from mild.mild_core.people.selection import choose
 from mild.mild_core.scene import BACKGROUND, PERSON
-from mild.mild_core.split.decompose import SplitOptions, decompose
-from mild.mild_core.split.holes import Growth, piece_of
 
 SIZE = (301, 407)
 

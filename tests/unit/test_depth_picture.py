@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mild.mild_core.morphology import depth_picture
-from mild.mild_core.morphology.depth_picture import FARTHEST, HORIZON, NEAREST, NEAREST_GROUND
+from mild.mild_core.guidance import depth_picture
+from mild.mild_core.guidance.depth_picture import FARTHEST, HORIZON, NEAREST, NEAREST_GROUND
 from mild.tests.helpers.bodies import morphology
 from mild.tests.helpers.layers import background, person
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from mild.mild_core import exchange
-from mild.mild_core.painted import finished, in_hole, resized
+from mild.mild_core.layers import one_layer as exchange
+from mild.mild_core.layers.painted import finished, in_hole, resized
+from mild.mild_core.layers.start_picture import start_picture
+from mild.mild_core.layers.work_size import size_of
 from mild.mild_core.scene import BACKGROUND, PERSON, Layer, Scene
-from mild.mild_core.start import start_picture
-from mild.mild_core.work_size import size_of
 
 
 def layer(**changes):

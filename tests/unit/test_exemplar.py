@@ -9,7 +9,7 @@ from mild.mild_core.exemplar import copying, denoise, denoiser
 from mild.mild_core.exemplar.level import build_level
 from mild.mild_core.exemplar.search import carry_over, improve, search_everywhere
 from mild.mild_core.exemplar.vote import level_shift, vote
-from mild.mild_core.fill import push_pull
+from mild.mild_core.image.fill import push_pull
 
 
 def seeded(number=0):

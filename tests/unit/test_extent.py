@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from mild.mild_core import boxes
-from mild.mild_core.complete.extent import hidden_extent
-from mild.mild_core.growth import VISIBLE
-from mild.mild_core.people import person_from_mask
-from mild.mild_core.split.holes import Piece
+from mild.mild_core.image import boxes
+from mild.mild_core.image.growth import VISIBLE
+from mild.mild_core.layers.amodal_extent import hidden_extent
+from mild.mild_core.layers.holes import Piece
+from mild.mild_core.people.from_masks import person_from_mask
 
 
 def figure(height=120, width=90, left=30, top=12, tall=96):

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from mild.mild_core import boxes
 from mild.mild_core.find import found
-from mild.mild_core.find.find_people import Limits, best_shape, everyone, found_by_pose, inside, person
-from mild.mild_core.find.finders.parts import find_in_parts, parts
+from mild.mild_core.find.detections_to_people import Limits, best_shape, everyone, found_by_pose, inside, person
+from mild.mild_core.find.finders.tiles import find_in_parts, parts
 from mild.mild_core.find.found import Found
+from mild.mild_core.image import boxes
 
 SIZE = (400, 600)
 STANDING = torch.tensor(

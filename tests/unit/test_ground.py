@@ -2,15 +2,7 @@
 
 import torch
 
-from mild.mild_core.complete.ground import (
-    GROUNDS,
-    completed,
-    on_ground,
-    own_colours,
-    pick_ground,
-    start_of_person,
-    trust,
-)
+from mild.mild_core.layers.ground import GROUNDS, completed, on_ground, own_colours, pick_ground, start_of_person, trust
 
 
 def test_grey_unless_she_is_grey():

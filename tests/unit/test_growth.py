@@ -3,14 +3,7 @@
 import pytest
 import torch
 
-from mild.mild_core.growth import (
-    EXACT_REACH,
-    contact_band,
-    distance,
-    feathered,
-    grow,
-    growth_pixels,
-)
+from mild.mild_core.image.growth import EXACT_REACH, contact_band, distance, feathered, grow, growth_pixels
 
 
 def pairwise(mask):

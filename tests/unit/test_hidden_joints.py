@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from mild.mild_core.find.body_shape import LIMBS, body_height
-from mild.mild_core.find.poses import (
+from mild.mild_core.body.body_shape import LIMBS, body_height
+from mild.mild_core.body.hidden_joints import BETWEEN, CEILING, DOUBTFUL, with_hidden_joints
+from mild.mild_core.body.poses import (
     JOINTS,
     L_ANKLE,
     L_ELBOW,
@@ -18,8 +19,7 @@ from mild.mild_core.find.poses import (
     R_WRIST,
     SEEN,
 )
-from mild.mild_core.morphology.hidden_joints import BETWEEN, CEILING, DOUBTFUL, with_hidden_joints
-from mild.mild_core.morphology.standing_poses import poses
+from mild.mild_core.body.standing_poses import poses
 
 SIZE = (400, 300)
 WHOLE = (0, 0, 300, 400)

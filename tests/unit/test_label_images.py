@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mild.mild_core.label_images import (
+from mild.mild_core.people.from_masks import numbered
+from mild.mild_core.people.label_images import (
     COLOURS,
     GREY,
     MOST_LABELS,
@@ -12,7 +13,6 @@ from mild.mild_core.label_images import (
     people_from_labels,
     resize_labels,
 )
-from mild.mild_core.people import numbered
 
 SIZE = (60, 90)
 RED, GREEN, SAND = (255, 0, 0), (0, 128, 51), (230, 200, 120)

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from mild.mild_core import boxes
 from mild.mild_core.attention.layer_regions import HERSELF, PEOPLE, Maps, of_layer, reduced
 from mild.mild_core.attention.regions import HOLE, REST, on_grid
-from mild.mild_core.choose.selection import choose
-from mild.mild_core.people import numbered, person_from_mask
+from mild.mild_core.image import boxes
+from mild.mild_core.layers.decompose import SplitOptions, decompose
+from mild.mild_core.people.from_masks import numbered, person_from_mask
+from mild.mild_core.people.selection import choose
 from mild.mild_core.scene import PERSON, Scene
-from mild.mild_core.split.decompose import SplitOptions, decompose
 
 SIZE = (90, 120)
 

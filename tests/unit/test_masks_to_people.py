@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mild.mild_core.masks_to_people import AUTOMATIC, BLOBS, LABELS, PER_MASK, people_from_masks, planned
+from mild.mild_core.people.masks_to_people import AUTOMATIC, BLOBS, LABELS, PER_MASK, people_from_masks, planned
 
 SIZE = (60, 90)
 BOX = {"x": 0, "y": 0, "width": 9, "height": 9}

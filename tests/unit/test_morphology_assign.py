@@ -5,11 +5,11 @@ import random
 import pytest
 import torch
 
-from mild.mild_core.find.poses import L_ELBOW, R_ELBOW, Pose
-from mild.mild_core.morphology.assign import assign_poses, tamed
-from mild.mild_core.morphology.assign_parsing import assign_parsing, believed, dealt, merged, under_mask
-from mild.mild_core.morphology.parts import PARTS
-from mild.mild_core.people import person_from_mask
+from mild.mild_core.body.assign_parsing import assign_parsing, believed, dealt, merged, under_mask
+from mild.mild_core.body.assign_poses import assign_poses, tamed
+from mild.mild_core.body.body_parts import PARTS
+from mild.mild_core.body.poses import L_ELBOW, R_ELBOW, Pose
+from mild.mild_core.people.from_masks import person_from_mask
 from mild.mild_core.scene import Person
 from mild.tests.helpers.bodies import mask_of, standing
 

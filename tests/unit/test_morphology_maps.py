@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from mild.mild_core.fill import area_resize
-from mild.mild_core.morphology.area_shares import area_shares
-from mild.mild_core.morphology.maps import CHANNELS, maps
-from mild.mild_core.morphology.parts import PARTS
+from mild.mild_core.body.body_parts import PARTS
+from mild.mild_core.guidance.maps import CHANNELS, maps
+from mild.mild_core.image.area_shares import area_shares
+from mild.mild_core.image.fill import area_resize
 from mild.tests.helpers.bodies import morphology
 
 PHOTO = (211, 333)

@@ -5,11 +5,11 @@ occurs and of nothing else.
 import pytest
 import torch
 
-from mild.mild_core.find.poses import L_ELBOW, L_SHOULDER, L_WRIST, Pose
-from mild.mild_core.morphology.parsers.parsed import Parsed
-from mild.mild_core.morphology.parts import PART_COLOURS, PARTS
-from mild.mild_core.morphology.read_bodies import read_bodies
-from mild.mild_core.people import numbered, person_from_mask
+from mild.mild_core.body.body_parts import PART_COLOURS, PARTS
+from mild.mild_core.body.parsers.parsed import Parsed
+from mild.mild_core.body.poses import L_ELBOW, L_SHOULDER, L_WRIST, Pose
+from mild.mild_core.body.read_bodies import read_bodies
+from mild.mild_core.people.from_masks import numbered, person_from_mask
 from mild.mild_core.preview import morphology_legend, morphology_plot, skeleton_marks
 from mild.mild_core.preview.morphology_legend import Signs, legend
 from mild.mild_core.preview.morphology_plot import preview_morphology

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mild.mild_core.morphology.relations import OWN, PAIRS, relations
-from mild.mild_core.people import person_from_mask
+from mild.mild_core.body.relations import OWN, PAIRS, relations
+from mild.mild_core.people.from_masks import person_from_mask
 from mild.mild_core.scene import Person
 
 SIZE = (120, 200)

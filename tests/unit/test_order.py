@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from mild.mild_core.order import order as order_module
-from mild.mild_core.order.contact import Contact
-from mild.mild_core.order.order import back_to_front, in_order, relative_depths, with_ranks
-from mild.mild_core.order.order_text import Told, told_pairs
-from mild.mild_core.people import fitted, numbered, person_from_mask
+from mild.mild_core.people import depth_order as order_module
+from mild.mild_core.people.contact import Contact
+from mild.mild_core.people.depth_order import back_to_front, in_order, relative_depths, with_ranks
+from mild.mild_core.people.from_masks import fitted, numbered, person_from_mask
+from mild.mild_core.people.order_text import Told, told_pairs
 from mild.mild_core.scene import Person
 
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 import mild
-from mild.mild_core import boxes
+from mild.mild_core.body.assign_poses import assign_poses
+from mild.mild_core.body.body_parts import PARTS
+from mild.mild_core.body.parsers import bodypix, mediapipe_multiclass
+from mild.mild_core.body.parsers.parsed import crop_around
+from mild.mild_core.body.poses import NECK, NOSE, R_ANKLE, poses_in_frames, seen
 from mild.mild_core.example_photo import load_example
-from mild.mild_core.find.poses import NECK, NOSE, R_ANKLE, poses_in_frames, seen
-from mild.mild_core.morphology.assign import assign_poses
-from mild.mild_core.morphology.parsers import bodypix, mediapipe_multiclass
-from mild.mild_core.morphology.parsers.parsed import crop_around
-from mild.mild_core.morphology.parts import PARTS
-from mild.mild_core.people import person_from_mask
+from mild.mild_core.image import boxes
+from mild.mild_core.people.from_masks import person_from_mask
 
 RED, GREEN, BLUE = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
 

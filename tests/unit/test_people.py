@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mild.mild_core.people import (
+from mild.mild_core.people.from_masks import (
     cleaned_person,
     fitted,
     numbered,

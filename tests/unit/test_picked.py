@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from mild.mild_core.choose.picked import REACH, Pick, people_picked, read_picks
-from mild.mild_core.people import numbered, person_from_mask
+from mild.mild_core.people.from_masks import numbered, person_from_mask
+from mild.mild_core.people.picked import REACH, Pick, people_picked, read_picks
 
 
 def disc(x, y, radius, size=(200, 300), photo=0):

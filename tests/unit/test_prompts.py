@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mild.mild_core import boxes
 from mild.mild_core.find.found import Found
-from mild.mild_core.find.prompts import BOX, BOX_AND_JOINTS, JOINTS, Prompt, best_mask, prompts
+from mild.mild_core.find.sam_prompts import BOX, BOX_AND_JOINTS, JOINTS, Prompt, best_mask, prompts
+from mild.mild_core.image import boxes
 from mild.tests.unit.test_found import standing
 
 SIZE = (120, 200)

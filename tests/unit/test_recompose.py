@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from mild.mild_core import boxes
-from mild.mild_core.choose.selection import choose
-from mild.mild_core.growth import contact_band
-from mild.mild_core.people import numbered, person_from_mask
-from mild.mild_core.recompose.recompose import LUMA, recompose, report
+from mild.mild_core.image import boxes
+from mild.mild_core.image.growth import contact_band
+from mild.mild_core.layers.decompose import SplitOptions, decompose
+from mild.mild_core.layers.recompose import LUMA, recompose, report
+from mild.mild_core.people.from_masks import numbered, person_from_mask
+from mild.mild_core.people.selection import choose
 from mild.mild_core.scene import BACKGROUND, PERSON
-from mild.mild_core.split.decompose import SplitOptions, decompose
 
 SIZE = (151, 203)
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mild.mild_core.morphology.relations import OWN, PAIRS, relations
-from mild.mild_core.morphology.token_features import OWN_WIDTH, People, people_of
-from mild.mild_core.morphology.tokens import RelationTokens
+from mild.mild_core.body.relations import OWN, PAIRS, relations
+from mild.mild_core.guidance.relation_tokens import RelationTokens
+from mild.mild_core.guidance.token_features import OWN_WIDTH, People, people_of
 from mild.mild_core.scene import Morphology
 from mild.tests.helpers import bodies
 from mild.tests.helpers.bodies import skeleton

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mild.mild_core.choose.selection import choose, layers_named, numbers_by_place
+from mild.mild_core.people.selection import choose, layers_named, numbers_by_place
 from mild.mild_core.scene import BACKGROUND, PERSON, Layer, Person, Scene
 
 

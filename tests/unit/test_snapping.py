@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mild.mild_core.growth import VISIBLE, distance
-from mild.mild_core.split.holes import outlined
-from mild.mild_core.split.snapping import reach_of, room_of, snapped
+from mild.mild_core.image.growth import VISIBLE, distance
+from mild.mild_core.layers.holes import outlined
+from mild.mild_core.layers.snapping import reach_of, room_of, snapped
 
 SIZE = (181, 203)
 REACH = 6.0

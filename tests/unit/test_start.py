@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mild.mild_core.painted import resized
+from mild.mild_core.layers.painted import resized
+from mild.mild_core.layers.start_picture import start_picture
 from mild.mild_core.scene import Layer
-from mild.mild_core.start import start_picture
 from mild.tests.helpers.layers import background, picture
 
 HOLE = (20, 10, 45, 50)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import comfy.model_patcher
 
-from ...choose.selection import ALL as EVERYTHING
-from ...choose.selection import plain
+from ...people.selection import ALL as EVERYTHING
+from ...people.selection import plain
 from .. import layouts
 from ..families import layout_of
 

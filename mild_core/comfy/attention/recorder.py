@@ -23,7 +23,7 @@ from ...attention.layer_regions import Maps
 from ...attention.record import Level, Pathway, Record, Regions, phases
 from ...attention.regions import HOLE, IMAGE, REFERENCE, Members, on_grid, tiles
 from ...attention.rule import off
-from ...fill import area_resize
+from ...image.fill import area_resize
 from .. import layouts
 from ..erasers.eraser import eraser_of
 from . import catch

@@ -5,9 +5,9 @@ import comfy.model_patcher
 import torch
 from torch import Tensor
 
-from ...complete.ground import surely_hers
-from ...fill import area_resize
-from ...growth import grow
+from ...image.fill import area_resize
+from ...image.growth import grow
+from ...layers.ground import surely_hers
 from ...scene import Layer, rgb
 from .eraser import Eraser, attach, without_text
 from .exemplar_model import LOOKED, ExemplarModel

@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from ... import exemplar
-from ...fill import area_resize
+from ...image.fill import area_resize
 from ...scene import rgb
 
 SIGMA_MIN, SIGMA_MAX = 0.03, 6.0

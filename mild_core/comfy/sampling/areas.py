@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ... import boxes
-from ...framed import crop_of, same_frame
+from ...image import boxes
+from ...image.framed import crop_of, same_frame
 from ...pairing import by, row_of
 from ...scene import Box, Layer
 

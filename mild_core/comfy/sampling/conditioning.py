@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ... import boxes
-from ...fill import area_resize
-from ...framed import same_frame
+from ...image import boxes
+from ...image.fill import area_resize
+from ...image.framed import same_frame
 from ...scene import Layer
 from .areas import cropped_areas, whole_for_every_layer
 from .own_rows import REFERENCES, OwnRows

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...fill import area_resize
-from ...painted import in_hole
+from ...image.fill import area_resize
+from ...layers.painted import in_hole
+from ...layers.work_size import size_of
 from ...scene import Layer
-from ...work_size import size_of
 from ..erasers.eraser import Eraser, eraser_of
 from ..families import family_of
 from ..pixel_space import is_pixel_space, pixel_vae

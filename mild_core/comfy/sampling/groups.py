@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...scene import Layer, Scene
 from ...seeds import seed_of
-from .control import Hints
+from .controlnets import Hints
 from .memory import Memory
 from .row_noise import for_rows
 from .rows import name_rows

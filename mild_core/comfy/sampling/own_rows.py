@@ -15,7 +15,7 @@ from comfy.sampler_helpers import convert_cond
 from torch import Tensor
 
 from ...pairing import dealt, row_of
-from ..morphology.tokens import plain_text
+from ..guidance.relation_text import plain_text
 
 REFERENCES = "mild_references"
 """The built-in model's references: a list of pictures for all photos, or a tuple with a list for each."""

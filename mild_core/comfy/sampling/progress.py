@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from ...fill import area_resize, shrunk
+from ...image.fill import area_resize, shrunk
 from ...scene import PERSON, Layer, Scene, rgb
 
 PREVIEW_SIDE = 512

@@ -13,11 +13,11 @@ from comfy.sampler_helpers import convert_cond
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 from torch import Tensor
 
-from ...choose.selection import layers_named
-from ...complete.plate import plate_under
-from ...painted import finished
+from ...layers.painted import finished
+from ...layers.plate import plate_under
+from ...people.selection import layers_named
 from ...scene import Layer, Scene
-from ..morphology import tokens
+from ..guidance import relation_text as tokens
 from .conditioning import LayerConds
 from .encode import Encoded, LatentSpace, decode, encode, latent_space, work_size_of
 from .groups import Row, Sampling, groups, rows_apart, sampled

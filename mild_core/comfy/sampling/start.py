@@ -6,8 +6,8 @@ import comfy.samplers
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 from torch import Tensor
 
+from ...layers.start_picture import start_picture
 from ...scene import Layer
-from ...start import start_picture
 from ..erasers.builtin import empty_conditioning, load_model
 from .encode import Encoded, LatentSpace, encode, latent_space
 from .groups import Sampling

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...people import cleaned_person, fitted
+from ...body.poses import from_blazepose, pose_score
+from ...optional.missing import optional_module
+from ...people.from_masks import cleaned_person, fitted
 from ...scene import rgb
 from ..found import Found
-from ..poses import from_blazepose, pose_score
-from .missing import optional_module
 
 MOST = 12
 """People at a look: the model looks for the next one where it has found nobody yet."""

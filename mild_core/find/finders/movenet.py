@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...body.poses import from_coco_17
+from ...optional.missing import optional_module
 from ...scene import rgb
 from ..found import Found
-from ..poses import from_coco_17
-from .missing import optional_module
 
 SIDE = 320
 """Longer side at which the model sees a photo, in pixels: it was trained at 256."""

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...optional.onnx_session import onnx_session
 from ...scene import rgb
-from ..prompts import Prompt, best_mask
-from .onnx_session import onnx_session
+from ..sam_prompts import Prompt, best_mask
 
 NAME = "SAM 2 (ONNX)"
 MEANT = "the encoder takes an image, the decoder points. Choose the two files that belong together."

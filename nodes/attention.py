@@ -8,7 +8,7 @@ from ..mild_core.attention.layer_regions import Maps
 from ..mild_core.comfy.attention import gains as gain_files
 from ..mild_core.comfy.attention.adaptive import TARGET
 from ..mild_core.comfy.attention.blocks import ALL
-from ..mild_core.comfy.attention.spatial import ADAPTIVE, FIXED, MODES, Settings, keep_apart
+from ..mild_core.comfy.attention.spatial import ADAPTIVE, FIXED, MODES, SpatialSettings, keep_apart
 from ..mild_core.scene import Scene
 from .checks import checked_mask
 from .show import shown
@@ -168,7 +168,7 @@ class SpatialAttention(io.ComfyNode):
         avoid: Tensor | None = None,
     ) -> io.NodeOutput:
         maps = checked_maps(layers, which, mask, avoid)
-        settings = Settings(strength, mode == ADAPTIVE, blocks, start_percent, end_percent, target, gains, words)
+        settings = SpatialSettings(strength, mode == ADAPTIVE, blocks, start_percent, end_percent, target, gains, words)
         patched, text = keep_apart(model, maps, settings)
         return io.NodeOutput(patched, ui=shown(cls, "\n".join([text, *maps.notes])))
 

@@ -4,8 +4,7 @@ from comfy_api.latest import io
 
 from ..mild_core.comfy.guidance.apply import guided
 from ..mild_core.comfy.guidance.body_control import MorphologyControl
-from ..mild_core.comfy.guidance.guidance_files import files, path_of
-from ..mild_core.comfy.guidance.load import load_guidance
+from ..mild_core.comfy.guidance.load import files, load_guidance, path_of
 from ..mild_core.scene import Morphology
 from .sockets import Bodies
 

@@ -10,7 +10,7 @@ from ..mild_core.comfy.sampling.sample_layers import (
     PLATE,
     Options,
     Painted,
-    Settings,
+    SamplerSettings,
     sample_layers,
     sample_layers_advanced,
 )
@@ -181,7 +181,7 @@ class SampleLayers(io.ComfyNode):
         start: str = STARTS[0],
         memory: str = MEMORY[0],
     ) -> io.NodeOutput:
-        settings = Settings(seed, steps, cfg, sampler_name, scheduler, denoise)
+        settings = SamplerSettings(seed, steps, cfg, sampler_name, scheduler, denoise)
         prompts = Prompts(model, positive, negative, checked_clip(clip))
         painted = sample_layers(model, layers, settings, vae, prompts, Options(which, ground, start, memory))
         return io.NodeOutput(painted.scenes, ui=shown(cls, _sentence(layers, painted)))

@@ -28,14 +28,14 @@ LONGEST = 1024
 """Pixels; several for each token of any model's grid."""
 
 
-class Regions(NamedTuple):
+class RegionMasks(NamedTuple):
     """Of one pathway."""
 
     masks: dict[str, Tensor]  # [H, W] each, 0..1, all of one size
     own: str  # what its hole is to be filled from: REST or HERSELF
 
 
-def of_layer(layer: Layer) -> Regions:
+def of_layer(layer: Layer) -> RegionMasks:
     """A layer's regions in the frame of its crop. What has to be invented is nobody's but the hole's.
 
     Nothing more is kept in a Layer for this: whatever a background may not look at and need not invent are the people
@@ -45,11 +45,11 @@ def of_layer(layer: Layer) -> Regions:
     masks = {HOLE: hole.float()}
     if layer.domain == PERSON:
         masks[HERSELF] = layer.alpha.float().masked_fill(hole, 0)
-        return Regions(masks, HERSELF)
+        return RegionMasks(masks, HERSELF)
     people = ~((layer.allowed > 0) | hole)
     if people.any():
         masks[PEOPLE] = people.float()
-    return Regions(masks, REST)
+    return RegionMasks(masks, REST)
 
 
 def reduced(masks: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -129,7 +129,7 @@ class Maps:
             )  # fmt: skip
         return self.names[0 if len(self.names) == 1 else row]
 
-    def regions(self, key: Key) -> Regions:
+    def regions(self, key: Key) -> RegionMasks:
         """Of one of `names`; worked out anew each time, because layers are kept anyway and maps need not be."""
         if self._masks is None:
             return of_layer(self._layers[key])
@@ -137,7 +137,7 @@ class Maps:
         masks = {HOLE: self._masks[number]}
         if self._avoided is not None:
             masks[PEOPLE] = self._avoided[row_of(len(self._avoided), number)]
-        return Regions(masks, REST)
+        return RegionMasks(masks, REST)
 
     def masks(self, key: Key) -> dict[str, Tensor]:
         """[H, W] each, 0..1, by region."""

@@ -13,11 +13,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..find.found import iou, pose_distance
 from ..image import boxes
 from ..image.growth import VISIBLE, distance
 from ..scene import Person
-from .poses import L_ANKLE, L_EAR, L_EYE, L_SHOULDER, NOSE, R_ANKLE, R_EAR, R_EYE, R_SHOULDER, Pose, pose_box, seen
+from .poses import (
+    L_ANKLE,
+    L_EAR,
+    L_EYE,
+    L_SHOULDER,
+    NOSE,
+    R_ANKLE,
+    R_EAR,
+    R_EYE,
+    R_SHOULDER,
+    Pose,
+    pose_box,
+    pose_distance,
+    seen,
+)
 
 HEAD = [NOSE, R_EYE, L_EYE, R_EAR, L_EAR]
 SHOULDERS = [R_SHOULDER, L_SHOULDER]
@@ -78,7 +91,7 @@ FAR = 0.35
 """Beyond her box by this share of its longer side a joint is not hers."""
 
 
-class Match(NamedTuple):
+class PoseMatch(NamedTuple):
     """The pose of one person."""
 
     joints: Tensor  # [18, 3]: x, y in pixels of the photo, confidence 0..1, on the CPU
@@ -101,7 +114,7 @@ def tamed(points: Tensor, size: tuple[int, int]) -> Tensor:
     return result
 
 
-def assign_poses(people: Sequence[Person], poses: Sequence[Pose]) -> tuple[list[Match | None], list[int]]:
+def assign_poses(people: Sequence[Person], poses: Sequence[Pose]) -> tuple[list[PoseMatch | None], list[int]]:
     """The pose of each of these people of one photo (fitted to it), and the places of the poses that fit nobody.
 
     Person.joints count as a pose assigned already; a pose of `poses` that fits her with more sure joints takes their
@@ -118,7 +131,7 @@ def assign_poses(people: Sequence[Person], poses: Sequence[Pose]) -> tuple[list[
     fits, share = _fits(people, apart, own)
     chosen = _chosen(fits)
     elsewhere = apart.on_others()
-    matches: list[Match | None] = []
+    matches: list[PoseMatch | None] = []
     for index, person in enumerate(people):
         place = chosen.get(index)
         match = None
@@ -127,13 +140,13 @@ def assign_poses(people: Sequence[Person], poses: Sequence[Pose]) -> tuple[list[
             joints = _doubted(apart.joints[place], person, apart.own(index, place), elsewhere[index, place], sure)
             pose = poses[visible[place]]
             more = [None if part is None else _surely(tamed(part, size), sure) for part in (pose.hands, pose.face)]
-            match = Match(joints, more[0], more[1], sure, visible[place])
+            match = PoseMatch(joints, more[0], more[1], sure, visible[place])
         mine = own[index]
         if mine is not None and seen(mine).any():
             before = _Apart(people, [mine])
             joints = _doubted(mine, person, before.own(index, 0), before.on_others()[index, 0], 1.0)
             if match is None:
-                match = Match(joints, None, None, 1.0, None)
+                match = PoseMatch(joints, None, None, 1.0, None)
             elif _count(joints) >= _count(match.joints):
                 match = match._replace(joints=joints, sure=1.0, pose=None)
         matches.append(match)
@@ -202,7 +215,7 @@ def _fits(people: Sequence[Person], apart: _Apart, own: Sequence[Tensor | None])
     rooms = torch.tensor([_room(one) for one in apart.joints])
     share = share * torch.stack([_explained(person, rooms) for person in people])
     around = [pose_box(one) for one in apart.joints]
-    both = [[0.0 if box is None else iou(person.box, box) for box in around] for person in people]
+    both = [[0.0 if box is None else boxes.iou(person.box, box) for box in around] for person in people]
     fits = plain + BOX * torch.tensor(both)
     for index, mine in enumerate(own):
         if mine is not None:

@@ -180,3 +180,20 @@ def _points(flat: Any, counts: Sequence[int]) -> Tensor | None:
     # A joint at 0, 0 was not found, whatever its confidence; -1, -1 is what some nodes write for the same.
     points[:, 2] = torch.where((points[:, :2] <= 0).all(-1), torch.zeros(()), points[:, 2].clamp(0, 1))
     return points
+
+
+def pose_distance(one: Tensor, other: Tensor) -> float | None:
+    """Mean distance of the joints that both [18, 3] have, as a share of the larger one's size; None if fewer than
+    three are shared.
+    """
+    both = seen(one) & seen(other).to(one.device)
+    if int(both.sum()) < 3:
+        return None
+    size = max(_extent(one), _extent(other), 1.0)
+    return float((one[both, :2] - other.to(one.device)[both, :2]).norm(dim=-1).mean()) / size
+
+
+def _extent(joints: Tensor) -> float:
+    """Longer side of the joints' box in pixels."""
+    points = joints[seen(joints), :2]
+    return float((points.amax(0) - points.amin(0)).max()) if len(points) else 0.0

@@ -14,7 +14,7 @@ from ..people.depth_order import Order, check_depths, in_order
 from ..people.from_masks import fitted
 from ..scene import Body, Morphology, Person
 from .assign_parsing import Parts, assign_parsing, believed, dealt, merged
-from .assign_poses import Match, assign_poses, tamed
+from .assign_poses import PoseMatch, assign_poses, tamed
 from .hidden_joints import with_hidden_joints
 from .parsers.parsed import Parsed
 from .poses import Pose
@@ -120,7 +120,7 @@ def _read_photo(
     return Morphology(photo, size, tuple(bodies), own_features, pairs, left)
 
 
-def _with_parsed_joints(person: Person, match: Match | None, parsed: Parsed | None) -> Person:
+def _with_parsed_joints(person: Person, match: PoseMatch | None, parsed: Parsed | None) -> Person:
     """A parser's joints are for whom nothing else saw any: it sees more of them, but less well."""
     if parsed is None or parsed.joints is None or match is not None:
         return person
@@ -128,7 +128,7 @@ def _with_parsed_joints(person: Person, match: Match | None, parsed: Parsed | No
 
 
 def _parts(
-    people: Sequence[Person], matches: Sequence[Match | None], maps: Tensor | None, parsed: Sequence[Parsed | None]
+    people: Sequence[Person], matches: Sequence[PoseMatch | None], maps: Tensor | None, parsed: Sequence[Parsed | None]
 ) -> list[Parts | None]:
     joints = [None if match is None else match.joints for match in matches]
     result: list[Parts | None] = [None] * len(people)
@@ -142,7 +142,7 @@ def _parts(
 
 
 def _joints(
-    person: Person, match: Match | None, people: Sequence[Person], order: Order
+    person: Person, match: PoseMatch | None, people: Sequence[Person], order: Order
 ) -> tuple[Tensor | None, Tensor | None]:
     """Her joints [18, 3], with those that somebody erased and nearer hides, and which these are [18]."""
     if match is None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..image import boxes
-from ..people.contact import Outline, dilated, gap_pixels, grid, outline_of
+from ..people.contact import ContactOutline, dilated, gap_pixels, grid, outline_of
 from ..people.depth_order import Order, in_order
 from ..people.from_masks import fitted, photo_size
 from ..scene import Person
@@ -91,7 +91,7 @@ def relations(
     return own, pairs
 
 
-def _centroid(outline: Outline) -> tuple[float, float]:
+def _centroid(outline: ContactOutline) -> tuple[float, float]:
     """x, y in pixels of the photo of the middle of what is visible; of her box if nothing is."""
     x0, y0, x1, y1 = outline.person.box
     if not outline.pixels:
@@ -102,7 +102,7 @@ def _centroid(outline: Outline) -> tuple[float, float]:
     return x0 + x, y0 + y
 
 
-def _hidden_share(index: int, outlines: Sequence[Outline], ranks: Sequence[int], joints: Tensor | None) -> float:
+def _hidden_share(index: int, outlines: Sequence[ContactOutline], ranks: Sequence[int], joints: Tensor | None) -> float:
     """How much of her plausible extent (what is seen, its convex hull, her limbs) those nearer than she cover, 0..1."""
     mine = outlines[index]
     size = mine.person.size
@@ -134,7 +134,7 @@ def _hidden_share(index: int, outlines: Sequence[Outline], ranks: Sequence[int],
     return float((extent & covered & ~seen).sum() / max(int(extent.sum()), 1))
 
 
-def _hull_at(outline: Outline, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _hull_at(outline: ContactOutline, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Whether these rows and columns lie in her convex hull."""
     x0, y0, x1, y1 = outline.person.box
     within = (rows >= y0) & (rows < y1)
@@ -144,7 +144,7 @@ def _hull_at(outline: Outline, rows: np.ndarray, columns: np.ndarray) -> np.ndar
 
 
 def _add_pairs(
-    pairs: Tensor, outlines: Sequence[Outline], centres: np.ndarray, order: Order, place: dict[int, int]
+    pairs: Tensor, outlines: Sequence[ContactOutline], centres: np.ndarray, order: Order, place: dict[int, int]
 ) -> None:
     sides = torch.tensor([outline.person.box for outline in outlines], dtype=torch.float32)
     area = (sides[:, 2] - sides[:, 0]) * (sides[:, 3] - sides[:, 1])
@@ -170,7 +170,7 @@ def _add_pairs(
     pairs[same, same] = 0
 
 
-def _contact_share(who: Outline, whom: Outline) -> float:
+def _contact_share(who: ContactOutline, whom: ContactOutline) -> float:
     """Share of the first one's outline that lies within reach of the second, above 0: they are known to touch."""
     x0, y0, x1, y1 = who.person.box
     step = max(1, max(x1 - x0, y1 - y0) // SIDE)

@@ -10,8 +10,9 @@ from torch import Tensor
 from ..body.poses import L_HIP, L_SHOULDER, L_WRIST, NECK, NOSE, R_HIP, R_SHOULDER, R_WRIST, seen
 from ..image import boxes
 from ..image.blobs import blobs
+from ..image.boxes import RealBox
 from ..scene import Box
-from .found import FloatBox, Found, clipped
+from .found import Found, clipped
 
 BOX_AND_JOINTS = "box and joints"
 BOX = "box"
@@ -40,7 +41,7 @@ class Prompt(NamedTuple):
 
     points: Tensor  # [N, 2]: x, y in pixels of the photo
     labels: Tensor  # [N], int64
-    box: FloatBox  # where she is, in pixels of the photo
+    box: RealBox  # where she is, in pixels of the photo
 
 
 def prompts(found: Sequence[Found], by: str) -> list[Prompt]:

@@ -1,6 +1,7 @@
 """What the spatial guidance sees of one layer: skeleton, body parts, and who stands where, drawn at its own size."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -30,6 +31,9 @@ THINNEST = 1.0
 
 SAMPLES = 4
 """Labels are looked at in so many places along each side of a cell, where there are more."""
+
+LARGEST = 384
+"""Cells along the longer side: maps are drawn at a quarter of the size that is painted, so this serves 1,536 pixels."""
 
 
 def maps(morphology: Morphology, number: int | None, box: RealBox, size: tuple[int, int]) -> Tensor:
@@ -151,3 +155,24 @@ def _looks(count: int, side: int, cell: float, like: Tensor) -> Tensor:
     # The middle of an even number of pixels lies between two: the one and the other in turn, so that nothing shifts.
     middles[1::2] -= 0.01
     return middles.long().clamp(max=count - 1)
+
+
+def whole_photo_maps(morphology: Sequence[Morphology]) -> Tensor:
+    """[photos, len(CHANNELS), h, w] in the first photo's shape, the longer side at most LARGEST.
+
+    Everyone who stays is drawn: each is "this" person, and nobody is merely "kept". Where nobody stays, these are the
+    background's maps.
+    """
+    shrink = max(1, max(morphology[0].size) / LARGEST)
+    height, width = (max(round(side / shrink), 1) for side in morphology[0].size)
+    return torch.stack([_whole(one, (height, width)) for one in morphology])
+
+
+def _whole(morphology: Morphology, size: tuple[int, int]) -> Tensor:
+    box = (0, 0, morphology.size[1], morphology.size[0])
+    stay = [body.number for body in morphology.bodies if not body.erased]
+    result = maps(morphology, stay[0] if stay else None, box, size)
+    for number in stay[1:]:
+        torch.maximum(result, maps(morphology, number, box, size), out=result)
+    result[CHANNELS.index("kept")] = 0
+    return result

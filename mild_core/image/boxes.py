@@ -8,7 +8,7 @@ from torch import Tensor
 from ..scene import Box
 
 RealBox = tuple[float, float, float, float]
-"""The same between pixels: a box of the photo in the pixels of a copy of another size."""
+"""The same with fractions: as detectors give it, maybe beyond the border, or in the pixels of a smaller copy."""
 
 _N = TypeVar("_N", int, float)
 
@@ -65,6 +65,19 @@ def inside(box: Box, outer: Box) -> Box:
 def outside(box: Box, crop: Box) -> Box:
     """A box in the coordinates of `crop`, in those of the photo: what `inside` undoes."""
     return box[0] + crop[0], box[1] + crop[1], box[2] + crop[0], box[3] + crop[1]
+
+
+def iou(first: RealBox, second: RealBox) -> float:
+    """Shared area over united area, 0..1, of two boxes."""
+    shared = area(intersection(first, second))
+    united = area(first) + area(second) - shared
+    return shared / united if united > 0 else 0.0
+
+
+def share_of_smaller(first: RealBox, second: RealBox) -> float:
+    """Shared area over the area of the smaller box, 0..1."""
+    smaller = min(area(first), area(second))
+    return area(intersection(first, second)) / smaller if smaller > 0 else 0.0
 
 
 def cut(picture: Tensor, box: Box) -> Tensor:

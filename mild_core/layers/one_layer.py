@@ -11,8 +11,7 @@ from ..image.fill import push_pull
 from ..pairing import stretched
 from ..people.selection import layers_named
 from ..scene import BACKGROUND, PERSON, Layer, Scene, rgb
-from .painted import finished, in_hole
-from .plate import plate_under
+from .painted import finished, in_hole, plate_under
 from .start_picture import start_picture
 from .work_size import size_of
 

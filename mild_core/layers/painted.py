@@ -1,11 +1,12 @@
-"""What becomes of a layer once its hole is painted."""
+"""What becomes of a layer once its hole is painted, and the plate: the photo without whoever is erased, so far."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..image import boxes
 from ..image.fill import area_resize
-from ..scene import Layer
+from ..scene import BACKGROUND, Box, Layer, Scene, rgb
 from .ground import completed
 
 
@@ -37,3 +38,22 @@ def resized(picture: Tensor, size: tuple[int, int]) -> Tensor:
         result = F.interpolate(channels_first, size=size, mode="bicubic", align_corners=False, antialias=True)
         return result.clamp_(0, 1).movedim(1, -1)
     return area_resize(channels_first, size).movedim(1, -1)
+
+
+def plate_under(scene: Scene, box: Box) -> Tensor | None:
+    """The part of the finished background under a box, [h, w, 3] float32; None if something of it is not painted yet.
+
+    People who stay are seen on it, but where the background was painted behind them (full plate).
+    """
+    plate = boxes.cut(rgb(scene.photo), box).to(torch.float32, copy=True)
+    for layer in scene.layers:
+        shared = boxes.intersection(layer.box, box)
+        if layer.domain != BACKGROUND or not boxes.area(shared):
+            continue
+        own = boxes.inside(shared, layer.box)
+        opacity = boxes.cut(layer.hole, own).to(plate)
+        if not layer.sampled and bool((opacity > 0).any()):
+            return None
+        under = boxes.cut(plate, boxes.inside(shared, box))
+        under.copy_(torch.lerp(under, boxes.cut(layer.pixels, own).to(plate), opacity[..., None]))
+    return plate

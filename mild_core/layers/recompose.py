@@ -9,7 +9,7 @@ from torch import Tensor
 from ..image import boxes
 from ..image.fill import push_pull
 from ..scene import PERSON, Box, Layer, Scene
-from .seams import LUMA, MEAN, SOLID, Match, match, matched, tiles
+from .seams import LUMA, MEAN, SOLID, SeamMatch, match, matched, tiles
 
 ROWS = 256
 """Rows that are checked at a time: a large photo needs no further copies of it."""
@@ -71,7 +71,7 @@ def _filled_opacity(photo: Tensor, layer: Layer) -> Tensor | None:
 
 
 def _paint(
-    image: Tensor, touched: Tensor, layer: Layer, part: Box, to: Match, photo_opacity: Tensor | None = None
+    image: Tensor, touched: Tensor, layer: Layer, part: Box, to: SeamMatch, photo_opacity: Tensor | None = None
 ) -> None:
     """Paint the layer, whose opacity lies in `part` of its crop, over image [H, W, C]; what lies in its hole becomes 1
     in touched [H, W]. photo_opacity: [h, w] of the crop, for the fourth channel.

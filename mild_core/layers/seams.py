@@ -82,14 +82,14 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (ITU-R BT.601)."""
 
 
-class Match(NamedTuple):
+class SeamMatch(NamedTuple):
     """What is to be done to a layer's painted pixels."""
 
     offset: Tensor | None = None  # [gh, gw, 3] on the layer's cells: to be taken away
     grain: tuple[float, float, float] | None = None  # standard deviations of luma, red - luma, blue - luma, to be added
 
 
-def match(layer: Layer, part: Box, seam: str, grain: bool) -> Match:
+def match(layer: Layer, part: Box, seam: str, grain: bool) -> SeamMatch:
     """Compare the painted layer with what it knew around its hole, which lies in `part` of its crop.
 
     Raises ValueError for a `seam` that is none of SEAMS.
@@ -99,10 +99,10 @@ def match(layer: Layer, part: Box, seam: str, grain: bool) -> Match:
     offset = _offset(layer, part, seam) if seam != NONE else None
     if offset is not None and layer.domain == PERSON:
         offset = torch.where(offset.abs().amax(-1, keepdim=True) > MOST_OF_HER, 0.0, offset)
-    return Match(offset, _grain(layer, part) if grain else None)
+    return SeamMatch(offset, _grain(layer, part) if grain else None)
 
 
-def matched(colour: Tensor, tile: Box, layer: Layer, to: Match) -> Tensor:
+def matched(colour: Tensor, tile: Box, layer: Layer, to: SeamMatch) -> Tensor:
     """Painted pixels [h, w, 3] of a tile of the layer's crop with the match made; not clamped to 0..1."""
     if to.offset is not None:
         colour = colour - _spread(to.offset, tile).to(colour)

@@ -42,7 +42,7 @@ prints both).
 """
 
 
-class Outline(NamedTuple):
+class ContactOutline(NamedTuple):
     """A person's mask made ready for many comparisons."""
 
     person: Person
@@ -68,11 +68,11 @@ def gap_pixels(box: Box, size: tuple[int, int]) -> float:
     return max(LEAST_GAP, growth_pixels(box, size, GAP))
 
 
-def outline_of(person: Person) -> Outline:
+def outline_of(person: Person) -> ContactOutline:
     mask = (person.mask > VISIBLE).cpu().numpy()
     left, right = _hull(mask)
     x0 = person.box[0]
-    return Outline(person, mask, int(mask.sum()), left + x0, right + x0, _is_cut(person))
+    return ContactOutline(person, mask, int(mask.sum()), left + x0, right + x0, _is_cut(person))
 
 
 def _is_cut(person: Person) -> bool:
@@ -94,7 +94,7 @@ def contacts(people: Sequence[Person]) -> list[Contact]:
     return found
 
 
-def _compare(a: Outline, b: Outline, first: int, second: int, gap: float) -> Contact:
+def _compare(a: ContactOutline, b: ContactOutline, first: int, second: int, gap: float) -> Contact:
     radius = max(RADIUS * math.sqrt(min(a.pixels, b.pixels)), 2.0)
     touching, place, junctions = _junctions(a, b, gap, radius)
     clue = TRUST_FEET * _feet(a, b) + TRUST_HULLS * _bites(a, b)
@@ -103,7 +103,7 @@ def _compare(a: Outline, b: Outline, first: int, second: int, gap: float) -> Con
     return Contact(first, second, clue, touching, place)
 
 
-def _feet(a: Outline, b: Outline) -> float:
+def _feet(a: ContactOutline, b: ContactOutline) -> float:
     """How much lower the first stands, in heights of the smaller one, -1..1. Where the photo's lower border cuts both
     off, nobody knows.
     """
@@ -113,7 +113,7 @@ def _feet(a: Outline, b: Outline) -> float:
     return math.tanh(2 * (a.person.box[3] - b.person.box[3]) / tall)
 
 
-def _bites(a: Outline, b: Outline) -> float:
+def _bites(a: ContactOutline, b: ContactOutline) -> float:
     """-1..1: above 0, the first is seen inside the second's hull more than the other way round."""
     bitten_b, bitten_a = _seen_in_hull(a, b), _seen_in_hull(b, a)
     total = bitten_a + bitten_b
@@ -124,7 +124,7 @@ def _bites(a: Outline, b: Outline) -> float:
     return weight * (bitten_b - bitten_a) / total
 
 
-def _seen_in_hull(who: Outline, whose: Outline) -> float:
+def _seen_in_hull(who: ContactOutline, whose: ContactOutline) -> float:
     """Pixels of the first one's mask inside the second one's hull, but not on her mask."""
     x0, y0, x1, y1 = shared = boxes.intersection(who.person.box, whose.person.box)
     if not boxes.area(shared):
@@ -138,7 +138,7 @@ def _seen_in_hull(who: Outline, whose: Outline) -> float:
     return float(np.count_nonzero(mine & hull & ~hers) * step * step)
 
 
-def grid(outline: Outline, box: Box, step: int) -> np.ndarray:
+def grid(outline: ContactOutline, box: Box, step: int) -> np.ndarray:
     """Every step-th pixel of a mask under a box of the photo; False outside of her own box."""
     x0, y0, x1, y1 = box
     left, top, right, bottom = outline.person.box
@@ -152,7 +152,9 @@ def grid(outline: Outline, box: Box, step: int) -> np.ndarray:
     return result
 
 
-def _junctions(a: Outline, b: Outline, gap: float, radius: float) -> tuple[bool, tuple[float, float], float]:
+def _junctions(
+    a: ContactOutline, b: ContactOutline, gap: float, radius: float
+) -> tuple[bool, tuple[float, float], float]:
     """Whether both touch; where; and -1..1, above 0 if the first one's outline runs through where they part."""
     size = a.person.size
     step = max(1, int(radius / FINE))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mild.mild_core.attention.layer_regions import Maps
-from mild.mild_core.comfy.attention.spatial import Settings, keep_apart
+from mild.mild_core.comfy.attention.spatial import SpatialSettings, keep_apart
 from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.comfy.erasers.eraser import ORDINARY, Eraser, attach, eraser_of
 from mild.mild_core.comfy.sampling.encode import latent_space
@@ -123,7 +123,7 @@ def test_the_start_follows_from_what_it_makes_by_itself(tiny, special, pair):
 
 def test_attention_is_left_alone_where_it_keeps_apart_by_itself(tiny, special, pair):
     maps = Maps.of(pair)
-    same, text = keep_apart(special, maps, Settings())
+    same, text = keep_apart(special, maps, SpatialSettings())
     assert same is special and text.startswith("The Special Model looks at nobody")
-    other, text = keep_apart(tiny("sd15").model, maps, Settings())
+    other, text = keep_apart(tiny("sd15").model, maps, SpatialSettings())
     assert other is not tiny("sd15").model and text.startswith("Held apart")

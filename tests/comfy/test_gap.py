@@ -12,7 +12,7 @@ from mild.mild_core.attention.regions import on_grid
 from mild.mild_core.comfy.attention import catch
 from mild.mild_core.comfy.attention.erase import AttentiveEraser, erase
 from mild.mild_core.comfy.attention.recorder import PATCHES, recording
-from mild.mild_core.comfy.attention.spatial import Settings, keep_apart
+from mild.mild_core.comfy.attention.spatial import SpatialSettings, keep_apart
 from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.comfy.pixel_space import pixel_vae
 from mild.mild_core.preview.gap_plot import WIDTH
@@ -138,7 +138,7 @@ def test_with_stop_attention_bleed(family):
     tiny = make(family)
     plain = recorded(tiny, cfg=1.0)[0]
     before, after = (
-        put_both(tiny, order, lambda model: keep_apart(model, maps_of(), Settings())[0]).layers[ROW]
+        put_both(tiny, order, lambda model: keep_apart(model, maps_of(), SpatialSettings())[0]).layers[ROW]
         for order in ("before", "after")
     )
     assert before.shares()["people"] < 0.3 * plain.shares()["people"] and before.gap() > plain.gap()

@@ -6,8 +6,7 @@ import torch
 
 from mild.mild_core.comfy.families import body_config_of
 from mild.mild_core.comfy.guidance.body_control import MorphologyControl
-from mild.mild_core.comfy.guidance.guidance_files import ABSENT, files
-from mild.mild_core.comfy.guidance.load import load_guidance
+from mild.mild_core.comfy.guidance.load import ABSENT, files, load_guidance
 from mild.mild_core.guidance.network import MorphologyGuidance, save_guidance
 from mild.tests.helpers.tiny_models import randomize
 

@@ -11,7 +11,7 @@ from mild.mild_core.attention.layer_regions import Maps
 from mild.mild_core.comfy.attention import gains
 from mild.mild_core.comfy.attention.adaptive import Adaptive
 from mild.mild_core.comfy.attention.blocks import chosen_blocks
-from mild.mild_core.comfy.attention.spatial import KEY, Settings, keep_apart
+from mild.mild_core.comfy.attention.spatial import KEY, SpatialSettings, keep_apart
 from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.attention import handlers, sampled
@@ -39,7 +39,7 @@ def test_the_node_does_what_its_widgets_say(node, scenes):
     model = node(tiny.model, mask=HOLE, avoid=PEOPLE, strength=0.5, mode="adaptive", target=0.9, words=True)
     (handler,) = handlers(model, KEY)
     assert isinstance(handler, Adaptive) and handler.target == 0.9 and handler.strength == 0.5
-    settings = Settings(strength=0.5, adaptive=True, target=0.9, words=True)
+    settings = SpatialSettings(strength=0.5, adaptive=True, target=0.9, words=True)
     expected = keep_apart(tiny.model, Maps.of_mask(HOLE, PEOPLE), settings)[0]
     assert torch.equal(sampled(tiny, model), sampled(tiny, expected))
     (handler,) = handlers(node(tiny.model, layers=scenes, which="people"), KEY)

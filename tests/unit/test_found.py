@@ -32,7 +32,7 @@ def test_one_box_given_twice_is_one_person():
 
 def test_two_who_embrace_stay_two():
     one, other = standing(200, 50, 300), standing(228, 50, 300)
-    assert found.iou(one.box, other.box) > 0.5
+    assert boxes.iou(one.box, other.box) > 0.5
     assert len(found.without_duplicates([one, other], 0.8)) == 2
     turned = standing(228, 50, 300)
     turned.joints[:, 0] = 456 - turned.joints[:, 0]  # right is left: the other one faces the camera

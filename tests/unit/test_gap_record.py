@@ -8,11 +8,11 @@ import torch
 
 from mild.mild_core import exemplar
 from mild.mild_core.attention.gap import sides
-from mild.mild_core.attention.record import EARLY, LATE, MIDDLE, Level, Pathway, Record, Regions, phases
+from mild.mild_core.attention.record import EARLY, LATE, MIDDLE, NoiseLevel, Pathway, Record, RegionNames, phases
 from mild.mild_core.preview import gap_words
 from mild.mild_core.preview.gap_plot import HEIGHT, WIDTH, colour_of, gap_plot, looked_over, together
 
-REGIONS = Regions(("rest", "hole", "people", "text"), "rest", ("text",))
+REGIONS = RegionNames(("rest", "hole", "people", "text"), "rest", ("text",))
 
 
 def recorded(values, blocks=(("output", 3, 0),), levels=4, heads=2, regions=REGIONS):
@@ -20,7 +20,7 @@ def recorded(values, blocks=(("output", 3, 0),), levels=4, heads=2, regions=REGI
     layer = Record().of(Pathway("1/background"), "1/background")
     for block in blocks:
         for step in range(levels):
-            level = Level(step / levels, 10.0 - step)
+            level = NoiseLevel(step / levels, 10.0 - step)
             layer.add(block, level, regions, torch.tensor(values).expand(heads, -1))
     return layer
 
@@ -48,7 +48,7 @@ def test_sides(names, own, expected):
 
 def test_several_of_one_block_are_averaged():
     record = Record()
-    layer, level = record.of(Pathway(0), 0), Level(0.0, 5.0)
+    layer, level = record.of(Pathway(0), 0), NoiseLevel(0.0, 5.0)
     for share in (0.2, 0.6):
         layer.add(("middle", 0, 0), level, REGIONS, torch.tensor([[share, 0, 1 - share, 0]]))
     assert layer.gap() == pytest.approx(-0.2) and len(layer.seen) == 1
@@ -58,8 +58,8 @@ def test_what_was_not_measured():
     """A region that was removed reads nan, in JSON null, and takes nothing of what was measured with it."""
     record = Record()
     layer = record.of(Pathway(0), 0)
-    layer.add(("middle", 0, 0), Level(0.0, 5.0), REGIONS, torch.tensor([[0.5, math.nan, 0.5, 0.0]]))
-    layer.add(("middle", 0, 0), Level(0.5, 2.0), REGIONS, torch.tensor([[0.5, 0.1, math.nan, 0.0]]))
+    layer.add(("middle", 0, 0), NoiseLevel(0.0, 5.0), REGIONS, torch.tensor([[0.5, math.nan, 0.5, 0.0]]))
+    layer.add(("middle", 0, 0), NoiseLevel(0.5, 2.0), REGIONS, torch.tensor([[0.5, 0.1, math.nan, 0.0]]))
     assert layer.gap() == 0 and math.isnan(layer.gaps()[0, 1])
     (told,) = json.loads(record.as_json({Pathway(0): "Picture 1"}))["layers"]
     assert told["gap_by_block_and_sigma"] == [[0.0, None]]
@@ -70,7 +70,7 @@ def test_what_was_not_measured():
 def test_who_begins_again_is_written_anew():
     record = Record()
     for row in ("1/background", "1/person-2", 0, 1):
-        record.of(Pathway(row), row).add(("middle", 0, 0), Level(0.0, 5.0), REGIONS, torch.ones(1, 4) / 4)
+        record.of(Pathway(row), row).add(("middle", 0, 0), NoiseLevel(0.0, 5.0), REGIONS, torch.ones(1, 4) / 4)
     record.of(Pathway("1/person-2", True), "1/person-2")
     record.begin(["1/person-2"])
     assert set(record.layers) == {Pathway("1/background"), Pathway(0), Pathway(1)}
@@ -93,7 +93,7 @@ def test_every_number_is_in_the_json():
     for number, block in enumerate(blocks):
         for step in range(2):
             mass = torch.rand(3, 4, generator=torch.Generator().manual_seed(10 * number + step))
-            layer.add(block, Level(step / 2, 9.0 - step), REGIONS, mass / mass.sum(1, keepdim=True))
+            layer.add(block, NoiseLevel(step / 2, 9.0 - step), REGIONS, mass / mass.sum(1, keepdim=True))
     layer.add_where(EARLY, torch.rand(3, 5))
     (told,) = json.loads(record.as_json({Pathway("1/person-2"): "Person 2"}))["layers"]
     assert told["id"] == "1/person-2" and told["name"] == "Person 2" and len(told["cells"]) == 6

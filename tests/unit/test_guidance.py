@@ -6,10 +6,9 @@ from safetensors import safe_open
 
 from mild.mild_core.body.body_parts import PARTS
 from mild.mild_core.guidance.config import GuidanceConfig, check, from_metadata
-from mild.mild_core.guidance.maps import CHANNELS
+from mild.mild_core.guidance.maps import CHANNELS, LARGEST, whole_photo_maps
 from mild.mild_core.guidance.network import CONFIDENCE, MorphologyGuidance, save_guidance
 from mild.mild_core.guidance.token_features import people_of
-from mild.mild_core.guidance.whole_photo import LARGEST, whole_photo_maps
 from mild.tests.helpers.bodies import morphology
 
 CONFIGS = {

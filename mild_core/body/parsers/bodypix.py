@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...image import boxes
 from ...image.growth import VISIBLE
-from ...optional.onnx_session import onnx_session
+from ...optional_packages import onnx_session
 from ...scene import Box, Person
 from ..body_parts import PARTS, SETS
 from ..poses import from_coco_17

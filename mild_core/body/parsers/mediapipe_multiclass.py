@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...optional.missing import optional_module
+from ...optional_packages import optional_module
 from ...scene import Person
 from ..body_parts import SETS
 from .parsed import INSTEAD, Parse, Parsed, crop_around, hers, picture

@@ -24,7 +24,7 @@ from ...attention.regions import HOLE, Members
 from ...attention.rule import Rule
 from .. import layouts
 from .catch import Inner, Site
-from .run import Row
+from .run import AttentionRow
 from .steer import Place, Steered, Steering
 
 RATE = 0.5
@@ -96,7 +96,7 @@ class Adaptive(Steering):
         self._levers[place] = lever
         return row_rule(rule, members, progress, strength, measured=known.sides)
 
-    def factor(self, row: Row, block: layouts.Block) -> float:
+    def factor(self, row: AttentionRow, block: layouts.Block) -> float:
         return self.factors.get((row.layer, block), 1.0)
 
     def measured(self, site: Site, rows: list[Steered], mass: Tensor) -> None:

@@ -27,7 +27,7 @@ from torch import Tensor
 from ...attention.regions import Span
 from .. import layouts
 from ..families import layout_of
-from .run import Run, progress, run_of, sigma_of, told
+from .run import SamplingRun, progress, run_of, sigma_of, told
 from .self_test import PYTORCH, SelfTest
 
 KEY = "mild_attention"
@@ -78,7 +78,7 @@ class Handler(Protocol):
     def acts_on(self, block: layouts.Block, kind: str) -> bool:
         """Whether it would do anything to this attention, in some step at least."""
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: SamplingRun) -> None:
         """A sampling begins."""
 
     def attend(
@@ -216,7 +216,7 @@ def _call_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, t
     references = tuple(tuple(reference.shape) for reference in kwargs.get("ref_latents") or ())
     sizes = layouts.Sizes(tuple(x.shape), references, 0 if c_crossattn is None else c_crossattn.shape[1])
     done = progress(options["sample_sigmas"], sigma_of(options))
-    call = _Call(state, sizes, done, options.get(OVERRIDE))
+    call = _ModelCall(state, sizes, done, options.get(OVERRIDE))
     options[OVERRIDE] = call.override
     network = layouts.unwrapped(executor.class_obj.diffusion_model)
     with call.announced(network):
@@ -225,7 +225,7 @@ def _call_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, t
     return result
 
 
-class _Call:
+class _ModelCall:
     """One call of the model: which attention is running, and who gets it."""
 
     def __init__(self, state: _State, sizes: layouts.Sizes, done: float, former: Callable[..., Tensor] | None):
@@ -291,7 +291,7 @@ class _Call:
 class Inner:
     """What a handler calls to go on: the next handler, and after the last one the attention function."""
 
-    def __init__(self, call: _Call, func: Callable, site: Site, width: int, kwargs: dict[str, Any], number: int):
+    def __init__(self, call: _ModelCall, func: Callable, site: Site, width: int, kwargs: dict[str, Any], number: int):
         self.call, self.func, self.site, self.width, self.number = call, func, site, width, number
         # Without the second one, a function that falls back on another would come here again.
         self.always = {"transformer_options": kwargs["transformer_options"], "_inside_attn_wrapper": True}

@@ -15,7 +15,7 @@ from ...attention.rule import Rule, Schedule, attentive_eraser
 from .. import layouts
 from ..families import family_of, layout_of
 from . import catch
-from .run import Run
+from .run import SamplingRun
 from .sarg import redirect
 from .steer import Place, Steering
 
@@ -103,7 +103,7 @@ class Erasing(Steering):
 
     title = "Erase by Attention"
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: SamplingRun) -> None:
         super().begin(run)
         self._blind: set[Place] = set()
 

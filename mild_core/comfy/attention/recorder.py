@@ -20,14 +20,14 @@ from torch import Tensor
 from ...attention.factors import RowRule
 from ...attention.gap import mean_mass
 from ...attention.layer_regions import Maps
-from ...attention.record import Level, Pathway, Record, Regions, phases
+from ...attention.record import NoiseLevel, Pathway, Record, RegionNames, phases
 from ...attention.regions import HOLE, IMAGE, REFERENCE, Members, on_grid, tiles
 from ...attention.rule import off
 from ...image.fill import area_resize
 from .. import layouts
 from ..erasers.eraser import eraser_of
 from . import catch
-from .run import Row, Run, progress, rows_of, run_of, sigma_of
+from .run import AttentionRow, SamplingRun, progress, rows_of, run_of, sigma_of
 from .sarg import BRANCH
 from .steer import Place, Steered, Steering
 
@@ -81,7 +81,7 @@ class Recorder(Steering):
 
     # -- a handler ----------------------------------------------------------------------------------------------------
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: SamplingRun) -> None:
         super().begin(run)
         self._sigmas = run.sigmas.tolist()
         self._phases = phases(len(self._sigmas) - 1)
@@ -99,7 +99,7 @@ class Recorder(Steering):
         self._guided = bool(transformer_options.get(BRANCH))
         return super().attend(inner, site, q, k, v, heads, transformer_options, *args, **kwargs)
 
-    def row_rule(self, row: Row, place: Place, site: catch.Site, heads: int) -> RowRule | None:
+    def row_rule(self, row: AttentionRow, place: Place, site: catch.Site, heads: int) -> RowRule | None:
         return super().row_rule(row, place, site, heads) if self._counts(row) else None
 
     def made(self, place: Place, members: Members, progress: float) -> RowRule | None:
@@ -122,7 +122,8 @@ class Recorder(Steering):
             means = mean_mass(seen, members.soft[:, members.names.index(HOLE)])
             count = len(members.names)
             layer = self.record.of(Pathway(row.layer, self._guided), place.key)
-            layer.add(site.block, level, Regions(members.names, self.maps.own(place.key), IGNORED), means[:, :count])
+            regions = RegionNames(members.names, self.maps.own(place.key), IGNORED)
+            layer.add(site.block, level, regions, means[:, :count])
             if phase is not None:
                 end = count + self._tiles[0] * self._tiles[1]  # rows of fewer regions are filled up
                 layer.add_where(phase, means[:, count:end].mean(0).unflatten(0, self._tiles))
@@ -163,7 +164,7 @@ class Recorder(Steering):
         done = progress(transformer_options["sample_sigmas"], sigma_of(transformer_options))
         layer = self.record.of(Pathway(row.layer), key)
         names = (*members.names, REFERENCE)
-        layer.add(PATCHES, self._level(done), Regions(names, regions.own, IGNORED), shares[None])
+        layer.add(PATCHES, self._level(done), RegionNames(names, regions.own, IGNORED), shares[None])
         phase = self._phase(done)
         if phase is not None:
             drawn = area_resize(looked[None, :1], tile_counts(self.run.shape[-2:], FINE_TILES))[0, 0]
@@ -176,19 +177,19 @@ class Recorder(Steering):
         assert self.run is not None
         return len(self.run.rows) or self.run.shape[0]
 
-    def _counts(self, row: Row) -> bool:
+    def _counts(self, row: AttentionRow) -> bool:
         """Whether a row is recorded: of the positive conditioning, or any, where the guider calls none positive."""
         return row.positive or (self.run is not None and not self.run.positive)
 
     def _phase(self, done: float) -> str | None:
         return self._phases.get(int(done * (len(self._sigmas) - 1) + 1e-4))
 
-    def _level(self, done: float) -> Level:
+    def _level(self, done: float) -> NoiseLevel:
         """The noise level at this progress; from the steps, because asking the device would wait for it."""
         place = done * (len(self._sigmas) - 1)
         step = min(int(place + 1e-4), len(self._sigmas) - 2)
         first, second = self._sigmas[step : step + 2]
-        return Level(round(done, 6), first + max(place - step, 0) * (second - first))
+        return NoiseLevel(round(done, 6), first + max(place - step, 0) * (second - first))
 
 
 def tile_counts(size: tuple[int, ...], most: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..sampling.rows import NOTES, POSITIVE, ROWS
 
 
-class Run(NamedTuple):
+class SamplingRun(NamedTuple):
     """One sampling, as its begin tells it."""
 
     sigmas: Tensor  # [steps + 1]
@@ -20,18 +20,20 @@ class Run(NamedTuple):
     tell: Callable[[str], None]  # takes a sentence on what could not be done
 
 
-class Row(NamedTuple):
+class AttentionRow(NamedTuple):
     """One row of an attention's batch."""
 
     layer: str | int  # its id; where rows have no names, its number in the latent's batch
     positive: bool  # of the positive conditioning
 
 
-def run_of(guider: Any, sigmas: Tensor, shape: Sequence[int]) -> Run:
+def run_of(guider: Any, sigmas: Tensor, shape: Sequence[int]) -> SamplingRun:
     """From the guider while it samples. Without names from Sample Layers, its conditioning called positive counts."""
     options = guider.model_options["transformer_options"]
     own = [cond["uuid"] for cond in guider.conds.get("positive") or () if "uuid" in cond]
-    return Run(sigmas, tuple(shape), tuple(options.get(ROWS, ())), frozenset(options.get(POSITIVE, own)), told(options))
+    return SamplingRun(
+        sigmas, tuple(shape), tuple(options.get(ROWS, ())), frozenset(options.get(POSITIVE, own)), told(options)
+    )
 
 
 def told(options: dict[str, Any]) -> Callable[[str], None]:
@@ -48,7 +50,7 @@ def told(options: dict[str, Any]) -> Callable[[str], None]:
     return tell
 
 
-def rows_of(run: Run, transformer_options: dict[str, Any], batch: int) -> list[Row]:
+def rows_of(run: SamplingRun, transformer_options: dict[str, Any], batch: int) -> list[AttentionRow]:
     """Who is who in a batch: chunks of the conditioning, in each of them the latent's rows.
 
     ValueError where the batch is no multiple of both: somebody has cut it up on the way.
@@ -61,7 +63,7 @@ def rows_of(run: Run, transformer_options: dict[str, Any], batch: int) -> list[R
             f"model: an attention came with {batch} rows, where {len(chunks)} of {len(names)} each were to come; "
             "another node on this MODEL divides the batch. Take it off"
         )
-    return [Row(name, chunk in run.positive) for chunk in chunks for name in names]
+    return [AttentionRow(name, chunk in run.positive) for chunk in chunks for name in names]
 
 
 def progress(sample_sigmas: Tensor, sigma: float) -> float:

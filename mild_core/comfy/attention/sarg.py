@@ -20,7 +20,7 @@ from ...attention.rule import ALWAYS, Schedule
 from .. import layouts
 from . import catch
 from .catch import Handler, Inner, Site
-from .run import Run, progress
+from .run import SamplingRun, progress
 
 BRANCH = "mild_branch"
 """Key in transformer_options: which guidances' second branch this call of the model is."""
@@ -50,7 +50,7 @@ class Redirection:
     def acts_on(self, block: layouts.Block, kind: str) -> bool:
         return self.handler.acts_on(block, kind)
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: SamplingRun) -> None:
         self._asked = False
         self._plain.clear()
         self.handler.begin(run)

@@ -29,7 +29,7 @@ NO_AVOIDING = (
 )
 
 
-class Settings(NamedTuple):
+class SpatialSettings(NamedTuple):
     """The node's widgets."""
 
     strength: float = 1.0
@@ -43,7 +43,7 @@ class Settings(NamedTuple):
 
 
 def keep_apart(
-    model: comfy.model_patcher.ModelPatcher, maps: Maps, settings: Settings
+    model: comfy.model_patcher.ModelPatcher, maps: Maps, settings: SpatialSettings
 ) -> tuple[comfy.model_patcher.ModelPatcher, str]:
     """A clone of the MODEL whose pathways do not look at what is foreign to them, and a sentence for the artist.
 
@@ -91,7 +91,7 @@ def _steps(start: float, end: float) -> Schedule:
     return Schedule(start, end if end >= 1 else math.nextafter(end, 0.0))
 
 
-def _sentence(maps: Maps, settings: Settings) -> str:
+def _sentence(maps: Maps, settings: SpatialSettings) -> str:
     lines = [f"Held apart: {', '.join(maps.title(key) for key in maps.names)}."]
     if not maps.foreign:
         lines.append(

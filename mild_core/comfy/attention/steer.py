@@ -18,7 +18,7 @@ from .. import layouts
 from .blocks import Blocks, every_block
 from .catch import Inner, Site
 from .gains import Gains
-from .run import Row, Run, rows_of
+from .run import AttentionRow, SamplingRun, rows_of
 
 Rules = Callable[[Key, tuple[str, ...]], Rule]
 """The rule of a pathway whose regions have these names."""
@@ -35,7 +35,7 @@ class Place(NamedTuple):
 class Steered(NamedTuple):
     """One row of an attention's batch."""
 
-    row: Row
+    row: AttentionRow
     place: Place | None  # None: it is left alone
 
 
@@ -58,13 +58,13 @@ class Steering:
         self._forget()
 
     def _forget(self) -> None:
-        self.run: Run | None = None
+        self.run: SamplingRun | None = None
         self._members: dict[Place, Members | None] = {}
         self._rules: dict[Place, tuple[float, RowRule | None]] = {}
         self._masks: dict[Key, dict[str, Tensor]] = {}
         self._memo: dict[Any, Any] = {}
         self._memo_of: float | None = None  # the progress that it is for
-        self._own: dict[tuple[Row, Place, layouts.Block], tuple[float, RowRule | None]] = {}
+        self._own: dict[tuple[AttentionRow, Place, layouts.Block], tuple[float, RowRule | None]] = {}
         self._told = False
 
     # -- a handler ----------------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ class Steering:
     def acts_on(self, block: layouts.Block, kind: str) -> bool:
         return kind != layouts.CROSS and self.blocks(block, kind)
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: SamplingRun) -> None:
         self._forget()
         self.run = run
 
@@ -131,7 +131,7 @@ class Steering:
             self._members[place] = moved if touched else None
         return self._members[place]
 
-    def row_rule(self, row: Row, place: Place, site: Site, heads: int) -> RowRule | None:
+    def row_rule(self, row: AttentionRow, place: Place, site: Site, heads: int) -> RowRule | None:
         """The rule of one row in this block, at the site's progress: one object for all rows that share it."""
         shared = self._rules.get(place)
         if shared is None or shared[0] != site.progress:
@@ -153,14 +153,14 @@ class Steering:
         rule = self.rules(place.key, members.names)
         return row_rule(rule, members, progress, self.strength * self.when.at(progress))
 
-    def factor(self, row: Row, block: layouts.Block) -> float:
+    def factor(self, row: AttentionRow, block: layouts.Block) -> float:
         """A further factor of the strength, > 0."""
         return 1.0
 
     def measured(self, site: Site, rows: list[Steered], mass: Tensor) -> None:
         """Told the mass [B, heads, N, R] where `made` asked for any."""
 
-    def _tell_areas(self, run: Run) -> None:
+    def _tell_areas(self, run: SamplingRun) -> None:
         if not self._told:
             self._told = True
             run.tell(f"{self.title}: prompts that hold in an area only are painted without it there.")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...body.poses import JOINTS, pose_box, pose_score
 from ...find.found import Found
-from ...optional.missing import optional_module
+from ...optional_packages import optional_module
 from ...scene import rgb
 
 PACKAGE = "controlnet-aux"

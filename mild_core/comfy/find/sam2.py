@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...find.sam_prompts import Prompt, best_mask
-from ...optional.missing import optional_module
+from ...optional_packages import optional_module
 from ...scene import Box, rgb
 
 FINDER = "SAM 2 (sam2 package)"

@@ -16,9 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...guidance.config import GuidanceConfig
-from ...guidance.maps import CHANNELS, maps
+from ...guidance.maps import CHANNELS, maps, whole_photo_maps
 from ...guidance.network import CONFIDENCE, MorphologyGuidance
-from ...guidance.whole_photo import whole_photo_maps
 from ...image import boxes
 from ...image.framed import crop_of, same_frame
 from ...pairing import by

@@ -60,5 +60,3 @@ class LayerConds:
     def _tell(self, note: str) -> None:
         if note not in self.notes:
             self.notes.append(note)
-
-

@@ -32,7 +32,7 @@ those of other packs are not known. With them layers are sampled one at a time.
 """
 
 
-class Row(NamedTuple):
+class LayerRow(NamedTuple):
     """A layer as a batch of one."""
 
     layer: Layer
@@ -63,9 +63,9 @@ def layer_seed(seed: int, layer_id: str) -> int:
     return seed_of(seed, layer_id)
 
 
-def groups(rows: Sequence[Row], alone: bool = False) -> list[list[Row]]:
+def groups(rows: Sequence[LayerRow], alone: bool = False) -> list[list[LayerRow]]:
     """Rows that can be one batch, in the order of their first; alone: each by itself."""
-    found: dict[Any, list[Row]] = {}
+    found: dict[Any, list[LayerRow]] = {}
     for row in rows:
         same = (tuple(row.latent.shape), tuple(row.sigmas.tolist()), signature(row.conds))
         found.setdefault(row.layer.id if alone else same, []).append(row)
@@ -73,12 +73,12 @@ def groups(rows: Sequence[Row], alone: bool = False) -> list[list[Row]]:
 
 
 def sampled(
-    group: Sequence[Row],
+    group: Sequence[LayerRow],
     sampling: Sampling,
     memory: Memory,
     callback: Callable[[Sequence[Layer]], Callback],
     notes: list[str],
-) -> Iterator[tuple[Row, Tensor]]:
+) -> Iterator[tuple[LayerRow, Tensor]]:
     """Sample a group; yields each row with its samples [1, c, ...] as soon as its batch is through.
 
     callback(layers): the sampler's callback for a batch of these layers. Sentences for the artist join notes.
@@ -102,7 +102,7 @@ def sampled(
 
 
 def _tried(
-    batch: Sequence[Row], sampling: Sampling, callback: Callable[[Sequence[Layer]], Callback], notes: list[str]
+    batch: Sequence[LayerRow], sampling: Sampling, callback: Callable[[Sequence[Layer]], Callback], notes: list[str]
 ) -> Tensor | None:
     """The batch's samples, or None if the memory did not suffice and it can be cut. Smaller cannot be helped."""
     try:
@@ -116,7 +116,7 @@ def _tried(
 
 
 def _batch(
-    batch: Sequence[Row], sampling: Sampling, callback: Callable[[Sequence[Layer]], Callback], notes: list[str]
+    batch: Sequence[LayerRow], sampling: Sampling, callback: Callable[[Sequence[Layer]], Callback], notes: list[str]
 ) -> Tensor:
     layers = [row.layer for row in batch]
     seeds = [layer_seed(sampling.noise.seed, layer.id) for layer in layers]

@@ -13,14 +13,13 @@ from comfy.sampler_helpers import convert_cond
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 from torch import Tensor
 
-from ...layers.painted import finished
-from ...layers.plate import plate_under
+from ...layers.painted import finished, plate_under
 from ...people.selection import layers_named
 from ...scene import Layer, Scene
 from ..guidance import relation_text as tokens
 from .conditioning import LayerConds
 from .encode import Encoded, LatentSpace, decode, encode, latent_space, work_size_of
-from .groups import Row, Sampling, groups, rows_apart, sampled
+from .groups import LayerRow, Sampling, groups, rows_apart, sampled
 from .memory import AUTOMATIC as AUTOMATIC_MEMORY
 from .memory import Memory
 from .own_rows import row_notes
@@ -38,7 +37,7 @@ is not painted, the plain colour all the same).
 """
 
 
-class Settings(NamedTuple):
+class SamplerSettings(NamedTuple):
     """KSampler's widgets."""
 
     seed: int
@@ -92,7 +91,7 @@ class Planned(NamedTuple):
 def sample_layers(
     model: comfy.model_patcher.ModelPatcher,
     scenes: Sequence[Scene],
-    settings: Settings,
+    settings: SamplerSettings,
     vae: comfy.sd.VAE | None = None,
     prompts: Prompts | None = None,
     options: Options = DEFAULTS,
@@ -309,12 +308,12 @@ def _fills(
     return pictures
 
 
-def _row(one: Encoded, sigmas: Tensor, own: LayerConds, space: LatentSpace, conds: dict[str, list]) -> Row:
+def _row(one: Encoded, sigmas: Tensor, own: LayerConds, space: LatentSpace, conds: dict[str, list]) -> LayerRow:
     """The layer with its conds, cropped like it, and with what its model is told of it."""
     values = one.inpaint | space.eraser.told(one.layer, one.hole, one.plate)
     cells = tuple(one.latent.shape[2:])
     here = {name: own.of(name, entries, one.layer, cells, values) for name, entries in conds.items()}
-    return Row(one.layer, one.size, one.latent, one.hole, sigmas, here)
+    return LayerRow(one.layer, one.size, one.latent, one.hole, sigmas, here)
 
 
 def _prompted(guider: Any, own: dict[str, list]) -> dict[str, list]:
@@ -342,7 +341,7 @@ def _said(planned: Sequence[Planned]) -> list[str]:
     return [f"Started from an exemplar fill, denoise {filled[0].start.denoise:g}"]
 
 
-def _sigmas(model: comfy.model_patcher.ModelPatcher, settings: Settings, denoise: float) -> Tensor:
+def _sigmas(model: comfy.model_patcher.ModelPatcher, settings: SamplerSettings, denoise: float) -> Tensor:
     """The steps that KSampler would take with these widgets."""
     sampler = comfy.samplers.KSampler(
         model,

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...body.poses import from_blazepose, pose_score
-from ...optional.missing import optional_module
+from ...optional_packages import optional_module
 from ...people.from_masks import cleaned_person, fitted
 from ...scene import rgb
 from ..found import Found

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...body.poses import from_coco_17
-from ...optional.missing import optional_module
+from ...optional_packages import optional_module
 from ...scene import rgb
 from ..found import Found
 

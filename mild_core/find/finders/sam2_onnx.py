@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...optional.onnx_session import onnx_session
+from ...optional_packages import onnx_session
 from ...scene import rgb
 from ..sam_prompts import Prompt, best_mask
 

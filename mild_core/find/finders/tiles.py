@@ -5,8 +5,9 @@ from collections.abc import Callable
 from torch import Tensor
 
 from ...image import boxes
+from ...image.boxes import RealBox
 from ...scene import Box
-from ..found import FloatBox, Found, share_of_smaller, without_duplicates
+from ..found import Found, without_duplicates
 
 OVERLAP = 0.25
 """Neighbouring parts share this much of their side, so that hardly anybody is cut by every part."""
@@ -47,7 +48,7 @@ def find_in_parts(
         here = without_duplicates(look(boxes.cut(photo, part)), most_overlap)
         if part != boxes.whole(size):
             here = [moved(one, part) for one in here if not _cut_off(one.box, part, size)]
-            here = [one for one in here if all(share_of_smaller(one.box, other.box) < KNOWN for other in found)]
+            here = [one for one in here if all(boxes.share_of_smaller(one.box, other.box) < KNOWN for other in found)]
         found += here
         step()
     return found
@@ -66,7 +67,7 @@ def moved(one: Found, part: Box) -> Found:
     return one._replace(box=box, joints=joints, mask_box=mask_box)
 
 
-def _cut_off(box: FloatBox, part: Box, size: tuple[int, int]) -> bool:
+def _cut_off(box: RealBox, part: Box, size: tuple[int, int]) -> bool:
     """Whether a border of the part that is none of the photo's cuts through the box (given in the part's pixels)."""
     near = CUT * max(boxes.width(part), boxes.height(part))
     left, top = part[0] > 0 and box[0] < near, part[1] > 0 and box[1] < near

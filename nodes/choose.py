@@ -6,7 +6,8 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_execution.utils import get_executing_context
 from torch import Tensor
 
-from ..mild_core.people.from_masks import spoken, stretched_people, union_mask
+from ..mild_core.pairing import number_ranges
+from ..mild_core.people.from_masks import stretched_people, union_mask
 from ..mild_core.people.picked import people_picked, read_picks
 from ..mild_core.people.selection import choose, numbers_by_place
 from ..mild_core.scene import Person
@@ -103,7 +104,7 @@ class ChoosePeople(io.ComfyNode):
         size = _common_size(chosen, photos)
         lines = [_sentence(chosen, going, len(lost), waits)]
         if in_words and (doubtful := numbers_by_place(people, who)):
-            lines.append(BY_PLACE.format(numbers=spoken(doubtful)))
+            lines.append(BY_PLACE.format(numbers=number_ranges(doubtful)))
         # Without photos the masks that come out are of one size for all, too.
         lines += stretched_people(chosen, [size] * count, "the photo" if photos else "the erase mask")
         ui = shown_picker("\n".join(lines), chosen, photos, count, size)

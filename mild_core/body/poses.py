@@ -116,7 +116,7 @@ def stretched_canvases(frames: Any, sizes: Sequence[Size]) -> list[str]:
         _canvas(frame, size) if frame.get("people") else size for frame, size in zip(frames, sizes, strict=False)
     ]
     whole = [(max(round(height), 1), max(round(width), 1)) for height, width in canvases]
-    return stretched("poses", whole, list(sizes[: len(whole)]))
+    return stretched("poses", whole, list(sizes[: len(whole)]), item="poses of photo")
 
 
 def _canvas(frame: dict, size: Size) -> tuple[float, float]:
@@ -140,7 +140,7 @@ def _poses_in_frame(frame: dict, size: tuple[int, int]) -> list[Pose]:
 
 
 def _pose(person: dict) -> Pose | None:
-    """One person of a frame, as she is written there; None if she has no joints."""
+    """One person of a frame, in the frame's own coordinates; None without joints."""
     joints = _joints(person)
     if joints is None:
         return None
@@ -153,7 +153,7 @@ def _pose(person: dict) -> Pose | None:
 
 
 def _joints(person: dict) -> Tensor | None:
-    """[18, 3] of one person of a frame; None if she has no joints."""
+    """[18, 3] of one person of a frame; None without joints."""
     flat = person.get("pose_keypoints_2d") or []
     if not flat:
         return None

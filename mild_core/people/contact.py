@@ -1,9 +1,9 @@
-"""What two outlines that meet tell about who stands in front: where they end, whose is bitten, whose feet are lower.
+"""What two outlines that meet say about depth order: T-junctions, convex hulls and the height of the feet.
 
-The one in front shows her whole outline, and the other's ends at it. Seen from the point where both outlines and
-what is behind them meet (a T-junction: Guzman 1968; Rubin 2001), the one in front fills about half of the
-surroundings, and the other shares the rest with what is behind. And whoever is hidden has lost a part that her convex
-hull still holds, and there the other is seen.
+The outline of the person in front is whole, and the other outline ends at it. Around the point where both outlines
+and what is behind them meet (a T-junction: Guzman 1968; Rubin 2001), the person in front fills about half of the
+surroundings, and the other shares the rest with what is behind. And whoever is hidden lacks a part of their convex
+hull, and the person in front is seen there.
 """
 
 import math
@@ -22,12 +22,13 @@ GAP = 0.01
 """Masks touch when their distance is below this share of a person's size (see growth_pixels), or LEAST_GAP pixels."""
 
 LEAST_GAP = 3
+"""Pixels."""
 
-FINE = 6
+CELLS_PER_RADIUS = 6
 """Grid cells in a junction's radius: outlines are compared on a grid as coarse as that allows."""
 
 RADIUS = 0.2
-"""Radius of the surroundings of a junction, as a share of the root of the smaller one's pixels."""
+"""Radius of the surroundings of a junction, as a share of the square root of the smaller mask's pixels."""
 
 SIDE = 96
 """Cells along the longer side of the grid on which a hull is compared with the other's mask."""
@@ -35,8 +36,8 @@ SIDE = 96
 BORDER = 0.01
 """Share of the photo's height above its lower border in which feet count as cut off."""
 
-TRUST_JUNCTIONS, TRUST_HULLS, TRUST_FEET = 12.0, 2.5, 3.0
-"""Weights of the three clues in the logit that the first is in front: a balance between people on a common ground,
+JUNCTIONS_WEIGHT, HULLS_WEIGHT, FEET_WEIGHT = 12.0, 2.5, 3.0
+"""Weights of the three cues in the logit that the first is in front: a balance between people on a common ground,
 where feet alone would do, and people laid over one another anywhere, where feet mislead (benchmarks/quality/order.py
 prints both).
 """
@@ -50,7 +51,7 @@ class ContactOutline(NamedTuple):
     pixels: int  # marked in mask
     left: np.ndarray  # [h]: first column of the convex hull in each row, in pixels of the photo
     right: np.ndarray  # [h]: column behind its last one
-    cut: bool  # the photo's lower border cuts her off
+    cut: bool  # the photo's lower border cuts the person off
 
 
 class Contact(NamedTuple):
@@ -76,7 +77,7 @@ def outline_of(person: Person) -> ContactOutline:
 
 
 def _is_cut(person: Person) -> bool:
-    """Whether she reaches the photo's lower border; masks by hand end a little above it."""
+    """Whether the mask reaches the photo's lower border; masks drawn by hand end a little above it."""
     return person.box[3] >= person.size[0] - max(1, BORDER * person.size[0])
 
 
@@ -97,10 +98,10 @@ def contacts(people: Sequence[Person]) -> list[Contact]:
 def _compare(a: ContactOutline, b: ContactOutline, first: int, second: int, gap: float) -> Contact:
     radius = max(RADIUS * math.sqrt(min(a.pixels, b.pixels)), 2.0)
     touching, place, junctions = _junctions(a, b, gap, radius)
-    clue = TRUST_FEET * _feet(a, b) + TRUST_HULLS * _bites(a, b)
+    logit = FEET_WEIGHT * _feet(a, b) + HULLS_WEIGHT * _hulls(a, b)
     if touching:
-        clue += TRUST_JUNCTIONS * junctions
-    return Contact(first, second, clue, touching, place)
+        logit += JUNCTIONS_WEIGHT * junctions
+    return Contact(first, second, logit, touching, place)
 
 
 def _feet(a: ContactOutline, b: ContactOutline) -> float:
@@ -113,37 +114,37 @@ def _feet(a: ContactOutline, b: ContactOutline) -> float:
     return math.tanh(2 * (a.person.box[3] - b.person.box[3]) / tall)
 
 
-def _bites(a: ContactOutline, b: ContactOutline) -> float:
+def _hulls(a: ContactOutline, b: ContactOutline) -> float:
     """-1..1: above 0, the first is seen inside the second's hull more than the other way round."""
-    bitten_b, bitten_a = _seen_in_hull(a, b), _seen_in_hull(b, a)
-    total = bitten_a + bitten_b
+    in_hull_b, in_hull_a = _seen_in_hull(a, b), _seen_in_hull(b, a)
+    total = in_hull_a + in_hull_b
     if not total:
         return 0.0
-    # Little of either in the other's hull is what people beside each other have too: it counts for little.
+    # A few pixels in the other's hull are found between people beside each other too: they count for little.
     weight = min(1.0, total / (0.05 * max(min(a.pixels, b.pixels), 1)))
-    return weight * (bitten_b - bitten_a) / total
+    return weight * (in_hull_b - in_hull_a) / total
 
 
 def _seen_in_hull(who: ContactOutline, whose: ContactOutline) -> float:
-    """Pixels of the first one's mask inside the second one's hull, but not on her mask."""
+    """Pixels of the first one's mask inside the second one's hull, but not on the second one's mask."""
     x0, y0, x1, y1 = shared = boxes.intersection(who.person.box, whose.person.box)
     if not boxes.area(shared):
         return 0.0
     step = max(1, max(x1 - x0, y1 - y0) // SIDE)
-    mine = grid(who, shared, step)
-    hers = grid(whose, shared, step)
+    first = grid(who, shared, step)
+    second = grid(whose, shared, step)
     rows = np.arange(y0, y1, step) - whose.person.box[1]
     columns = np.arange(x0, x1, step)[None, :]
     hull = (columns >= whose.left[rows][:, None]) & (columns < whose.right[rows][:, None])
-    return float(np.count_nonzero(mine & hull & ~hers) * step * step)
+    return float(np.count_nonzero(first & hull & ~second) * step * step)
 
 
 def grid(outline: ContactOutline, box: Box, step: int) -> np.ndarray:
-    """Every step-th pixel of a mask under a box of the photo; False outside of her own box."""
+    """Every step-th pixel of a mask under a box of the photo; False outside of the mask's own box."""
     x0, y0, x1, y1 = box
     left, top, right, bottom = outline.person.box
     result = np.zeros((-(-(y1 - y0) // step), -(-(x1 - x0) // step)), dtype=bool)
-    # First grid lines inside her box.
+    # First grid lines inside the mask's box.
     i0, j0 = max(0, -(-(top - y0) // step)), max(0, -(-(left - x0) // step))
     rows = slice(y0 + i0 * step - top, max(0, min(bottom, y1) - top), step)
     columns = slice(x0 + j0 * step - left, max(0, min(right, x1) - left), step)
@@ -157,25 +158,25 @@ def _junctions(
 ) -> tuple[bool, tuple[float, float], float]:
     """Whether both touch; where; and -1..1, above 0 if the first one's outline runs through where they part."""
     size = a.person.size
-    step = max(1, int(radius / FINE))
+    step = max(1, int(radius / CELLS_PER_RADIUS))
     margin = math.ceil(radius) + math.ceil(gap) + 2 * step
     grown_a = boxes.grown(a.person.box, margin, margin, size)
     grown_b = boxes.grown(b.person.box, margin, margin, size)
     box = boxes.intersection(grown_a, grown_b)
-    mine, hers = grid(a, box, step), grid(b, box, step)
+    mask_a, mask_b = grid(a, box, step), grid(b, box, step)
     cells = max(1, math.ceil(gap / step / 2))
-    contact = dilated(mine, cells) & dilated(hers, cells)
+    contact = dilated(mask_a, cells) & dilated(mask_b, cells)
     middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
     if not contact.any():
         return False, middle, 0.0
     meeting = np.argwhere(contact)
     where = meeting[np.abs(meeting - meeting.mean(0)).sum(1).argmin()]
     place = (box[0] + (float(where[1]) + 0.5) * step, box[1] + (float(where[0]) + 0.5) * step)
-    free = ~(mine | hers | contact)
+    free = ~(mask_a | mask_b | contact)
     ends = contact & dilated(free, 1)
     reach = max(2, round(radius / step))
     inside = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1]) <= reach
-    parts = [np.pad(part, reach) for part in (mine & ~hers, hers & ~mine)]
+    parts = [np.pad(part, reach) for part in (mask_a & ~mask_b, mask_b & ~mask_a)]
     votes = weights = 0.0
     for (x0, y0, _, _), shape in blobs(torch.from_numpy(ends))[0]:
         row, column = shape.nonzero().float().mean(0).round().int().tolist()
@@ -188,8 +189,8 @@ def _junctions(
 
 
 def _largest(mask: np.ndarray) -> int:
-    """Pixels of the largest connected part: of a wide figure only the side that is near counts, or a narrow one in
-    front of it would lose to both of its sides.
+    """Pixels of the largest connected part: of a wide mask only the nearer side counts, else its two sides together
+    would outweigh a narrow mask in front of it.
     """
     step = mask[:, 1:] & ~mask[:, :-1]
     runs = np.count_nonzero(step, 1) + mask[:, 0]
@@ -202,7 +203,7 @@ def _largest(mask: np.ndarray) -> int:
 
 
 def dilated(mask: np.ndarray, cells: int) -> np.ndarray:
-    """mask and everything within that many cells of it, in squares."""
+    """mask dilated by a square kernel that reaches that many cells to each side."""
     wide = np.pad(mask, cells)
     tall = np.logical_or.reduce([wide[:, k : k + mask.shape[1]] for k in range(2 * cells + 1)])
     return np.logical_or.reduce([tall[k : k + mask.shape[0]] for k in range(2 * cells + 1)])
@@ -210,7 +211,7 @@ def dilated(mask: np.ndarray, cells: int) -> np.ndarray:
 
 def _hull(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First column, and the one behind the last, of the convex hull of mask [h, w] in each row."""
-    # Of a tall figure some rows are enough: a hull has few corners.
+    # Of a tall mask some rows are enough: a hull has few corners.
     rows = np.unique(np.linspace(0, mask.shape[0] - 1, min(mask.shape[0], SIDE)).round().astype(int))
     some = mask[rows]
     seen = some.any(1)

@@ -1,7 +1,7 @@
-"""Who stands in front of whom: the artist's word, else the outlines where people meet, else a depth image, else feet.
+"""Depth order: who stands in front of whom, by what the artist says, else by outlines that meet, by depth, by feet.
 
 What the artist says holds. Guesses are taken from the surest to the least sure, each unless it contradicts those
-before it; so where guesses go round in a circle, the least sure one gives way.
+before it; so where guesses go round in a circle, the least sure one is dropped.
 """
 
 import heapq
@@ -21,16 +21,16 @@ from .from_masks import fitted, photo_size
 from .order_text import Told, told_pairs
 
 DECISIVE = 2.0
-"""A logit from which outlines are believed without asking the depth image: 0.88 as a probability."""
+"""A logit from which the outlines decide without the depth image: 0.88 as a probability."""
 
-TRUST_DEPTH = 20.0
+DEPTH_WEIGHT = 20.0
 """Logit of one person being nearer than another by the whole range of depths of the photo."""
 
 SAME_DEPTH = 0.01
-"""Below this share of that range two people are as near as one another."""
+"""Share of the range of depths below which two people count as equally near."""
 
 SAMPLES = 64
-"""A person's depth is read at this many places along each side of her box, at most."""
+"""A person's depth is read at this many places along each side of the mask's box, at most."""
 
 
 class Pair(NamedTuple):
@@ -38,7 +38,7 @@ class Pair(NamedTuple):
 
     front: int  # places in Order.people
     back: int
-    confidence: float  # 0..1: how sure outlines or depths are; 1 if the artist said so, 0 if they see it otherwise
+    confidence: float  # 0..1: how sure outlines or depths are; 1 if the artist said so, 0 if they point the other way
     told: bool  # by the artist, in pairs or in ranks
     touching: bool
     place: tuple[float, float]  # x, y in pixels of the photo, between them
@@ -75,7 +75,7 @@ def with_ranks(
     people: Sequence[Person], text: str = "", depth: Tensor | None = None, photos: int | None = None
 ) -> tuple[list[Person], dict[int, Order]]:
     """The people of any number of photos, as they were given but with `rank` set for everyone: 0 is the farthest of
-    her photo. And each photo's order.
+    the person's photo. And each photo's order.
 
     text: what the artist says (order_text.told_pairs). depth [B, h, w], one for all photos or one for each; photos:
     how many there are, if that is known. Raises ValueError for text that cannot be followed, for another number of
@@ -163,7 +163,7 @@ def _logit(contact: Contact, near: Sequence[tuple[float, float]], depths: Sequen
     if depths is not None and not (contact.touching and abs(contact.logit) >= DECISIVE):
         difference = depths[contact.first] - depths[contact.second]
         if abs(difference) >= SAME_DEPTH:
-            return TRUST_DEPTH * difference
+            return DEPTH_WEIGHT * difference
     if contact.logit:
         return contact.logit
     return math.copysign(1e-3, 1 if near[contact.first] > near[contact.second] else -1)
@@ -183,7 +183,7 @@ def _pairs(order: Sequence[int], guesses: Sequence[tuple[float, Contact]], settl
     pairs = []
     for logit, contact in guesses:
         back, front = sorted((contact.first, contact.second), key=lambda index: place[index])
-        told = settled.says(back, front)
+        told = settled.has(back, front)
         agrees = (logit > 0) == (front == contact.first)
         confidence = 1.0 if told else math.tanh(abs(logit) / 2) if agrees else 0.0
         pairs.append(Pair(place[front], place[back], confidence, told, contact.touching, contact.place))
@@ -191,7 +191,7 @@ def _pairs(order: Sequence[int], guesses: Sequence[tuple[float, Contact]], settl
 
 
 class _Graph:
-    """Who must stand in front of whom. For everyone a set (as bits) of those who must stand in front of her."""
+    """Who must stand in front of whom: for each person the set (as bits) of those who must stand in front of them."""
 
     def __init__(self, count: int):
         self.nearer = [0] * count
@@ -199,17 +199,18 @@ class _Graph:
         self.direct: list[list[int]] = [[] for _ in range(count)]
 
     def copy(self) -> "_Graph":
-        twin = _Graph(0)
-        twin.nearer, twin.farther = self.nearer[:], self.farther[:]
-        twin.direct = [fronts[:] for fronts in self.direct]
-        return twin
+        copy = _Graph(0)
+        copy.nearer, copy.farther = self.nearer[:], self.farther[:]
+        copy.direct = [fronts[:] for fronts in self.direct]
+        return copy
 
-    def says(self, back: int, front: int) -> bool:
+    def has(self, back: int, front: int) -> bool:
+        """Whether it follows that `front` stands in front of `back`."""
         return bool(self.nearer[back] >> front & 1)
 
     def add(self, back: int, front: int) -> None:
         """Put one behind the other, unless that is settled already, either way."""
-        if back == front or self.says(back, front) or self.says(front, back):
+        if back == front or self.has(back, front) or self.has(front, back):
             return
         self.direct[back].append(front)
         above, below = self.nearer[front] | 1 << front, self.farther[back] | 1 << back

@@ -1,7 +1,7 @@
 """People: masks cropped to their boxes, named and numbered, and fitted to photos of other sizes."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from torch import Tensor
 from ..image import boxes
 from ..image.blobs import without_specks
 from ..image.growth import VISIBLE
-from ..pairing import Size, stretched
+from ..pairing import Size, number_ranges, stretched
 from ..scene import Box, Person
 
 SAME = 0.9
@@ -61,7 +61,7 @@ def numbered(people: Sequence[Person], existing: Sequence[Person] = ()) -> list[
     that was given in one photo means nobody new in another.
 
     Numbers go from left to right within each photo; whoever has a label keeps it as the number (counted on from the
-    highest in the same way), because a label means the same person in every photo.
+    highest in the same way), because a label stands for the same person in every photo.
     """
     highest = max((person.number for person in existing), default=0)
     result = list(existing)
@@ -107,7 +107,7 @@ def _same(person: Person, area: int, other: Person, other_area: int) -> bool:
         other = fitted(other, person.size)
         other_area = _pixels(other)
     place = boxes.intersection(person.box, other.box)
-    # Masks share no more than their boxes do, which is quickly told: 100 people make 5,000 pairs.
+    # Masks share no more than their boxes do, which is quickly computed: 100 people make 5,000 pairs.
     if boxes.area(place) <= SAME * max(area, other_area):
         return False
     mine, theirs = (boxes.cut(one.mask, boxes.inside(place, one.box)) > VISIBLE for one in (person, other))
@@ -116,11 +116,11 @@ def _same(person: Person, area: int, other: Person, other_area: int) -> bool:
 
 
 def fitted(person: Person, size: tuple[int, int]) -> Person:
-    """The person for a photo of this height and width: her masks and joints are brought to it if they were made at
-    another size.
+    """The person for a photo of this height and width: masks and joints are scaled to it if they were made at another
+    size.
 
-    Hard masks stay hard (nearest), soft ones are interpolated. Only her boxes are touched, never a full-size mask. A
-    person who would vanish between two pixels keeps one pixel.
+    Hard masks stay hard (nearest), soft ones are interpolated. Only the masks' boxes are resampled, never a full-size
+    mask. A person who would vanish between two pixels keeps one pixel.
     """
     size = (int(size[0]), int(size[1]))
     if person.size == size:
@@ -160,7 +160,7 @@ def _resized(mask: Tensor, box: Box, old: tuple[int, int], new: tuple[int, int])
 
 
 def on_device(person: Person, device: torch.device) -> Person:
-    """The person with all her tensors on this device."""
+    """The person with all tensors on this device."""
     return person._replace(
         mask=person.mask.to(device),
         joints=None if person.joints is None else person.joints.to(device),
@@ -200,21 +200,10 @@ def stretched_people(people: Sequence[Person], sizes: Sequence[Size], frame: str
             made.setdefault((person.photo, person.size), []).append(person.number)
     lines = []
     for (photo, size), numbers in made.items():
-        who = f"mask of person {spoken(numbers)}" if len(numbers) == 1 else f"masks of people {spoken(numbers)}"
-        who += f" in photo {photo + 1}" if len(sizes) > 1 else ""
+        who = "mask of person" if len(numbers) == 1 else "masks of people"
+        who += f" {number_ranges(numbers)}" + (f" in photo {photo + 1}" if len(sizes) > 1 else "")
         lines += stretched(who, [size], [sizes[photo]], frame)
     return lines
-
-
-def spoken(numbers: Iterable[int]) -> str:
-    """Numbers as an artist writes them: 1-3, 5."""
-    spans: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
 
 
 def photo_size(people: Sequence[Person], photo: int) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""Where somebody goes on behind a person who is erased, as the artist says it: in place of any guess."""
+"""The hidden part of a person behind somebody erased, as the artist painted it: it takes the place of any guess."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from ..image import boxes
+from ..pairing import number_ranges
 from ..scene import Person
-from .from_masks import resize_mask, spoken
+from .from_masks import resize_mask
 from .selection import number_of, plain, who_exists
 
 
@@ -15,8 +16,8 @@ def with_hidden(people: Sequence[Person], who: str, masks: Tensor, photo: int = 
     """The same people; the one whom `who` names (number or name) goes on where the mask says.
 
     masks [B, h, w], 0..1, of any size: for photo number `photo` (from 0) and those after it. An empty mask says that
-    nothing of her is hidden. What is not hers to invent, because nobody who goes is there, is ignored when the photo
-    is split. Raises ValueError if she is not in a photo that has a mask, if several are meant, or if she is erased.
+    nothing of the person is hidden. Parts of the mask where nobody is erased are ignored when the photo is split.
+    Raises ValueError if the person is not in a photo that has a mask, if several are meant, or if the person is erased.
     """
     result = list(people)
     for index, mask in enumerate(masks):
@@ -37,8 +38,8 @@ def with_hidden(people: Sequence[Person], who: str, masks: Tensor, photo: int = 
 def contradiction(person: Person) -> str:
     """Why an erased person cannot go on anywhere."""
     return (
-        f"people: {person.name} goes, but Paint Hidden Part says where she goes on behind others. "
-        "Let her stay in Choose People, or take that node out."
+        f"people: {person.name} goes, but Paint Hidden Part says where that person goes on behind others. "
+        f"Let {person.name} stay in Choose People, or take that node out."
     )
 
 
@@ -56,11 +57,11 @@ def _named(people: Sequence[Person], here: Sequence[int], who: str, photo: int) 
             else f"who: nothing is written there; {who_exists(people)} Write one person's number or name."
         )
     if len(found) > 1:
-        numbers = spoken(people[place].number for place in found)
+        numbers = number_ranges(people[place].number for place in found)
         raise ValueError(f"who: {numbers} are all called '{word}'{where}. Write one number.")
     return found[0]
 
 
 def is_empty(person: Person) -> bool:
-    """Whether the artist said that nothing of her is hidden."""
+    """Whether the artist said that nothing of the person is hidden."""
     return person.hidden is not None and not torch.any(person.hidden)

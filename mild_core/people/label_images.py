@@ -11,9 +11,10 @@ from ..scene import Person
 from .from_masks import cleaned_person
 
 MOST_LABELS = 255
+"""Distinct values in one label image, black not counted."""
 
-MOSTLY = 0.75
-"""Share of the pixels of a label image that have the colour of all their neighbours."""
+LEAST_PLAIN = 0.75
+"""Least share of the pixels of a label image that have the colour of all their neighbours."""
 
 GREY = "grey levels"
 PALETTE = "numbers of the palette"
@@ -76,7 +77,7 @@ def looks_labelled(image: Tensor) -> bool:
     middle = code[1:-1, 1:-1]
     plain = (middle == code[:-2, 1:-1]) & (middle == code[2:, 1:-1])
     plain &= (middle == code[1:-1, :-2]) & (middle == code[1:-1, 2:])
-    if float(plain.sum()) < MOSTLY * middle.numel():
+    if float(plain.sum()) < LEAST_PLAIN * middle.numel():
         return False
     return 1 < int((torch.unique(middle[plain]) != 0).sum()) <= MOST_LABELS
 
@@ -107,8 +108,8 @@ def _numbers(codes: Sequence[Tensor], values: Sequence[Sequence[int]]) -> tuple[
 
 
 def _palette_colour(number: int) -> int:
-    """The colour of a label in the palette of PASCAL VOC's development kit: the number's bits, dealt out in turn to
-    red, green and blue, from the highest bit of each.
+    """The colour of a label in the palette of PASCAL VOC's development kit: the number's bits go in turn to red, green
+    and blue, from the highest bit of each.
     """
     colour = 0
     for step in range(8):

@@ -1,4 +1,4 @@
-"""Masks become people: which of the masks belong to which photo, what each of them shows, and the words for it."""
+"""Masks become people: which of the masks belong to which photo, what each of them shows, and the sentences on it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,9 +6,9 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ..image.growth import VISIBLE
-from ..pairing import Size, stretched
+from ..pairing import Size, number_ranges, stretched
 from ..scene import Person
-from .from_masks import cleaned_person, numbered, people_from_blobs, photo_size, resize_mask, spoken, without_repeats
+from .from_masks import cleaned_person, numbered, people_from_blobs, photo_size, resize_mask, without_repeats
 from .label_images import COLOURS, GREY, people_from_labels, resize_labels
 
 AUTOMATIC = "automatic"
@@ -29,7 +29,7 @@ class Plan(NamedTuple):
 
 
 class FromMasks(NamedTuple):
-    """Everybody, and the words for it."""
+    """All people, and the sentences on what was done."""
 
     people: list[Person]
     text: str
@@ -41,15 +41,15 @@ def planned(split: str, masks: int, photos: int, first: int = 0, boxes: Boxes = 
     split: AUTOMATIC, or one of the modes. photos: 0 if nobody knows. first: the photo that the artist names, from 0.
     boxes: those of each photo; all_photos: they are meant for every photo.
 
-    Boxes tell first: a mask for each, in the order of the photos. Else AUTOMATIC takes as many masks as there are
+    Boxes decide first: a mask for each, in the order of the photos. Else AUTOMATIC takes as many masks as there are
     photos to be one for each; a single one to belong to photo `first`; and several of another number to be people of
     that photo. A mask that is alone in its photo may show several people, each in one piece; of several masks for one
-    photo (or with boxes) each is one person, also behind a pole that parts them. Raises ValueError where boxes and
-    masks do not fit together.
+    photo (or with boxes) each is one person, also behind a pole that splits the mask in two. Raises ValueError where
+    boxes and masks do not fit together.
     """
     if split in (BLOBS, LABELS):
         to = list(range(first, first + masks))
-        return Plan(split, to, [_dealt(to, photos)] if masks > 1 or photos > 1 else [])
+        return Plan(split, to, [_one_each(to, photos)] if masks > 1 or photos > 1 else [])
     if boxes:
         frames = list(boxes) * (max(photos, 1) if all_photos else 1)
         to = [index for index, frame in enumerate(frames) for _ in frame]
@@ -58,7 +58,7 @@ def planned(split: str, masks: int, photos: int, first: int = 0, boxes: Boxes = 
         alone = "There is one mask for several boxes: switch individual_masks on in the detector."
         if split == AUTOMATIC and masks == len(frames):
             to = list(range(masks)) if masks > 1 else [first]
-            said = [_dealt(to, photos)] if masks > 1 else []
+            said = [_one_each(to, photos)] if masks > 1 else []
             return Plan(BLOBS, to, [*said, alone] if any(len(frame) > 1 for frame in frames) else said)
         if photos <= 1 and len(frames) <= 1:
             return Plan(PER_MASK, [0] * masks, [alone] if masks == 1 and len(to) > 1 else [])
@@ -68,7 +68,7 @@ def planned(split: str, masks: int, photos: int, first: int = 0, boxes: Boxes = 
         )
     together = [first] * masks
     if split == AUTOMATIC and masks == photos > 1 and first == 0:
-        return Plan(BLOBS, list(range(masks)), [_dealt(range(masks), photos)])
+        return Plan(BLOBS, list(range(masks)), [_one_each(range(masks), photos)])
     said = []
     if photos > 1 and masks or masks > 1 and split == AUTOMATIC:
         said.append(_together(split, masks, photos, first))
@@ -81,7 +81,7 @@ def people_from_masks(
     """The people of some masks, numbered, after those who were found before.
 
     masks: [H, W], 0..1, each; label images may be [H, W, C]. sizes: height and width of each photo, where they are
-    known: masks are fitted to them. decided: the plan was made by AUTOMATIC, which explains itself.
+    known: masks are fitted to them. decided: AUTOMATIC made the plan, so the text says what a blob was taken for.
     """
     known = dict(enumerate(sizes))
     own = [(int(mask.shape[0]), int(mask.shape[1])) for mask in masks]
@@ -124,16 +124,16 @@ def people_from_masks(
 
 
 def _belonging(photos: Sequence[int]) -> str:
-    """photo 1 has mask 1, photo 2 has masks 2-4."""
+    """Words such as: photo 1 has mask 1, photo 2 has masks 2-4."""
     words = []
     for photo in sorted(set(photos)):
         here = [index + 1 for index, to in enumerate(photos) if to == photo]
-        words.append(f"photo {photo + 1} has mask{'s' if len(here) > 1 else ''} {spoken(here)}")
+        words.append(f"photo {photo + 1} has mask{'s' if len(here) > 1 else ''} {number_ranges(here)}")
     return ", ".join(words)
 
 
-def _dealt(photos: Sequence[int], count: int) -> str:
-    """One mask for each photo, in words."""
+def _one_each(photos: Sequence[int], count: int) -> str:
+    """The sentence for one mask in each photo."""
     start = f"{len(photos)} mask{'s' * (len(photos) != 1)}"
     start += f" for {count} photos: " if count > 1 else ": "
     if len(photos) <= 4:
@@ -144,7 +144,7 @@ def _dealt(photos: Sequence[int], count: int) -> str:
 
 
 def _together(split: str, masks: int, photos: int, first: int) -> str:
-    """All masks in one photo, in words, and what else could have been meant."""
+    """The sentence for all masks in one photo, and what else could have been meant."""
     if masks == 1:
         return f"1 mask for {photos} photos: it is of photo {first + 1}."
     if photos == 1:
@@ -161,7 +161,7 @@ def _together(split: str, masks: int, photos: int, first: int) -> str:
 
 
 def _label_words(found: Sequence[Person], existing: Sequence[Person], by: str) -> list[str]:
-    """Where the numbers of label images come from."""
+    """Sentences on where the numbers of label images come from."""
     if not found:
         return []
     source = {
@@ -173,7 +173,7 @@ def _label_words(found: Sequence[Person], existing: Sequence[Person], by: str) -
 
 
 def _photos_words(people: Sequence[Person], photos: int) -> list[str]:
-    """Photos of a batch where nobody is, and people of photos that are not there."""
+    """Sentences on photos of a batch where nobody is, and on people of photos that are not there."""
     if not photos or not people:
         return []
     there = {person.photo + 1 for person in people}
@@ -181,16 +181,16 @@ def _photos_words(people: Sequence[Person], photos: int) -> list[str]:
     beyond = sorted(number for number in there if number > photos)
     lines = []
     if nobody:
-        lines.append(f"Nobody in photo{'s' if len(nobody) > 1 else ''} {spoken(nobody)}.")
+        lines.append(f"Nobody in photo{'s' if len(nobody) > 1 else ''} {number_ranges(nobody)}.")
     if beyond:
-        have = f"1 photo, and there is no photo {spoken(beyond)}" if photos == 1 else None
-        have = have or f"{photos} photos, and there is no photo {spoken(beyond)}"
+        have = f"1 photo, and there is no photo {number_ranges(beyond)}" if photos == 1 else None
+        have = have or f"{photos} photos, and there is no photo {number_ranges(beyond)}"
         lines.append(f"Some masks belong to no photo: image holds {have}.")
     return lines
 
 
 def _counted(people: Sequence[Person], new: int | None) -> str:
-    """How many people, and how many of them new (None: all)."""
+    """The sentence on how many people there are, and how many of them are new (None: all)."""
     if not people:
         return (
             "Nobody: no mask shows anything. Paint a mask (right click on Load Image), connect a detector, or lower "
@@ -201,6 +201,7 @@ def _counted(people: Sequence[Person], new: int | None) -> str:
 
 
 def _left_out(empty: int, repeats: int, specks: int) -> list[str]:
+    """Sentences on masks and specks that were left out."""
     lines = []
     if empty:
         lines.append(f"{empty} empty mask{'s' if empty > 1 else ''} left out.")

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..pairing import number_ranges
 from ..scene import Person
-from .from_masks import spoken
 from .selection import number_of, plain, who_exists
 
 HELP = "Write pairs such as 2<3 (3 stands in front of 2), or everyone from the farthest to the nearest: 3,1,2."
@@ -91,10 +91,10 @@ def _resolved(people: Sequence[Person], back: str, front: str) -> list[Told]:
         for word, meant in ((back, behind), (front, before)):
             here = sorted({person.number for person in meant if person.photo == photo})
             if len(here) > 1:
-                raise ValueError(f"order: {spoken(here)} are all called '{word}'. Write their numbers.")
+                raise ValueError(f"order: {number_ranges(here)} are all called '{word}'. Write their numbers.")
             ends.append(here[0])
         if ends[0] == ends[1]:
-            raise ValueError(f"order: '{back}' and '{front}' are one person, who cannot stand in front of herself.")
+            raise ValueError(f"order: '{back}' and '{front}' are one person; a pair needs two. {HELP}")
         pairs.append(Told(photo, front=ends[1], back=ends[0]))
     if not pairs:
         raise ValueError(f"order: '{back}' and '{front}' are in different photos, where neither hides the other.")
@@ -128,7 +128,7 @@ def _refuse_circles(people: Sequence[Person], pairs: Sequence[Told], photo: int)
             del nearer[who]
     if not nearer:
         return
-    # Everyone left has somebody in front who is left too: following them comes back to where one has been.
+    # Everyone left has somebody in front who is left too, so following them leads back to one already passed.
     path = [min(nearer)]
     while path.count(path[-1]) < 2:
         path.append(min(nearer[path[-1]] & nearer.keys()))

@@ -21,6 +21,7 @@ MOST_POINTS = 200
 """Points for one person's outline; with many people, fewer for each."""
 
 ALL_POINTS = 8_000
+"""Points for the outlines of all people of a photo together."""
 
 SMALLEST_PART = 0.002
 """Parts and holes below this share of the person's largest part are left out."""
@@ -31,7 +32,7 @@ class Outline(NamedTuple):
 
     rings: list[np.ndarray]  # [n, 2] x, y each, closed without repeating the first point; holes by the even-odd rule
     box: tuple[float, float, float, float]  # x0, y0, x1, y1
-    point: tuple[float, float]  # deep inside her mask, and where it can be in nobody else's
+    point: tuple[float, float]  # deep inside the person's mask and, where possible, in nobody else's
 
 
 def outlines(people: Sequence[Person], size: tuple[int, int]) -> list[Outline]:
@@ -94,7 +95,7 @@ def traced(mask: np.ndarray) -> list[np.ndarray]:
         place = np.minimum(np.searchsorted(key, wanted), len(key) - 1)
         found = (key[place] == wanted) & (follows < 0)
         follows[found] = order[place[found]]
-    # Through the middles of the sides, and not through their corners: a slant is then hardly a stair.
+    # Through the middles of the sides, and not through their corners: slanted edges then have smaller steps.
     middle = ((start + end) / 2).astype(np.float32)
     return [middle[ring] for ring in _cycles(follows.tolist())]
 

@@ -1,4 +1,4 @@
-"""People chosen by clicks: which person of today's does each click of the artist mean?
+"""People chosen by clicks: each stored click of the artist is matched with a person of the current masks.
 
 A click is kept as a point of the photo beside the number that the person had. Another detector, or another threshold,
 numbers people anew; the person under the point is then still the one who was clicked.
@@ -20,8 +20,8 @@ class Pick(NamedTuple):
     """One person who was clicked."""
 
     photo: int  # which photo of the batch, from 0
-    number: int  # what she was called when she was clicked
-    point: tuple[float, float] | None  # x, y inside her mask, 0..1 of the photo's width and height; None: number only
+    number: int  # the person's number at the time of the click
+    point: tuple[float, float] | None  # x, y in the mask, 0..1 of the photo's width and height; None: number only
     item: int = 0  # which item of a list of batches, from 0, where ComfyUI runs the node once for each
 
 
@@ -103,5 +103,5 @@ def _distance(person: Person, point: tuple[float, float]) -> float:
 
 
 def _covered(person: Person) -> float:
-    """Share of the photo that she covers."""
+    """Share of the photo that the person's mask covers."""
     return int((person.mask > VISIBLE).sum()) / (person.size[0] * person.size[1])

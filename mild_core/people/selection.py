@@ -4,8 +4,8 @@ import re
 import unicodedata
 from collections.abc import Container, Iterable, Sequence
 
+from ..pairing import number_ranges
 from ..scene import BACKGROUND, PERSON, Person, Scene
-from .from_masks import spoken
 
 # The same words in Chinese: the pack is translated, and web/picker/choice.js reads the same.
 _ALL_IN_CHINESE = ("全部", "所有", "所有人", "全体", "全體", "大家", "每个人", "每個人", "全选", "全選")
@@ -101,7 +101,7 @@ def _listed(people: Sequence[Person], text: str) -> set[int]:
             )
         missing = sorted(set(wanted) - everyone)
         if missing:
-            raise ValueError(f"who: there is no person {spoken(missing)}; {who_exists(people)}")
+            raise ValueError(f"who: there is no person {number_ranges(missing)}; {who_exists(people)}")
         chosen |= set(wanted)
     return chosen
 
@@ -147,8 +147,8 @@ def who_exists(people: Sequence[Person]) -> str:
     if not photos:
         return "nobody was found in this photo."
     if len(photos) == 1:
-        return f"this photo has {spoken(person.number for person in people)}."
-    lists = (f"photo {p + 1} has {spoken(q.number for q in people if q.photo == p)}" for p in photos)
+        return f"this photo has {number_ranges(person.number for person in people)}."
+    lists = (f"photo {p + 1} has {number_ranges(q.number for q in people if q.photo == p)}" for p in photos)
     return "; ".join(lists) + "."
 
 
@@ -187,5 +187,5 @@ def layers_named(scenes: Sequence[Scene], which: str) -> set[str]:
 def _layers_that_exist(scenes: Sequence[Scene]) -> str:
     layers = [layer for scene in scenes for layer in scene.layers]
     numbers = [layer.number for layer in layers if layer.number is not None]
-    people = f"person layers {spoken(numbers)}" if numbers else "no person layers (nobody who stays was hidden)"
+    people = f"person layers {number_ranges(numbers)}" if numbers else "no person layers (nobody who stays was hidden)"
     return f"There are: background, {people}. Write all, background, people, or numbers."

@@ -23,7 +23,7 @@ def square(size, box, value=1.0):
     return mask
 
 
-def test_person_holds_her_crop_only():
+def test_a_person_holds_their_crop_only():
     mask = square((71, 93), (11, 7, 31, 52))
     person = person_from_mask(mask, photo=2)
     assert (person.box, person.photo, person.size) == ((11, 7, 31, 52), 2, (71, 93))
@@ -138,7 +138,7 @@ def test_fitting_agrees_with_resizing_the_whole_mask(size, soft):
         assert set(person.mask.unique().tolist()) <= {0.0, 1.0}
 
 
-def test_fitting_to_her_own_size_changes_nothing():
+def test_fitting_to_the_own_size_changes_nothing():
     person = person_from_mask(square((50, 70), (12, 6, 45, 41)))
     assert fitted(person, (50, 70)) is person
 

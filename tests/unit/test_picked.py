@@ -1,4 +1,4 @@
-"""Clicks stay with the person who was clicked, whatever she is called next time."""
+"""Clicks stay with the person who was clicked, whatever number the person has next time."""
 
 import json
 
@@ -34,7 +34,7 @@ def gone(people):
     return [(person.photo, person.number) for person in people if person.erased]
 
 
-def test_a_click_finds_her_under_any_number():
+def test_a_click_finds_the_person_under_any_number():
     for number in (1, 2, 3, 77):
         people, lost = people_picked(crowd(), [pick(number, 120, 100)])
         assert gone(people) == [(0, 2)] and lost == []

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 INSTEAD = "choose another way to find people"
+"""What the artist can do where a finder's package is missing."""
 
 
 def optional_module(name: str, package: str, finder: str, instead: str = INSTEAD) -> ModuleType:

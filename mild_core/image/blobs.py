@@ -12,6 +12,8 @@ Blob = tuple[Box, Tensor]
 """Tight box, and the blob's own mask [h, w] (bool)."""
 
 CELL = 16
+"""Pixels: blobs in the same or in neighbouring cells of this size are one cluster."""
+
 MOST_CLUSTERS = 64
 
 SPECK_OF_PHOTO = 2e-5
@@ -71,10 +73,10 @@ def without_specks(mask: Tensor) -> tuple[list[Blob], int]:
 
 
 def clusters(mask: Tensor) -> list[Blob]:
-    """Blobs of mask [H, W] (bool), those taken together that lie within CELL pixels or so: a spray of dots is one
-    thing.
+    """Blobs of mask [H, W] (bool), where those within about CELL pixels of each other are one: scattered dots make one
+    cluster.
 
-    Never more than MOST_CLUSTERS: the more scattered a mask is, the farther apart things count as one.
+    Never more than MOST_CLUSTERS: the more scattered a mask is, the larger are the cells.
     """
     if not mask.any():
         return []

@@ -25,7 +25,7 @@ def _fill(weighted: Tensor, weight: Tensor) -> Tensor:
     pad = (0, size[1] * 2 - width, 0, size[0] * 2 - height)
     small_weight = F.avg_pool2d(F.pad(weight, pad), 2) * 4
     small_pixels = F.avg_pool2d(F.pad(weighted, pad), 2) * 4
-    del weighted  # large pictures fill the memory
+    del weighted  # of a large picture, two copies would not fit into memory
     scale = small_weight.clamp_min(1)  # Lumigraph's saturation: a cell with enough known pixels counts as fully known
     coarse = _fill(small_pixels / scale, small_weight / scale)
     coarse = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]

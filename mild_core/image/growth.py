@@ -1,4 +1,4 @@
-"""From a visible mask to the pixels that must be invented: grow outward, feather inward, nibble at kept people.
+"""From a visible mask to the pixels that must be invented: dilation, inward feather, contact band on kept people.
 
 Distances are Euclidean and exact up to EXACT_REACH pixels: squared distances are separable, first along the columns,
 then along the rows, as the lower envelope of parabolas (Felzenszwalb and Huttenlocher, "Distance transforms of sampled
@@ -13,8 +13,8 @@ from ..scene import Box
 from . import boxes
 
 VISIBLE = 0.1
-"""A mask value above which a pixel counts as showing somebody. Mattes have soft rims: a tenth of her colour is already
-a ghost.
+"""A mask value above which a pixel counts as showing somebody. Mattes have soft rims: a tenth of a person's colour can
+already be seen.
 """
 
 EXACT_REACH = 24
@@ -24,15 +24,15 @@ with reach.
 
 RIM = 250
 """Pixels added to a person's size before the share is taken: the rim that a mask misses is some pixels wide however
-small she is. (On the fixed-camera pairs of 768 x 576, where people are 20 to 60 px wide, the difference to the empty
-place falls from 20 grey levels beside the mask to 8 at 6 px, and only slowly after that.)
+small the person is. (On the fixed-camera pairs of 768 x 576, where people are 20 to 60 px wide, the difference to the
+empty place falls from 20 grey levels beside the mask to 8 at 6 px, and only slowly after that.)
 """
 
 
 def growth_pixels(box: Box, size: tuple[int, int], share: float) -> float:
     """How far a mask with this box grows in a photo of this size (height, width), in pixels.
 
-    A share of the person's size (the geometric mean of her box's sides, plus RIM), but at most 1.25 times that share
+    A share of the person's size (the geometric mean of the box's sides, plus RIM), but at most 1.25 times that share
     of the photo's shorter side: in a thumbnail the rim is thin too.
     """
     own = (boxes.width(box) * boxes.height(box)) ** 0.5
@@ -63,6 +63,7 @@ def _squares(mask: Tensor, reach: float) -> Tensor:
 
 
 def _coarse_distance(mask: Tensor, reach: float) -> Tensor:
+    """The distance, measured on a grid that is coarser the larger the reach is."""
     step = -(-int(reach) // EXACT_REACH) + 1
     height, width = mask.shape
     padded = F.pad(mask[None, None].float(), (0, -width % step, 0, -height % step))
@@ -73,7 +74,7 @@ def _coarse_distance(mask: Tensor, reach: float) -> Tensor:
 
 
 def grow(mask: Tensor, pixels: float) -> Tensor:
-    """mask [h, w] (bool) and everything within that many pixels of it."""
+    """mask [h, w] (bool) dilated by that many pixels."""
     if pixels < 1 or not mask.any():
         return mask.clone()
     if pixels > EXACT_REACH:
@@ -84,8 +85,8 @@ def grow(mask: Tensor, pixels: float) -> Tensor:
 def feathered(hole: Tensor, core: Tensor, pixels: float) -> Tensor:
     """Opacity [h, w] of a hole (bool), soft only inwards: exactly 0 outside, rising to 1 over that many pixels inside.
 
-    On `core` (bool: what showed an erased person) it is 1 at once, or her rim would shine through. The edges of the
-    canvas are no edges of the hole: at the border of a photo nothing is blended.
+    On `core` (bool: what showed an erased person) it is 1 at once, or that person's rim would stay visible. The edges
+    of the canvas are no edges of the hole: at the border of a photo nothing is blended.
     """
     if pixels <= 0 or hole.all():
         return hole.float()

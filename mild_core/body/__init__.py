@@ -1,1 +1,1 @@
-"""Reading bodies: poses and parts of the body go to the right person, hidden joints are worked out."""
+"""Reading bodies: poses and parts of the body are assigned to people, hidden joints are inferred."""

@@ -1,6 +1,4 @@
-"""Whose body part is it: label maps of a photo, or of single people in it, go to the people under whose masks they
-lie.
-"""
+"""Assigns label maps of body parts, of a whole photo or of single people, to the people under whose masks they lie."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,9 +17,9 @@ SIDE = 96
 """Cells along a photo's longer side on which maps of single people are compared with masks."""
 
 IN_ORDER = 0.05
-"""Advantage, as intersection over union, of the map that stands at her place in the list."""
+"""Bonus, as intersection over union, for the map at the same place in the list as the person."""
 
-_AT = {
+_JOINTS_ON = {
     "head": (0, 14, 15, 16, 17),
     "torso": (1, 2, 5, 8, 11),
     "upper arm": (2, 3, 5, 6),
@@ -36,22 +34,22 @@ _AT = {
 JOINT_ON = torch.zeros(18, len(SEGMENTS), dtype=torch.bool)
 """[18, len(SEGMENTS)]: which segments a joint lies on."""
 
-for _segment, _joints in _AT.items():
+for _segment, _joints in _JOINTS_ON.items():
     JOINT_ON[list(_joints), SEGMENTS.index(_segment)] = True
 JOINT_ON[1, SEGMENTS.index("head")] = True  # the neck may be under a beard
 
-_SAYS_NOTHING = torch.tensor([part in ("background", "bag", "accessory") for part in PARTS])
+_NO_BODY_PART = torch.tensor([part in ("background", "bag", "accessory") for part in PARTS])
 
 
 class Parts(NamedTuple):
     """The parts of one person."""
 
-    box: Box  # hers, in pixels of the photo
-    parts: Tensor  # [h, w] of box, uint8: PARTS; 0 outside her mask
+    box: Box  # the person's, in pixels of the photo
+    parts: Tensor  # [h, w] of box, uint8: PARTS; 0 outside the person's mask
     sure: Tensor  # [h, w] of box, 0..1; 0 where parts is 0
 
 
-def dealt(parsing: Tensor, people: Sequence[Person], photos: int) -> list[Tensor]:
+def maps_by_photo(parsing: Tensor, people: Sequence[Person], photos: int) -> list[Tensor]:
     """The maps [N, h, w] for each of `photos` photos, from parsing [B, h, w] (PARTS).
 
     One for each photo, one for all photos, or one for each person, in the order of photos and numbers. Raises
@@ -70,9 +68,9 @@ def dealt(parsing: Tensor, people: Sequence[Person], photos: int) -> list[Tensor
 
 
 def assign_parsing(people: Sequence[Person], maps: Tensor, joints: Sequence[Tensor | None]) -> list[Parts | None]:
-    """The parts of each of these people of one photo (fitted to it); None for whom the maps say nothing.
+    """The parts of each of these people of one photo (fitted to it); None where the maps label nothing of a person.
 
-    maps [N, h, w] of any size, PARTS: one of the whole photo, or one for each person, which goes to whom it fits best.
+    maps [N, h, w] of any size, PARTS: one of the whole photo, or one for each person, assigned by overlap.
     joints: each one's [18, 3] in pixels, or None.
     """
     if not people or not len(maps):
@@ -85,20 +83,20 @@ def assign_parsing(people: Sequence[Person], maps: Tensor, joints: Sequence[Tens
 
 
 def under_mask(person: Person, parts: Tensor, joints: Tensor | None) -> Parts | None:
-    """What a label map [h, w] of her photo says under her mask; None if nothing."""
+    """What a label map [h, w] of the person's photo says under the person's mask; None if nothing."""
     height, width = person.size
     x0, y0, x1, y1 = person.box
     rows = ((torch.arange(y0, y1, device=parts.device) + 0.5) * (parts.shape[0] / height)).long()
     columns = ((torch.arange(x0, x1, device=parts.device) + 0.5) * (parts.shape[1] / width)).long()
     here = parts[rows.clamp_max(parts.shape[0] - 1)][:, columns.clamp_max(parts.shape[1] - 1)]
     mask = person.mask > VISIBLE
-    hers = here.to(mask.device) * mask
-    return believed(Parts(person.box, hers, (hers > 0).float()), person, joints)
+    own = here.to(mask.device) * mask
+    return with_confidences(Parts(person.box, own, (own > 0).float()), person, joints)
 
 
-def believed(found: Parts, person: Person, joints: Tensor | None) -> Parts | None:
-    """The parts with confidences that fall with what of her is unlabelled, and with joints that lie on other parts
-    than they should; None if nothing is labelled.
+def with_confidences(found: Parts, person: Person, joints: Tensor | None) -> Parts | None:
+    """The parts with confidences lowered by the share of the mask that is unlabelled, and by joints that lie on other
+    parts than they should; None if nothing is labelled.
     """
     mask = person.mask > VISIBLE
     labelled = (found.parts > 0) & mask
@@ -111,8 +109,8 @@ def believed(found: Parts, person: Person, joints: Tensor | None) -> Parts | Non
 
 
 def _agreement(found: Parts, joints: Tensor | None) -> float:
-    """Share of her joints that lie on parts where they may be, 0..1: 1 if there are none to ask, and a single one does
-    not decide.
+    """Share of the joints that lie on parts where they may be, 0..1: 1 if there are no joints; a single joint weighs
+    little.
     """
     if joints is None:
         return 1.0
@@ -125,14 +123,14 @@ def _agreement(found: Parts, joints: Tensor | None) -> float:
         if not (x0 <= x < x1 and y0 <= y < y1):
             continue
         part = int(found.parts[int(y) - y0, int(x) - x0])
-        if not _SAYS_NOTHING[part]:
+        if not _NO_BODY_PART[part]:
             total += confidence
             right += confidence * bool((may_be[part] & JOINT_ON[joint]).any())
     return right / total
 
 
 def _whose(people: Sequence[Person], maps: Tensor) -> list[int | None]:
-    """For each person the place of her map."""
+    """For each person the place of the map that is theirs."""
     from scipy.optimize import linear_sum_assignment
 
     size = people[0].size

@@ -109,8 +109,8 @@ SETS: dict[str, tuple[int, ...]] = {
     "LIP": tuple(range(20)),
     # LIP with bare chests and necks in place of jumpsuits
     "CIHP": (*range(10), PARTS.index("torso skin"), *range(11, 20)),
-    # the 24 channels of the model, from 1: 0 is what its person mask leaves out. It tells front from back and the two
-    # halves of the face; PARTS does not. Its feet are the shoes that they mostly wear.
+    # the 24 channels of the model, from 1: 0 is what its person mask leaves out. It distinguishes front from back and
+    # the two halves of the face; PARTS does not. Its feet become shoes, which most feet wear.
     "BodyPix": _places(
         *("background", "face", "face"),
         *("left upper arm", "left upper arm", "right upper arm", "right upper arm"),

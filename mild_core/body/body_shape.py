@@ -1,9 +1,9 @@
 """A body drawn from its skeleton: a mask for a person of whom only the joints are known.
 
 Limbs are capsules that taper from joint to joint, the trunk is the hull of shoulders and hips, the head an ellipse.
-Widths are shares of the person's height; the height is read from the lengths of her limbs by the mean proportions of
-a grown-up (Drillis and Contini 1966, segment lengths as shares of the stature): foreshortening only makes limbs
-shorter, so the longest reading counts.
+Widths are shares of the person's height; the height is read from the lengths of the limbs by the mean proportions of
+an adult (Drillis and Contini 1966, segment lengths as shares of the stature): foreshortening only makes limbs shorter,
+so the longest reading counts.
 """
 
 import math
@@ -40,7 +40,9 @@ from .poses import (
 
 EARS, NOSE_TO_NECK = 0.088, 0.13
 LARGEST_HEAD = 1.7
-"""A child's head is up to this much larger, as a share of the height, than a grown-up's: ears and neck tell."""
+"""A child's head is up to this much larger, as a share of the height, than an adult's; the distances of the ears, and
+of nose and neck, say how much.
+"""
 
 # from joint, to joint, its length and the radii at its two ends, all as shares of the body's height
 LIMBS = (
@@ -54,7 +56,7 @@ LIMBS = (
     (L_KNEE, L_ANKLE, 0.246, 0.053, 0.037),
 )
 
-# what else tells the height: distances of joints that are no limb
+# other distances of joints from which the height is read
 LONG_SPANS = ((R_SHOULDER, L_SHOULDER, 0.24), (R_SHOULDER, R_HIP, 0.30), (L_SHOULDER, L_HIP, 0.30))
 
 # read only where nothing long was seen: the error of a joint is a larger share of them
@@ -68,14 +70,14 @@ FOOT, FOOT_RADIUS = 0.05, 0.041
 TRUNK_RADIUS = 0.063
 NECK_RADIUS = 0.052
 HEAD_WIDTH, HEAD_HEIGHT = 0.058, 0.078
-"""Half axes of the head, hair included. (All widths hold clothes too: what is missed stays in the photo as a ghost.)"""
+"""Half axes of the head, hair included. (All widths include clothes: what the mask misses would stay in the photo.)"""
 
 HEAD_SPANS = ((R_EAR, L_EAR, EARS), (NOSE, NECK, NOSE_TO_NECK))
 HEAD_JOINTS = (NOSE, R_EYE, L_EYE, R_EAR, L_EAR)
 
 
 class Capsule(NamedTuple):
-    """What lies nearer to a line than a radius that goes over from `first` to `second` along it."""
+    """All points nearer to a line than a radius that changes from `first` to `second` along it."""
 
     start: Tensor  # [2]: x, y in pixels, as `end`
     end: Tensor

@@ -1,11 +1,11 @@
-"""Joints that nobody could see, because somebody who goes stands before them.
+"""Infers joints that could not be seen, because somebody who goes stands in front of them.
 
-Where a joint probably is follows from those that were seen by what poses of people have in common: the conditional
+Where a joint probably is follows from the joints that were seen and from statistics of people's poses: the conditional
 mean and variance of a Gaussian over all joints (Bishop, "Pattern Recognition and Machine Learning" 2006, section
-2.3.1), in which place and size are free. Its covariance holds what one would say in words: how long limbs are, that
-one arm resembles the other mirrored about the body's axis, that a limb goes on as it began. Then the masks are asked:
-a joint that was not seen is behind somebody who goes, or outside the photo, or the detector missed it on her own body;
-on bare ground it is not.
+2.3.1), in which place and size are free. Its covariance holds how long limbs are, that one arm resembles the other
+mirrored about the body's axis, that a limb goes on as it began. Then the masks decide: a joint that was not seen is
+behind somebody who goes, or outside the photo, or the detector missed it on the person's own body; on bare ground it
+is not.
 """
 
 import math
@@ -45,13 +45,13 @@ from .poses import (
 from .standing_poses import poses
 
 DOUBTFUL = 0.35
-"""A joint on top of somebody erased that a detector gave with less confidence was guessed, or is hers who goes."""
+"""A joint on top of somebody erased that a detector gave with less confidence was guessed, or is the erased one's."""
 
 LEAST_SEEN = 4
 """Fewer joints than this say nothing about a pose."""
 
-CEILING = 0.5
-"""Nobody saw an inferred joint: its confidence is never more."""
+MOST_CONFIDENCE = 0.5
+"""An inferred joint was not seen: its confidence is never more."""
 
 SPREAD = 0.07
 """Heights of the body: a joint whose place is uncertain by this much (standard deviation) loses 40 % of its
@@ -62,20 +62,20 @@ SEEN_NOISE = 0.02
 """Heights of the body by which detectors err (standard deviation) where they are sure."""
 
 HEIGHT_NOISE = 0.2
-"""Share by which the height that limbs tell may be off."""
+"""Share by which the height read from the limbs may be off (standard deviation)."""
 
-ANYWHERE = 1.0
-"""Variance of the body's place in heights of it: as good as none known."""
+PLACE_VARIANCE = 1.0
+"""Variance of the body's place, in squares of its height: large, because nothing is known of it."""
 
-MISSED = 0.3
-BARE = 0.05
-"""How likely, against a joint that somebody hides, one goes unseen on her own visible body, and beside it."""
+MISSED_ON_BODY = 0.3
+MISSED_ON_GROUND = 0.05
+"""How likely a joint goes unseen on the person's own visible body, and beside it; where somebody hides it, 1."""
 
 STRETCH = 1.25
 """No limb is longer than this times its share of the height."""
 
-LYING = 0.5
-"""Cosine between her trunk and the upright, below which she is turned upright to be compared with others."""
+UPRIGHT = 0.5
+"""Cosine of the angle between trunk and vertical below which a body is rotated upright before it is compared."""
 
 REACH, POINTS = 2.5, 17
 """The places that are tried: so many standard deviations to each side, in so many steps."""
@@ -84,7 +84,7 @@ ORDER = (
     *(NECK, R_SHOULDER, L_SHOULDER, R_HIP, L_HIP, NOSE, R_EYE, L_EYE, R_EAR, L_EAR),
     *(R_ELBOW, L_ELBOW, R_KNEE, L_KNEE, R_WRIST, L_WRIST, R_ANKLE, L_ANKLE),
 )
-"""From the trunk outwards: what was inferred tells where the next joint is."""
+"""From the trunk outwards: what was inferred helps to place the next joint."""
 
 BETWEEN = {
     R_ELBOW: (R_SHOULDER, R_WRIST),
@@ -104,16 +104,16 @@ def with_hidden_joints(
     """A person's joints, with those that somebody erased hides, and which these are.
 
     joints [18, 3]: x, y in pixels of the photo, confidence 0..1, not finite or <= poses.SEEN where not seen; visible:
-    box and mask [h, w], 0..1 or bool, of what is seen of her; hiding: the same for everybody erased who may stand
-    before her; photo_size: height and width. Returns joints [18, 3] and bool [18], both on the joints' device. Joints
-    that were seen are the same to the bit, and so is everything where nothing can be inferred: fewer than LEAST_SEEN
-    joints, or nobody erased where the others may be. Inferred ones lie within the `hiding` masks, outside `visible`,
-    with a confidence in (poses.SEEN, CEILING] that falls with what had to be guessed; on `visible` lie only elbows and
-    knees that lead to such a joint.
+    box and mask [h, w], 0..1 or bool, of what is seen of the person; hiding: the same for everybody erased who may
+    stand in front; photo_size: height and width. Returns joints [18, 3] and bool [18], both on the joints' device.
+    Joints that were seen are the same to the bit, and so is everything where nothing can be inferred: fewer than
+    LEAST_SEEN joints, or nobody erased where the others may be. Inferred ones lie within the `hiding` masks, outside
+    `visible`, with a confidence in (poses.SEEN, MOST_CONFIDENCE] that falls with what had to be guessed; on `visible`
+    lie only elbows and knees that lead to such a joint.
     """
     given = joints.detach().float().cpu()
     inferred = torch.zeros(JOINTS, dtype=torch.bool)
-    places = _Ground(visible, hiding, photo_size)
+    places = _PhotoMasks(visible, hiding, photo_size)
     known = seen(given) & given.isfinite().all(1)
     if places.hiding:
         hidden, _, _ = places.at(torch.where(known[:, None], given[:, :2], -1.0))
@@ -123,7 +123,7 @@ def with_hidden_joints(
     result = given.clone()
     result[~known, 2] = 0
     height = body_height(result)
-    # Joints go together: half of them tell more than half.
+    # Joints are correlated: half of them hold more than half of the information.
     sure = math.sqrt(float(result[:, 2].clamp(0, 1).mean()))
     noise = torch.full((JOINTS,), SEEN_NOISE)
     for joint in ORDER:
@@ -134,7 +134,7 @@ def with_hidden_joints(
         if found is None:
             continue
         place, likely, spread = found
-        confidence = CEILING * likely * sure * math.exp(-0.5 * (spread / height / SPREAD) ** 2)
+        confidence = MOST_CONFIDENCE * likely * sure * math.exp(-0.5 * (spread / height / SPREAD) ** 2)
         if confidence <= SEEN:
             continue
         result[joint] = torch.tensor([*place.tolist(), confidence])
@@ -143,7 +143,8 @@ def with_hidden_joints(
     for joint, (start, end) in BETWEEN.items():
         if known[joint] or not (known[start] and inferred[end]):
             continue
-        # Nobody hides it: it is lost on her own body. Without it the wrist or ankle behind it would hang in the air.
+        # Nobody hides it: it was missed on the person's own body. Without it nothing would connect the inferred wrist
+        # or ankle with the body.
         mean, deviation = _expected(result, noise, known, height, joint)
         confidence = float(result[end, 2]) * math.exp(-0.5 * (float(deviation.mean()) / height / SPREAD) ** 2)
         if confidence > SEEN and bool(places.at(mean[None])[1]):
@@ -171,10 +172,10 @@ def _expected(joints: Tensor, noise: Tensor, known: Tensor, height: float, joint
 
 @lru_cache(maxsize=1)
 def _poses_anywhere() -> tuple[Tensor, Tensor]:
-    """Mean [2, 18] and covariance [2, 18, 18] of poses anywhere, in heights of the body that are a little off."""
+    """Mean [2, 18] and covariance [2, 18, 18] of poses at any place, in units of a body height that is inexact."""
     model = poses()
-    # How much the height is off moves all joints along the mean pose; where the body stands moves all alike.
-    free = HEIGHT_NOISE**2 * model.mean[:, :, None] * model.mean[:, None, :] + ANYWHERE
+    # An error of the height moves all joints along the mean pose; the body's place moves all alike.
+    free = HEIGHT_NOISE**2 * model.mean[:, :, None] * model.mean[:, None, :] + PLACE_VARIANCE
     return model.mean, model.covariance + free
 
 
@@ -194,7 +195,7 @@ def _turn(joints: Tensor, known: Tensor) -> Tensor:
         return upright
     up = joints[NECK, :2] - joints[hips, :2].mean(0)
     length = float(up.norm())
-    if length < 1e-3 or -float(up[1]) / length > LYING:
+    if length < 1e-3 or -float(up[1]) / length > UPRIGHT:
         return upright
     x, y = (float(part) / length for part in up)
     return torch.tensor([[-y, x], [-x, -y]])  # takes (x, y) to (0, -1)
@@ -208,7 +209,7 @@ def _limit(joints: Tensor, known: Tensor, height: float, joint: int) -> tuple[Te
     return joints[start, :2], STRETCH * share * height
 
 
-class _Ground:
+class _PhotoMasks:
     """What the masks say about places in the photo."""
 
     def __init__(self, visible: Area, hiding: Sequence[Area], photo_size: tuple[int, int]) -> None:
@@ -217,7 +218,9 @@ class _Ground:
         self.size = photo_size
 
     def at(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """For points [N, 2] (x, y): whether somebody erased hides it, whether it is on her, whether in the photo."""
+        """For points [N, 2] (x, y): whether somebody erased hides it, whether it lies on the person's visible mask,
+        whether in the photo.
+        """
         own = _within(self.visible, points)
         hidden = torch.zeros_like(own)
         for area in self.hiding:
@@ -239,13 +242,13 @@ class _Ground:
         hidden, own, inside = self.at(points)
         likely = weight * hidden
         mass = float(likely.sum())
-        other = float((weight * ~inside).sum() + MISSED * (weight * own).sum())
-        bare = BARE * float((weight * (inside & ~own & ~hidden)).sum())
+        other = float((weight * ~inside).sum() + MISSED_ON_BODY * (weight * own).sum())
+        bare = MISSED_ON_GROUND * float((weight * (inside & ~own & ~hidden)).sum())
         if mass <= other + bare:
             return None
         share = likely / mass
         place = (share[:, None] * points).sum(0)
-        # The middle of a part with a bay may lie in the bay.
+        # The mean of a concave region may lie outside of it.
         if not bool(self.at(place[None])[0]):
             near = (points - place).square().sum(1)
             place = points[near.masked_fill(likely <= 0, torch.inf).argmin()]

@@ -9,13 +9,13 @@ from .body_parts import SETS
 VOID = 255
 """Pixels of this value belong to nobody, whatever the set."""
 
-STRAYS = 0.02
-"""Share of the pixels that may fit no label, as where a picture was made smaller and colours ran into one another:
-they become background.
+MOST_UNKNOWN = 0.02
+"""Share of the pixels that may fit no label, as where a picture was made smaller and colours were mixed: they become
+background.
 """
 
-OFF = 0.1
-"""Grey levels by which a label may be off: what 16-bit floats and back again do to it."""
+LEVEL_ERROR = 0.1
+"""Grey levels by which a label may be off: the error of 16-bit floats."""
 
 VOC_GREY = 128
 """The eighth colour of PASCAL VOC is a grey of this level."""
@@ -29,7 +29,7 @@ _LIP = (
 
 
 def labels_of(picture: Tensor, name: str) -> Tensor:
-    """Labels [B, H, W], uint8, of the set called `name` (parts.SETS), from what other nodes give.
+    """Labels [B, H, W], uint8, of the set called `name` (body_parts.SETS), from what other nodes give.
 
     picture: [B, H, W] or [H, W] (MASK) or [B, H, W, C] (IMAGE). It holds label / 255, or the labels' numbers
     themselves; or, as IMAGE, colours: those of PASCAL VOC (as SCHP writes its maps), for LIP and CIHP also their own.
@@ -71,14 +71,14 @@ def voc_colours(count: int) -> Tensor:
 def _whole(values: Tensor) -> Tensor:
     """Whole numbers; -1 where a value is none."""
     near = values.round()
-    return torch.where((values - near).abs() <= OFF, near, -1.0).nan_to_num(nan=-1.0).clamp(-1, 256).long()
+    return torch.where((values - near).abs() <= LEVEL_ERROR, near, -1.0).nan_to_num(nan=-1.0).clamp(-1, 256).long()
 
 
 def _checked(labels: Tensor, name: str) -> Tensor:
     """The labels, if all but a few are some of the set's."""
     labels = torch.where(labels == VOID, 0, labels)
     fits = (labels >= 0) & (labels < len(SETS[name]))
-    _refuse_strays(fits, name, "" if fits.all() else f" (the highest value is {int(labels.max())})")
+    _refuse_unknown(fits, name, "" if fits.all() else f" (the highest value is {int(labels.max())})")
     return torch.where(fits, labels, 0).to(torch.uint8)
 
 
@@ -101,13 +101,13 @@ def _from_colours(colours: Tensor, name: str) -> Tensor:
             best, most = label, fitting
     white = code == weights.sum() * VOID
     best = torch.where(white & (best < 0), 0, best)
-    _refuse_strays(best >= 0, name, "")
+    _refuse_unknown(best >= 0, name, "")
     return best.clamp_min(0).to(torch.uint8)
 
 
-def _refuse_strays(fits: Tensor, name: str, more: str) -> None:
+def _refuse_unknown(fits: Tensor, name: str, more: str) -> None:
     share = float((~fits).float().mean()) if fits.numel() else 0.0
-    if share > STRAYS:
+    if share > MOST_UNKNOWN:
         raise ValueError(
             f"parsing: {max(round(100 * share), 1)} % of the pixels fit none of the {len(SETS[name])} labels of "
             f"{name}{more}. Choose the label set that the parser writes, and connect its label map itself: not "

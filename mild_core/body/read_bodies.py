@@ -1,6 +1,4 @@
-"""What is known of everybody's body: poses and parsing dealt to people, hidden joints worked out, and how they stand to
-one another.
-"""
+"""What is known of each person's body: poses and parsing are assigned, hidden joints inferred, relations measured."""
 
 from collections.abc import Sequence
 
@@ -13,8 +11,8 @@ from ..pairing import row_of
 from ..people.depth_order import Order, check_depths, in_order
 from ..people.from_masks import fitted
 from ..scene import Body, Morphology, Person
-from .assign_parsing import Parts, assign_parsing, believed, dealt, merged
-from .assign_poses import PoseMatch, assign_poses, tamed
+from .assign_parsing import Parts, assign_parsing, maps_by_photo, merged, with_confidences
+from .assign_poses import PoseMatch, assign_poses, valid_points
 from .hidden_joints import with_hidden_joints
 from .parsers.parsed import Parsed
 from .poses import Pose
@@ -34,14 +32,14 @@ def read_bodies(
 ) -> list[Morphology]:
     """One Morphology for each photo, with its people in the order of their numbers.
 
-    sizes: height and width of each photo. poses: for each photo everybody's, in pixels of it (find.poses). parsing
-    [B, h, w], uint8, PARTS: see assign_parsing.dealt. depth [B, h, w], larger is nearer, one for all photos or one for
-    each. parsed: for each of `people`, in their order, what a parser said. What is connected counts before what a
-    parser said. Raises ValueError for counts that do not fit the photos.
+    sizes: height and width of each photo. poses: for each photo everybody's, in pixels of it (body.poses). parsing
+    [B, h, w], uint8, PARTS: see assign_parsing.maps_by_photo. depth [B, h, w], larger is nearer, one for all photos or
+    one for each. parsed: for each of `people`, in their order, what a parser gave. What is connected counts before what
+    a parser gave. Raises ValueError for counts that do not fit the photos.
     """
     _check(people, sizes, poses, depth)
     places = sorted(range(len(people)), key=lambda place: (people[place].photo, people[place].number))
-    maps = None if parsing is None else dealt(parsing, people, len(sizes))
+    maps = None if parsing is None else maps_by_photo(parsing, people, len(sizes))
     result = []
     for photo, size in enumerate(sizes):
         here = [place for place in places if people[place].photo == photo]
@@ -87,9 +85,9 @@ def _read_photo(
     parsed: Sequence[Parsed | None],
 ) -> Morphology:
     matches, nobody = assign_poses(people, poses)
-    helped = [_with_parsed_joints(*one) for one in zip(people, matches, parsed, strict=True)]
-    if any(one is not other for one, other in zip(people, helped, strict=True)):
-        people = helped
+    completed = [_with_parsed_joints(*one) for one in zip(people, matches, parsed, strict=True)]
+    if any(one is not other for one, other in zip(people, completed, strict=True)):
+        people = completed
         matches, nobody = assign_poses(people, poses)
     parts = _parts(people, matches, maps, parsed)
     order = in_order(people, depth)
@@ -116,12 +114,12 @@ def _read_photo(
     own_features, pairs = relations(
         people, [body.joints for body in bodies], [body.sure for body in bodies], depth, order
     )
-    left = tuple(tamed(poses[place].joints, size) for place in nobody)
+    left = tuple(valid_points(poses[place].joints, size) for place in nobody)
     return Morphology(photo, size, tuple(bodies), own_features, pairs, left)
 
 
 def _with_parsed_joints(person: Person, match: PoseMatch | None, parsed: Parsed | None) -> Person:
-    """A parser's joints are for whom nothing else saw any: it sees more of them, but less well."""
+    """The person with a parser's joints where no pose was found: a parser finds more joints, but less exact ones."""
     if parsed is None or parsed.joints is None or match is not None:
         return person
     return person._replace(joints=parsed.joints)
@@ -136,15 +134,15 @@ def _parts(
         result = assign_parsing(people, maps, joints)
     for place, (person, one) in enumerate(zip(people, parsed, strict=True)):
         if one is not None:
-            seen_by_parser = believed(Parts(one.box, one.parts, one.sure), person, joints[place])
-            result[place] = merged(result[place], seen_by_parser)
+            by_parser = with_confidences(Parts(one.box, one.parts, one.sure), person, joints[place])
+            result[place] = merged(result[place], by_parser)
     return result
 
 
 def _joints(
     person: Person, match: PoseMatch | None, people: Sequence[Person], order: Order
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Her joints [18, 3], with those that somebody erased and nearer hides, and which these are [18]."""
+    """The person's joints [18, 3], with those that somebody erased and nearer hides, and which these are [18]."""
     if match is None:
         return None, None
     if person.erased:
@@ -157,13 +155,13 @@ def _joints(
 
 
 def _sure(person: Person, order: Order) -> float:
-    """How sure her mask and her place among those she meets are, 0..1."""
+    """Confidence, 0..1, of a person's mask and of their place in the depth order of those they touch."""
     confidences = [
         pair.confidence
         for pair in order.pairs
         if pair.touching and (order.people[pair.front] is person or order.people[pair.back] is person)
     ]
     among = 0.5 + 0.5 * sum(confidences) / len(confidences) if confidences else 1.0
-    # A person of a few pixels fills her box, whoever drew the mask.
+    # A mask of a few pixels fills its box, whoever drew it.
     filled = person.mask.numel() > 16 and bool((person.mask > VISIBLE).all())
     return among * (BOX_MASK if filled else 1.0)

@@ -1,4 +1,4 @@
-"""How people stand to one another, as numbers that a network can read: each by herself, and each towards each.
+"""Relations between people, as numbers that a network can read: features of each person, and of each ordered pair.
 
 Every number lies in -1..1 and is finite, for nobody, one person or a hundred, and for masks of a single pixel.
 """
@@ -17,17 +17,17 @@ from ..scene import Person
 from .body_shape import body_shape
 
 OWN = (
-    "x",  # middle of her box, as a share of the photo's width
+    "x",  # middle of the box, as a share of the photo's width
     "y",  # ... and of its height
-    "width",  # of her box, as a share of the photo's width
+    "width",  # of the box, as a share of the photo's width
     "height",
-    "centroid x",  # of her visible mask, as a share of the photo's width
+    "centroid x",  # of the visible mask, as a share of the photo's width
     "centroid y",
-    "size",  # root of the share of the photo that she visibly fills
+    "size",  # square root of the share of the photo that the visible mask fills
     "depth rank",  # 1: nearest of the photo; above 0 for everyone, which is left to the background
-    "hidden share",  # of her plausible extent, how much those nearer cover
+    "hidden share",  # of the plausible extent, how much those nearer cover
     "erased",  # 1 or 0
-    "sure",  # confidence of her mask and place
+    "sure",  # confidence of mask and place
 )
 
 RANK = OWN.index("depth rank")
@@ -38,7 +38,7 @@ PAIRS = (
     "contact",  # share of the row's outline that touches the column's person
     "contact x",  # on which side of the row's box they touch, -1 (left) .. 1 (right); 0 where they do not
     "contact y",  # ... -1 (top) .. 1 (bottom)
-    "in front",  # 1: the row hides the column, -1: is hidden by her, 0: they do not meet
+    "in front",  # 1: the row's person hides the column's, -1: is hidden by them, 0: they do not meet
     "other erased",  # 1 or 0
 )
 
@@ -55,8 +55,8 @@ def relations(
 ) -> tuple[Tensor, Tensor]:
     """own [P, len(OWN)] and pairs [P, P, len(PAIRS)], float32 on the CPU, of these people of one photo.
 
-    joints: each one's [18, 3] in pixels of her photo, in place of Person.joints: they widen her plausible extent. sure:
-    confidence 0..1 of each, else 1. depth [h, w] of any size, larger is nearer: see order.in_order. order: of
+    joints: each one's [18, 3] in pixels of the photo, in place of Person.joints: they widen the plausible extent. sure:
+    confidence 0..1 of each, else 1. depth [h, w] of any size, larger is nearer: see depth_order.in_order. order: of
     these very people, if it is known already.
     """
     own = torch.zeros(len(people), len(OWN))
@@ -92,7 +92,7 @@ def relations(
 
 
 def _centroid(outline: ContactOutline) -> tuple[float, float]:
-    """x, y in pixels of the photo of the middle of what is visible; of her box if nothing is."""
+    """x, y in pixels of the photo of the middle of what is visible; of the box if nothing is."""
     x0, y0, x1, y1 = outline.person.box
     if not outline.pixels:
         return (x0 + x1) / 2, (y0 + y1) / 2
@@ -103,15 +103,15 @@ def _centroid(outline: ContactOutline) -> tuple[float, float]:
 
 
 def _hidden_share(index: int, outlines: Sequence[ContactOutline], ranks: Sequence[int], joints: Tensor | None) -> float:
-    """How much of her plausible extent (what is seen, its convex hull, her limbs) those nearer than she cover, 0..1."""
-    mine = outlines[index]
-    size = mine.person.size
-    step = max(1, max(boxes.width(mine.person.box), boxes.height(mine.person.box)) // SIDE)
+    """How much of a person's plausible extent (visible mask, convex hull, limbs) is covered by those nearer, 0..1."""
+    own = outlines[index]
+    size = own.person.size
+    step = max(1, max(boxes.width(own.person.box), boxes.height(own.person.box)) // SIDE)
     limbs = None
     if joints is not None:
         small = (-(-size[0] // step), -(-size[1] // step))
         limbs = body_shape(joints.float().cpu() * torch.tensor([1 / step, 1 / step, 1.0]), small)
-    box = mine.person.box
+    box = own.person.box
     if limbs is not None:
         x0, y0, x1, y1 = (side * step for side in limbs[1])
         box = boxes.intersection(boxes.union(box, (x0, y0, x1, y1)), boxes.whole(size))
@@ -123,8 +123,8 @@ def _hidden_share(index: int, outlines: Sequence[ContactOutline], ranks: Sequenc
     if not nearer:
         return 0.0
     rows, columns = np.arange(box[1], box[3], step), np.arange(box[0], box[2], step)
-    seen = grid(mine, box, step)
-    extent = seen | _hull_at(mine, rows, columns)
+    seen = grid(own, box, step)
+    extent = seen | _hull_at(own, rows, columns)
     if limbs is not None:
         left, top = box[0] // step, box[1] // step
         extent |= boxes.placed(*limbs, (left, top, left + len(columns), top + len(rows))).numpy() > 0.5
@@ -135,7 +135,7 @@ def _hidden_share(index: int, outlines: Sequence[ContactOutline], ranks: Sequenc
 
 
 def _hull_at(outline: ContactOutline, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Whether these rows and columns lie in her convex hull."""
+    """Whether these rows and columns lie in the outline's convex hull."""
     x0, y0, x1, y1 = outline.person.box
     within = (rows >= y0) & (rows < y1)
     lines = np.clip(rows - y0, 0, y1 - y0 - 1)
@@ -177,7 +177,7 @@ def _contact_share(who: ContactOutline, whom: ContactOutline) -> float:
     gap = min(gap_pixels(one.person.box, one.person.size) for one in (who, whom))
     reach = max(1, -(-int(gap) // step))
     around = (x0 - reach * step, y0 - reach * step, x1 + reach * step, y1 + reach * step)
-    mine, hers = grid(who, around, step), grid(whom, around, step)
-    edge = mine & dilated(~mine, 1)
-    touching = edge & dilated(hers, reach)
+    first, second = grid(who, around, step), grid(whom, around, step)
+    edge = first & dilated(~first, 1)
+    touching = edge & dilated(second, reach)
     return max(int(touching.sum()), 1) / max(int(edge.sum()), 1)

@@ -51,8 +51,8 @@ def test_missing_joints_draw_nothing():
     joints = standing(150, 40, 300).joints
     without_legs = joints.clone()
     without_legs[[9, 10, 12, 13]] = 0
-    less, all_of_her = full(without_legs), full(joints)
-    assert (less <= all_of_her + 1e-5).all() and less[330:].sum() == 0 and all_of_her[300:].sum() > 0
+    less, whole_body = full(without_legs), full(joints)
+    assert (less <= whole_body + 1e-5).all() and less[330:].sum() == 0 and whole_body[300:].sum() > 0
     only = torch.zeros(18, 3)
     only[0] = joints[0]
     assert full(only).sum() > 0

@@ -81,7 +81,7 @@ def test_joints_behind_somebody_widen_what_is_hidden():
     joints[[2, 3, 4]] = torch.tensor([[115.0, 45.0, 0.9], [95.0, 60.0, 0.9], [75.0, 75.0, 0.9]])
     reaching, _ = relations(people, [None, joints])
     assert own_of(reaching, 1, "hidden share") > own_of(plain, 1, "hidden share")
-    assert own_of(reaching, 0, "hidden share") == 0  # nobody stands before her
+    assert own_of(reaching, 0, "hidden share") == 0  # nobody stands in front
 
 
 def test_a_depth_picture_turns_the_order():

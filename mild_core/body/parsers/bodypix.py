@@ -1,7 +1,7 @@
 """BodyPix with MobileNet (Google, Apache-2.0) as an ONNX file: 24 parts of the body, and 17 joints.
 
 Decoded as Papandreou et al. do ("PersonLab", ECCV 2018, section 3.1): a joint is where its heat map is highest, moved
-by the short offset there. Whose joint it is, her mask tells.
+by the short offset there. Only joints on the person's mask are taken.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from ...optional_packages import onnx_session
 from ...scene import Box, Person
 from ..body_parts import PARTS, SETS
 from ..poses import from_coco_17
-from .parsed import INSTEAD, Parse, Parsed, crop_around, hers, picture
+from .parsed import INSTEAD, Parse, Parsed, crop_around, picture, within_mask
 
 NAME = "BodyPix"
 SIDE = 321
@@ -32,7 +32,7 @@ OUTPUTS = ("segments", "part_heatmaps", "heatmaps", "short_offsets")
 
 
 def parser(weights: Path) -> Parse:
-    """A function that tells the parts and joints of a person in her photo.
+    """A function that finds the parts and joints of a person in a photo.
 
     Raises ValueError if the package onnxruntime is absent or the file is no such model.
     """
@@ -46,7 +46,7 @@ def parser(weights: Path) -> Parse:
         answer = session.run(list(OUTPUTS), {"input": given.numpy()})
         body, parts, heat, offsets = (torch.from_numpy(one)[0] for one in answer)
         labels, sure = _parts(body, parts, size)
-        return hers(person, crop, labels, sure, _joints(heat, offsets, person, crop, size))
+        return within_mask(person, crop, labels, sure, _joints(heat, offsets, person, crop, size))
 
     return parse
 
@@ -79,7 +79,7 @@ def _at_size(logits: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _joints(heat: Tensor, offsets: Tensor, person: Person, crop: Box, size: tuple[int, int]) -> Tensor:
     """[18, 3] in pixels of the photo, from logits [h, w, JOINTS] and offsets [h, w, 2 * JOINTS], y before x, in pixels
-    of the model's picture; only places on her mask or beside it count.
+    of the model's picture; only places on the person's mask or beside it count.
     """
     rows, columns = heat.shape[:2]
     mask = boxes.placed((person.mask > VISIBLE).float().cpu(), person.box, crop)[None, None]

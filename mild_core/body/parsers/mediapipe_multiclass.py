@@ -8,18 +8,18 @@ from torch import Tensor
 from ...optional_packages import optional_module
 from ...scene import Person
 from ..body_parts import SETS
-from .parsed import INSTEAD, Parse, Parsed, crop_around, hers, picture
+from .parsed import INSTEAD, Parse, Parsed, crop_around, picture, within_mask
 
 NAME = "MediaPipe multiclass"
 SIDE = 256
-"""The crop is stretched to this square, as MediaPipe does."""
+"""Pixels: the crop is stretched to a square of this side, as MediaPipe does."""
 
 CLASSES = 6
 THREADS = 2
 
 
 def parser(weights: Path) -> Parse:
-    """A function that tells the parts of a person in her photo; it sees no joints.
+    """A function that finds the parts of a person in a photo; it finds no joints.
 
     Raises ValueError if the package ai-edge-litert is absent or the file is no such model.
     """
@@ -38,9 +38,9 @@ def parser(weights: Path) -> Parse:
         model.set_tensor(source["index"], picture(photo, crop, (SIDE, SIDE))[None].numpy())
         model.invoke()
         scores = torch.from_numpy(model.get_tensor(result["index"])[0].copy()).softmax(-1)
-        # Inside her mask the background is not asked: what remains uncertain there has a low confidence.
+        # Inside the mask the background class is left out: what remains uncertain there has a low confidence.
         sure, best = scores[..., 1:].max(-1)
         parts = torch.tensor(SETS[NAME], dtype=torch.uint8)[best + 1]
-        return hers(person, crop, parts, sure)
+        return within_mask(person, crop, parts, sure)
 
     return parse

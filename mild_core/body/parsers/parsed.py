@@ -1,4 +1,4 @@
-"""What a parser says of one person, and how her crop and its answer are brought to one another."""
+"""What a parser finds of one person: how the crop is made for it, and how its answer is mapped back onto the mask."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from ...image.growth import VISIBLE
 from ...scene import Box, Person, rgb
 
 INSTEAD = "choose another parser"
-"""What an artist can do whose parser misses its package."""
+"""What the artist can do where a parser's package is missing."""
 
 MARGIN = 0.1
 """A model sees a person's box grown by this share of its longer side."""
@@ -21,19 +21,19 @@ MARGIN = 0.1
 class Parsed(NamedTuple):
     """The parts of one person's body, as a model saw them."""
 
-    box: Box  # of her mask, in pixels of the photo
-    parts: Tensor  # [h, w] of box, uint8: morphology.parts.PARTS; 0 outside her mask
-    sure: Tensor  # [h, w] of box, 0..1: confidence of `parts`; 0 outside her mask
-    joints: Tensor | None = None  # [18, 3], as Person.joints, from a model that sees joints too
+    box: Box  # of the person's mask, in pixels of the photo
+    parts: Tensor  # [h, w] of box, uint8: body_parts.PARTS; 0 outside the mask
+    sure: Tensor  # [h, w] of box, 0..1: confidence of `parts`; 0 outside the mask
+    joints: Tensor | None = None  # [18, 3], as Person.joints, from a model that finds joints too
 
 
 Parse = Callable[[Tensor, Person], Parsed]
-"""The parts of a person in her photo [H, W, C], 0..1, C in 1, 3, 4; her mask has the photo's size."""
+"""The parts of a person in a photo [H, W, C], 0..1, C in 1, 3, 4; the person's mask has the photo's size."""
 
 
 def crop_around(person: Person) -> Box:
-    """The part of her photo that a model is shown: a square, as far as the photo goes. In narrow crops, stretched
-    to its own square, MediaPipe's model recognises much less of somebody.
+    """The part of the photo that a model gets: a square, as far as the photo goes. In narrow crops, stretched to its
+    own square, MediaPipe's model recognises much less of a person.
     """
     wide, high = boxes.width(person.box), boxes.height(person.box)
     side = (1 + 2 * MARGIN) * max(wide, high)
@@ -47,10 +47,9 @@ def picture(photo: Tensor, box: Box, size: tuple[int, int]) -> Tensor:
     return small[0].permute(1, 2, 0).clamp(0, 1).cpu().contiguous()
 
 
-def hers(person: Person, crop: Box, parts: Tensor, sure: Tensor, joints: Tensor | None = None) -> Parsed:
-    """What a model said of the crop, parts [h, w] and sure [h, w], brought to her box; nothing of it outside her mask.
-
-    A model sees whoever stands in the crop, so that only her mask tells what is hers.
+def within_mask(person: Person, crop: Box, parts: Tensor, sure: Tensor, joints: Tensor | None = None) -> Parsed:
+    """A model's answer for the crop, parts [h, w] and sure [h, w], resampled to the person's box, and 0 outside the
+    mask: a model labels everybody in the crop.
     """
     place, size = boxes.inside(person.box, crop), (boxes.height(crop), boxes.width(crop))
     own = (boxes.height(person.box), boxes.width(person.box))

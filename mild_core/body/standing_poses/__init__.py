@@ -1,4 +1,4 @@
-"""What poses of people in photos have in common: statistics, trained by tools/train_poses.py."""
+"""Statistics of people's poses in photos: mean and covariance of the joints, trained by tools/train_poses.py."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +13,7 @@ MODEL_FILE = Path(__file__).parent / "poses.safetensors"
 class Poses(NamedTuple):
     """Mean and covariance of the 18 joints' places, first across, then down, in heights of the body.
 
-    People are seen from all sides, so nothing across goes with anything down: two tables say all.
+    People are seen from all sides, so places across and down are not correlated: one table for each is enough.
     """
 
     mean: Tensor  # [2, 18]

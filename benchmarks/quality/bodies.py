@@ -46,7 +46,7 @@ from mild.mild_core.body.parsers.parsed import Parse
 from mild.mild_core.body.poses import Pose, from_coco_17, seen
 from mild.mild_core.body.read_bodies import read_bodies
 from mild.mild_core.find.finders import movenet
-from mild.mild_core.find.finders.tiles import find_in_parts
+from mild.mild_core.find.finders.tiles import find_in_tiles
 from mild.mild_core.image import boxes
 from mild.mild_core.people.from_masks import person_from_mask
 from mild.mild_core.scene import Person
@@ -227,7 +227,7 @@ def share_of_mask(joints: Tensor, mask: NDArray[np.bool_]) -> float:
 
 
 def detected(photo: Photo, look: Callable) -> list[Tensor]:
-    found = find_in_parts(torch.from_numpy(photo.image), LOOKS, look, OVERLAP, lambda: None)
+    found = find_in_tiles(torch.from_numpy(photo.image), LOOKS, look, OVERLAP, lambda: None)
     return [one.joints for one in found]
 
 

@@ -14,10 +14,10 @@ AS_SHARES = 1.01
 
 
 class InFrames(NamedTuple):
-    """Whom the boxes of some photos show."""
+    """The people whom the boxes of some photos show."""
 
     found: list[list[Found]]  # one list for each photo
-    other: int  # boxes that other things have
+    other: int  # boxes with other labels
     shares: bool  # the boxes were shares of the photo's sides, 0..1
 
 
@@ -43,9 +43,9 @@ def frames_of(value: Any) -> tuple[list[list[dict]], bool]:
 
 
 def found_in_frames(value: Any, sizes: Sequence[tuple[int, int]], labels: str) -> InFrames:
-    """Whom the boxes of some photos show.
+    """The people whom the boxes of some photos show.
 
-    sizes: height and width of each photo. labels: names, parted by commas; a box with another label is left out, one
+    sizes: height and width of each photo. labels: names, separated by commas; a box with another label is left out, one
     without a label is kept. Empty text keeps all. Boxes may be pixels or, all of them, shares of the photo (0..1), as
     some detectors give them. Raises ValueError if the boxes are no boxes, or are meant for another number of photos.
     """

@@ -1,4 +1,4 @@
-"""From what detectors saw to people: everyone once, each with the best mask that is known of her."""
+"""Detections become people: each person once, with the best mask that is known."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,20 +14,20 @@ from ..scene import Box, Person
 from .found import Found, clipped, same_person, with_joints, without_duplicates
 
 FEW_JOINTS = 4
-"""With fewer joints than this, a body cannot be drawn where a box is known."""
+"""With fewer joints than this, the filled box is taken in place of a body drawn from them."""
 
-LEAST = 0.5
-"""Boxes with a shorter side than this, in pixels, hold nobody: empty ones, or those around a single joint."""
+LEAST_SIDE = 0.5
+"""Pixels: boxes with a shorter side hold nobody: empty ones, or those around a single joint."""
 
-FILLS = 0.2
-"""A body shape that fills less than this share of a box that was seen misses most of the person."""
+LEAST_FILLED = 0.2
+"""A body shape that fills less than this share of a detected box misses most of the person."""
 
 
 class Limits(NamedTuple):
-    """Who counts."""
+    """Which detections count."""
 
     most_overlap: float  # 0..1: boxes with a larger intersection over union are one person
-    smallest: float  # 0..1: longer side of the least person, as a share of the photo's shorter side
+    smallest: float  # 0..1: longer side of the smallest person, as a share of the photo's shorter side
     most: int  # people in a photo, best score first
 
 
@@ -59,7 +59,7 @@ def inside(found: Sequence[Found], size: tuple[int, int], limits: Limits) -> tup
     for one in found:
         box = clipped(one.box, size)
         sides = one.box[2] - one.box[0], one.box[3] - one.box[1]
-        if box is not None and min(sides) >= LEAST and max(boxes.width(box), boxes.height(box)) >= least:
+        if box is not None and min(sides) >= LEAST_SIDE and max(boxes.width(box), boxes.height(box)) >= least:
             kept.append(one)
     best = sorted(range(len(kept)), key=lambda index: -kept[index].score)[: limits.most]
     return [kept[index] for index in sorted(best)], len(found) - min(len(kept), limits.most)
@@ -68,9 +68,9 @@ def inside(found: Sequence[Found], size: tuple[int, int], limits: Limits) -> tup
 def person(
     one: Found, size: tuple[int, int], photo: int, mask: Tensor | None = None, box: Box | None = None
 ) -> Person | None:
-    """The person, not numbered yet; None if nothing of her lies in a photo of this height and width.
+    """The person, not numbered yet; None if no part of the mask lies in a photo of this height and width.
 
-    mask [h, w], 0..1, and its box: her mask, where one was made; otherwise the best that is known (`best_shape`).
+    mask [h, w], 0..1, and its box, where a mask was made; otherwise the best that is known (`best_shape`).
     """
     shape = best_shape(one, size) if mask is None or box is None else (mask, box)
     tight = None if shape is None else boxes.tight_box(shape[0] > VISIBLE)
@@ -82,19 +82,19 @@ def person(
 
 
 def best_shape(one: Found, size: tuple[int, int]) -> tuple[Tensor, Box] | None:
-    """Her mask [h, w], 0..1, and its box: the detector's own, else the body drawn from her joints, else her box."""
+    """A mask [h, w], 0..1, and its box: the detector's own, else a body drawn from the joints, else the filled box."""
     if one.mask is not None and one.mask_box is not None:
         return one.mask, one.mask_box
     filled = filled_box(one, size)
     if one.joints is None or filled is None:
         return filled
     body = body_shape(one.joints, size)
-    if body is None or int(seen(one.joints).sum()) < FEW_JOINTS or float(body[0].sum()) < FILLS * filled[0].numel():
+    if body is None or int(seen(one.joints).sum()) < FEW_JOINTS:
         return filled
-    return body
+    return filled if float(body[0].sum()) < LEAST_FILLED * filled[0].numel() else body
 
 
 def filled_box(one: Found, size: tuple[int, int]) -> tuple[Tensor, Box] | None:
-    """Her box, filled; None if it lies outside of a photo of this height and width."""
+    """The box as a mask of ones; None if it lies outside of a photo of this height and width."""
     box = clipped(one.box, size)
     return None if box is None else (torch.ones(boxes.height(box), boxes.width(box)), box)

@@ -13,21 +13,21 @@ from ..scene import Box
 
 SAME_POSE, LIKE_POSE = 0.1, 0.14
 """Joints nearer to each other than the first share of the person's size, on average, are one person's; nearer than the
-second, if the boxes say so too.
+second, if the boxes overlap enough too.
 """
 
 INSIDE = 0.6
 """A pose belongs to a box that holds this share of its joints..."""
 
 FILLS = 0.12
-"""...and of which it fills at least this share: a child before a grown-up has her own box, or none."""
+"""...and of which it fills at least this share: a child in front of an adult has a box of its own, or none."""
 
 MARGIN = 0.08
 """Joints may lie this share of the box's size outside of it."""
 
 
 class Found(NamedTuple):
-    """Somebody in one photo, as a detector saw her."""
+    """One detected person of one photo."""
 
     box: RealBox
     score: float  # 0..1
@@ -40,8 +40,8 @@ def without_duplicates(found: Sequence[Found], most_overlap: float) -> list[Foun
     """Everyone once, best score first (non-maximum suppression).
 
     Two are one person if their boxes have an intersection over union above most_overlap (0..1). Where both have
-    joints, these decide: in the same places, they are one person's; nearly so, if the boxes agree; the boxes of two
-    who embrace may be nearly one, their joints are not.
+    joints, these decide: in the same places, they are one person's; in nearly the same, if the boxes agree. The boxes
+    of two people who embrace may nearly coincide, their joints do not.
     """
     kept: list[Found] = []
     for one in sorted(found, key=lambda one: -one.score):
@@ -51,7 +51,7 @@ def without_duplicates(found: Sequence[Found], most_overlap: float) -> list[Foun
 
 
 def same_person(one: Found, other: Found, most_overlap: float) -> bool:
-    """Whether two findings of one photo are one person: see without_duplicates."""
+    """Whether two detections of one photo are one person: see without_duplicates."""
     if one.joints is not None and other.joints is not None:
         distance = pose_distance(one.joints, other.joints)
         if distance is not None:

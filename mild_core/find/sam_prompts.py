@@ -1,4 +1,4 @@
-"""What a promptable model such as SAM 2 is asked about a person, and the mask that its answer is worth."""
+"""Prompts for a promptable model such as SAM 2, and the best mask of its answer."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,7 +19,7 @@ BOX = "box"
 JOINTS = "joints"
 
 SURE = 0.4
-"""Joints of a lower confidence make bad points: one beside the body and the mask is somebody else's."""
+"""Confidence from which joints are used as points: one point beside the body, and the mask is somebody else's."""
 
 ASKED = (NOSE, NECK, R_SHOULDER, L_SHOULDER, R_HIP, L_HIP, R_WRIST, L_WRIST)
 
@@ -27,9 +27,9 @@ BEYOND = 0.15
 """A mask may go on beyond the box of its prompt by this share of the box's longer side: boxes cut off hands."""
 
 STEEPNESS = 4.0
-"""How fast the edge of a mask rises, for logits: the models' own slope would leave a halo of half a person's width."""
+"""Factor on the logits before the sigmoid: without it the mask's soft edge is half a person wide."""
 
-FAINT = 0.2
+LEAST_OPACITY = 0.2
 """What is less opaque than this belongs to the background..."""
 
 SPECK = 0.02
@@ -37,18 +37,18 @@ SPECK = 0.02
 
 
 class Prompt(NamedTuple):
-    """Points of a photo, with SAM's labels: 1 her, 0 not her, 2 and 3 the corners of her box."""
+    """Points of a photo, with SAM's labels: 1 on the person, 0 beside the person, 2 and 3 the corners of the box."""
 
     points: Tensor  # [N, 2]: x, y in pixels of the photo
     labels: Tensor  # [N], int64
-    box: RealBox  # where she is, in pixels of the photo
+    box: RealBox  # around the person, in pixels of the photo
 
 
 def prompts(found: Sequence[Found], by: str) -> list[Prompt]:
     """One for each of the people found in a photo.
 
-    by: BOX, JOINTS or BOX_AND_JOINTS. Joints are points on her; where people overlap, the others' joints in her box
-    are points that are not her. Whoever has no sure joint is asked for by her box.
+    by: BOX, JOINTS or BOX_AND_JOINTS. Joints are points on the person; where people overlap, the others' joints in the
+    box are points beside the person. Without any sure joint the box is the prompt.
     """
     return [_prompt(index, found, by) for index in range(len(found))]
 
@@ -72,7 +72,7 @@ def _prompt(index: int, found: Sequence[Found], by: str) -> Prompt:
 
 
 def _sure(one: Found) -> Tensor:
-    """x, y [N, 2] of the joints to ask with."""
+    """x, y [N, 2] of the joints that serve as points."""
     if one.joints is None:
         return torch.zeros(0, 2)
     joints = one.joints.cpu()[list(ASKED)]
@@ -82,8 +82,8 @@ def _sure(one: Found) -> Tensor:
 def best_mask(logits: Tensor, scores: Tensor, prompt: Prompt, size: tuple[int, int]) -> tuple[Tensor, Box]:
     """The best of the masks a model proposes, as [h, w], 0..1, with its box in a photo of this height and width.
 
-    logits [n, a, b] cover the whole photo (> 0: her), scores [n] say how sure the model is. Only the part around the
-    prompt's box is enlarged to the photo's pixels. An empty answer gives the filled box: somebody is there.
+    logits [n, a, b] cover the whole photo (> 0: the person), scores [n] say how sure the model is. Only the part around
+    the prompt's box is enlarged to the photo's pixels. An empty answer gives the filled box: somebody is there.
     """
     best = logits[int(scores.argmax())].float()
     grow = BEYOND * max(prompt.box[2] - prompt.box[0], prompt.box[3] - prompt.box[1])
@@ -93,7 +93,7 @@ def best_mask(logits: Tensor, scores: Tensor, prompt: Prompt, size: tuple[int, i
     if place is None or own is None:
         raise ValueError(f"a prompt's box {prompt.box} lies outside of a photo of {size[1]} x {size[0]} pixels")
     mask = torch.sigmoid(STEEPNESS * _enlarged(best, place, size))
-    mask = _without_specks(mask * (mask >= FAINT))
+    mask = _without_specks(mask * (mask >= LEAST_OPACITY))
     tight = boxes.tight_box(mask)
     if tight is None or float(mask.max()) <= 0.5:
         return torch.ones(boxes.height(own), boxes.width(own), device=logits.device), own

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...find.detections_to_people import Limits, everyone, inside, person
 from ...find.finders import mediapipe_pose, movenet
 from ...find.finders.sam2_onnx import Sam2Onnx
-from ...find.finders.tiles import find_in_parts, parts
+from ...find.finders.tiles import find_in_tiles, tile_boxes
 from ...find.found import Found, same_person
 from ...find.sam_prompts import prompts
 from ...people.from_masks import fitted
@@ -95,10 +95,10 @@ def _detected(photos: Sequence[Tensor], detector: dict[str, Any], most_overlap: 
     with ExitStack() as stack:
         look = _look(detector, stack)
         if look is not None:
-            bar = comfy.utils.ProgressBar(len(photos) * len(parts((64, 64), closer)))
+            bar = comfy.utils.ProgressBar(len(photos) * len(tile_boxes((64, 64), closer)))
             for index, photo in enumerate(photos):
                 comfy.model_management.throw_exception_if_processing_interrupted()
-                found[index] = find_in_parts(photo, closer, look, most_overlap, lambda: bar.update(1))
+                found[index] = find_in_tiles(photo, closer, look, most_overlap, lambda: bar.update(1))
     return found
 
 

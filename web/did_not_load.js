@@ -1,4 +1,4 @@
-// Where ComfyUI left our nodes out, artists are told in the browser: few look into the server's log.
+// A message in the browser where ComfyUI did not load the nodes: few artists read the server's log.
 
 import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'

@@ -193,7 +193,7 @@ def test_keyboard_alone(page, server, mask_file):
 
 
 def test_forty_people_each_with_a_target(page, server):
-    """Every number plate takes a click anywhere within 24 px, however close the people stand."""
+    """Every number badge takes a click anywhere within 24 px, however close the people stand."""
     people = np.zeros((576, 768))
     y, x = np.mgrid[:576, :768]
     for index in range(40):

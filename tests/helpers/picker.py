@@ -130,7 +130,7 @@ def checked(page) -> list[int]:
 
 
 def place(page, number: int) -> tuple[float, float]:
-    """Where on the screen the number plate of a person stands."""
+    """Where on the screen the number badge of a person stands."""
     area = boxes(page).nth(number - 1).bounding_box()
     return area["x"] + area["width"] / 2, area["y"] + area["height"] / 2
 

@@ -1,22 +1,22 @@
-// Where the number plates stand: at their people, pushed apart where they would lie on each other.
+// The places of the number badges: at their people, pushed apart where they would overlap.
 
-const GAP = 2
-const ROUNDS = 40
+const GAP = 2 // pixels between two badges
+const ROUNDS = 40 // of pushing apart, at most
 
 /**
- * Plates {x, y, width, height} (x, y: where each would like to be in the middle) get `left` and `top`, the middle of
- * where they stand. Those that would like to be outside the picture are left alone.
+ * Badges {x, y, width, height} (x, y: the wanted middle) get `left` and `top`, the middle where they are drawn. Those
+ * whose wanted middle is outside the picture stay there.
  */
-export function pushedApart(plates, width, height) {
-  const seen = plates.filter((plate) => plate.x >= 0 && plate.y >= 0 && plate.x <= width && plate.y <= height)
-  for (const plate of plates) [plate.left, plate.top] = [plate.x, plate.y]
+export function pushedApart(badges, width, height) {
+  const seen = badges.filter((badge) => badge.x >= 0 && badge.y >= 0 && badge.x <= width && badge.y <= height)
+  for (const badge of badges) [badge.left, badge.top] = [badge.x, badge.y]
   for (let round = 0; round < ROUNDS; round++) {
     let moved = false
     for (let i = 0; i < seen.length; i++)
       for (let j = i + 1; j < seen.length; j++) moved = push(seen[i], seen[j]) || moved
-    for (const plate of seen) {
-      plate.left = clamp(plate.left, plate.width / 2 + 1, width - plate.width / 2 - 1)
-      plate.top = clamp(plate.top, plate.height / 2 + 1, height - plate.height / 2 - 1)
+    for (const badge of seen) {
+      badge.left = clamp(badge.left, badge.width / 2 + 1, width - badge.width / 2 - 1)
+      badge.top = clamp(badge.top, badge.height / 2 + 1, height - badge.height / 2 - 1)
     }
     if (!moved) break
   }
@@ -27,7 +27,7 @@ function push(a, b) {
   const x = (a.width + b.width) / 2 + GAP - Math.abs(dx)
   const y = (a.height + b.height) / 2 + GAP - Math.abs(dy)
   if (x <= 0 || y <= 0) return false
-  // Two at the very same place part from left to right, in the order of their numbers.
+  // Two at the same place are moved to the left and to the right, in the order of their numbers.
   if (x < y) {
     const step = ((dx < 0 ? -1 : 1) * x) / 2
     a.left -= step

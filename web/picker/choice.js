@@ -1,9 +1,10 @@
-// Who is chosen: text and clicks become people. Plain functions, the same rules as mild_core/choose.
+// Who is chosen: text and clicks become people. Plain functions, the same rules as mild_core/people/selection.py and
+// picked.py.
 //
 // A photo is {width, height, people}; a person {number, name, box, point, rings, erased}, positions as shares (0..1) of
 // the photo's width and height. People are told apart by keys, "photo/number".
 
-export const REACH = 0.01 // how far beside a person a click still counts, in longer sides of the photo
+export const REACH = 0.01 // how far beside a person a click still counts, as a share of the photo's longer side
 
 const ALL_IN_CHINESE = ['全部', '所有', '所有人', '全体', '全體', '大家', '每个人', '每個人', '全选', '全選']
 const ALL = ['all', 'everyone', 'everybody', '*', ...ALL_IN_CHINESE]
@@ -97,7 +98,7 @@ export function writePicks(picks) {
   return JSON.stringify({ people: order.map(written) })
 }
 
-/** Where each click lies today: a Map from key to click, and how many lie on nobody. */
+/** Where each click lies in the current masks: a Map from key to click, and how many lie on nobody. */
 export function placed(picks, photos) {
   const keys = new Map()
   let lost = 0
@@ -130,7 +131,7 @@ function smallest(people) {
 }
 
 function area(person) {
-  // Rings run one way round, holes the other: their areas take away from each other.
+  // Rings run one way round, holes the other: their areas have opposite signs.
   return Math.abs(person.rings.reduce((sum, ring) => sum + ringArea(ring), 0))
 }
 
@@ -152,7 +153,7 @@ export function inside(person, x, y) {
   return odd
 }
 
-/** How far a point is from a person's outline, in longer sides of the photo. */
+/** How far a point is from a person's outline, as a share of the photo's longer side. */
 function distance(person, photo, x, y) {
   const long = Math.max(photo.width, photo.height)
   const [sx, sy] = [photo.width / long, photo.height / long]

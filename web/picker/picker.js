@@ -1,7 +1,7 @@
 // The people picker: what is chosen, and how it changes. What it looks like stands in view.js and drawing.js.
 //
-// One source of truth at a time: the text `who` decides while it is not empty; a click turns the choice into points,
-// kept in `picked`, and empties it.
+// The text `who` decides while it is not empty; a click turns the choice into points, stored in `picked`, and empties
+// `who`.
 
 import { everyone, named, placed, readPicks, writePicks } from './choice.js'
 import { View } from './view.js'
@@ -44,7 +44,7 @@ export class Picker {
     this.view?.update()
   }
 
-  /** Somebody else may have changed the values, as one does who writes into `who`. */
+  /** The values may have changed outside of the picker, as when the artist writes into `who`. */
   refresh() {
     const value = this.#value()
     if (same(value, this.last)) return
@@ -73,7 +73,7 @@ export class Picker {
     const { keys: picks, lost } = placed(who.trim() ? [] : readPicks(picked), this.photos)
     const changed = !this.ran || this.ran.who.trim() !== who.trim() || (!who.trim() && this.ran.picked !== picked)
     if (!changed) {
-      // What ComfyUI made of it, to the letter.
+      // Exactly what ComfyUI made of it.
       const going = everyone(this.photos).filter(([, , person]) => person.erased)
       return { keys: new Set(going.map(([key]) => key)), picks, lost: this.ran.lost, unread: false, changed }
     }
@@ -86,7 +86,7 @@ export class Picker {
     return this.#value().who.trim()
   }
 
-  /** How many were clicked, also while nobody is to be seen. */
+  /** How many were clicked, also while no people are shown. */
   get clicked() {
     return readPicks(this.#value().picked).length
   }

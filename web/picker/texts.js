@@ -1,4 +1,4 @@
-// The words of the picker, and of did_not_load.js.
+// The texts of the picker, and of did_not_load.js.
 
 const TEXTS = {
   en: {
@@ -73,7 +73,7 @@ const TEXTS = {
   }
 }
 
-/** The words for a language of ComfyUI's settings; English where we do not speak it. */
+/** The texts for a language of ComfyUI's settings; English where there is no translation. */
 export function textsFor(locale) {
   return String(locale ?? 'en').startsWith('zh') ? TEXTS.zh : TEXTS.en
 }

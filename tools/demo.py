@@ -58,7 +58,7 @@ def example_job() -> Job:
 
 
 def own_job(photo: Path, masks: list[Path]) -> Job:
-    """For the artist's own files. Raises SystemExit with one sentence where they do not serve."""
+    """For the artist's own files. Raises SystemExit with one sentence where they cannot be used."""
     for path in [photo, *masks]:
         if not path.is_file():
             raise SystemExit(f"There is no file {path}.")
@@ -107,14 +107,14 @@ def read(path: Path, mode: str = "RGB") -> torch.Tensor:
 
 
 def png(path: Path, mode: str) -> bytes:
-    """The picture as PNG: JPEG decoders differ by a grey level, and then nothing could be said about pixels."""
+    """The picture as PNG: JPEG decoders differ by a grey level, and then pixels could not be compared exactly."""
     buffer = io.BytesIO()
     opened(path, mode).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 
 def upload_name(data: bytes) -> str:
-    """A name that no other picture has: ComfyUI renames what it has a namesake of."""
+    """A name that no other picture has: ComfyUI renames an upload whose name is taken."""
     return f"mild-{hashlib.sha256(data).hexdigest()[:16]}.png"
 
 
@@ -176,8 +176,8 @@ class Reporter:
             print(text, flush=True)
 
 
-def triptych(pictures: list[Image.Image]) -> Image.Image:
-    """Side by side, all as tall as the first."""
+def side_by_side(pictures: list[Image.Image]) -> Image.Image:
+    """One picture of all of them in a row, all as tall as the first."""
     height = pictures[0].height
     pictures = [p.convert("RGB").resize((round(p.width * height / p.height), height)) for p in pictures]
     sheet = Image.new("RGB", (sum(p.width for p in pictures) + 8 * (len(pictures) - 1), height), "white")
@@ -236,7 +236,7 @@ def main() -> None:
     drawing.write_bytes(files["show"])
     after = Image.open(result)
     photo = np.round(job.pixels[0].numpy() * 255).astype(np.uint8)
-    triptych([Image.fromarray(photo), Image.open(drawing), after]).save(sheet)
+    side_by_side([Image.fromarray(photo), Image.open(drawing), after]).save(sheet)
     drawing.unlink()
     saved = np.asarray(after.convert("RGB"))
     differs = (saved != photo).any(-1)

@@ -131,7 +131,7 @@ def test_server_that_dies_shows_the_end_of_its_log(make_comfyui):
 
 
 def test_server_that_never_answers(make_comfyui):
-    server = Server(install=make_comfyui("import time\nprint('loading', flush=True)\ntime.sleep(60)"), patience=2)
+    server = Server(install=make_comfyui("import time\nprint('loading', flush=True)\ntime.sleep(60)"), start_timeout=2)
     with pytest.raises(ComfyUIError, match="(?s)did not answer within 2 s.*loading"):
         server.start()
     assert server.base is None

@@ -436,3 +436,10 @@ def test_core_draws_our_boxes(find):
     drawn = DrawBBoxes.execute(boxes, image)[0]
     y, x = drawn[0].amax(-1).nonzero(as_tuple=True)
     assert abs(int(x.min()) - 70) <= 3 and abs(int(y.max()) - 70) <= 3 and drawn[1].sum() == 0
+
+
+@pytest.mark.parametrize(("name", "known"), [("detector", "MoveNet"), ("masks", "boxes")])
+def test_an_unknown_choice_is_named(find, name, known):
+    """Of a workflow made with another version, or an API client's: ComfyUI hands on nothing then."""
+    with pytest.raises(ValueError, match=f"{name}: this version of the pack does not know what was chosen.*{known}"):
+        find(photos(), boxes=[[box(10, 10, 30, 60)]], **{name: "of another version"})

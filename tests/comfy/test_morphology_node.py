@@ -331,3 +331,9 @@ def test_the_real_parsers_on_the_example_photo(run_node, read, weights, package,
     assert sum(body.parts is not None and bool((body.parts > 0).any()) for body in one.bodies) >= 3
     with_pose = [body.joints is not None for body in one.bodies]
     assert all(with_pose) if kind == parse_people.BODYPIX else not any(with_pose)
+
+
+def test_an_unknown_parser_is_named(read):
+    """Of a workflow made with another version, or an API client's: ComfyUI hands on nothing then."""
+    with pytest.raises(ValueError, match="parser: this version of the pack does not know what was chosen.*BodyPix"):
+        read(photos(), two(), parser="of another version")

@@ -9,8 +9,8 @@ from mild.tools.find_comfyui import PACK_FOLDER
 
 TEMPLATE = "erase_people_no_download"
 
-# What the template's notes say: what fed from the example photo is fed from a Load Image node with their photo, and what
-# they paint are separate blobs.
+# What the template's notes say: what fed from the example photo is fed from a Load Image node with their photo, and
+# what they paint are separate blobs.
 USE_OWN_PHOTO = """async name => {
     await window.app.refreshComboInNodes()  // so that Load Image knows the file
     const graph = window.app.graph

@@ -94,6 +94,8 @@ def test_weights_stored_in_float8(sample, scenes, load, dtype):
 @pytest.mark.parametrize("form", ["float8_e4m3fn", "int8_tensorwise", "nvfp4"])
 def test_quantised_weights(sample, scenes, load, form):
     """ComfyUI's own: values and scales in the file. Near to what the weights give as they were."""
+    if form not in comfy.quant_ops.QUANT_ALGOS:
+        pytest.skip(f"This ComfyUI stores no weights as {form} (0.24 does not).")
     weights, vae = flux_fill_weights(), make_vae(16)
     model = load(quantised(weights, form))
     assert sum(isinstance(weight, comfy.quant_ops.QuantizedTensor) for weight in model.model.parameters()) >= 10

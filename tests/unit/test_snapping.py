@@ -5,7 +5,7 @@ import torch
 
 from mild.mild_core.image.growth import VISIBLE, distance
 from mild.mild_core.layers.holes import outlined
-from mild.mild_core.layers.snapping import reach_of, room_of, snapped
+from mild.mild_core.layers.snapping import margin_of, reach_of, snapped
 
 SIZE = (181, 203)
 REACH = 6.0
@@ -151,7 +151,7 @@ def test_outlined_works_on_a_crop_of_the_photo():
     drawn = torch.zeros(SIZE, dtype=torch.bool)
     drawn[place[1] : place[3], place[0] : place[2]] = found
     assert apart(drawn, person) <= 1.5
-    assert room_of(reach_of(box, SIZE)) > reach_of(box, SIZE)
+    assert margin_of(reach_of(box, SIZE)) > reach_of(box, SIZE)
     kept = torch.zeros(SIZE, dtype=torch.bool)
     kept[:50] = True
     place, found = outlined(photo, box, own, seen, (kept, None))

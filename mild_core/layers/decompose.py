@@ -1,4 +1,4 @@
-"""Split a photo and its people into layers: the background with holes, and every kept person whom an erased one hides."""
+"""Split a photo and its people into layers: the background with holes, and each kept person whom an erased one hides."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -186,7 +186,7 @@ def _outlines(photo: _Photo, options: SplitOptions) -> tuple[list[tuple[Box, Ten
 
 
 def _extra_pieces(photo: _Photo, extra: list[tuple[Box, Tensor]], people: list[Piece], growth: Growth) -> list[Piece]:
-    """Holes of also_erase. A thing that touches an erased person is as near as the person: a bag is where its owner is."""
+    """Holes of also_erase. What touches an erased person is as near as they are: a bag is where its owner is."""
     result = []
     for (box, seen), given in zip(extra, photo.extra, strict=True):
         own = nearness(box, photo.size)

@@ -1,4 +1,4 @@
-"""The ground under a person whose hidden part is painted, the picture that is painted from, and the alpha afterwards."""
+"""The ground under a person whose hidden part is painted, the picture it is painted from, and the alpha afterwards."""
 
 import math
 from typing import NamedTuple

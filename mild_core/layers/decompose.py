@@ -1,4 +1,4 @@
-"""Split a photo and its people into layers: the background with holes, and each kept person whom an erased one hides."""
+"""Split a photo and its people into layers: the background with holes, and kept people whom erased ones hide."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

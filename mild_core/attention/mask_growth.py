@@ -1,5 +1,4 @@
-"""Dilate a mask before an eraser hides what it covers: a model still sees an object by the pixels around its outline.
-"""
+"""Dilate a mask before an eraser hides what it covers: the pixels around an outline still show the object."""
 
 import math
 

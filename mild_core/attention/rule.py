@@ -78,8 +78,8 @@ def sma(
 
     The background's pathway (own = REST): hole to others strong, rest to hole and others medium. A person's (own = that
     person's region): hole to everything but the person strong. In both the hole looks at itself a little less in the
-    beginning, while nothing of it is known. Foreign is whatever is neither own, HOLE nor `ignored`. strong, medium,
-    mild: logits, 0 to FORBIDDEN.
+    beginning, while nothing of it is known. Foreign is whatever is neither own, HOLE nor `ignored`.
+    strong, medium, mild: logits, 0 to FORBIDDEN.
     """
     regions = tuple(regions)
     if own not in regions:

@@ -36,8 +36,8 @@ def vote(level: Level, picture: Tensor, source: Tensor, distance: Tensor, decisi
 
     A patch weighs the more the closer it matched (bandwidth: the 75th percentile of the distances; Wexler, Shechtman
     and Irani, PAMI 2007, section 3.2), the nearer its centre is to known pixels, and the nearer the pixel is to its
-    centre. The centre's window has a standard deviation of one radius, or less in a `decisive` vote. Summed offset by
-    offset, always in the same order, so that the result does not depend on the device's scheduling.
+    centre. The centre's window has a standard deviation of one radius, or less in a `decisive` vote.
+    Summed offset by offset, always in the same order, so that the result does not depend on the device's scheduling.
     """
     radius, (height, width) = level.radius, level.size
     # padded by the radius, as in `_votes`

@@ -25,7 +25,7 @@ MOST_SAMPLES = 100_000
 """Pixels of a mask: of larger ones not every pixel is read when a ground is picked."""
 
 SURE = (0.04, NEAR)
-"""Difference from the ground at which a pixel begins to be, and surely is, part of the person."""
+"""Difference from the ground (range 0..1) at which a pixel begins to be, and certainly is, part of the person."""
 
 EVIDENCE = 3.0
 """Log odds for the person that a clear difference from the ground adds; none takes as much away."""

@@ -55,12 +55,12 @@ def test_a_background_does_not_look_at_who_stays(scenes):
     assert bool(stays.any()) != bool((layer.hole[kept] > 0).all())
 
 
-def test_a_person_looks_at_herself_alone(scenes):
+def test_a_persons_hole_looks_at_the_person_alone(scenes):
     (layer,) = (layer for layer in scenes[0].layers if layer.domain == PERSON)
     regions = of_layer(layer)
     seen = boxes.cut(SEEN, layer.box) * (layer.hole <= 0)
     assert regions.own == OWN_PERSON and torch.equal(regions.masks[OWN_PERSON], seen)
-    # what was completed of her is still what has to be invented
+    # what was completed of the person is still what has to be invented
     whole = layer._replace(alpha=torch.ones_like(layer.alpha), sampled=True)
     assert not (of_layer(whole).masks[OWN_PERSON] * (layer.hole > 0)).any()
 

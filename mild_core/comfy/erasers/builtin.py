@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...image.fill import area_resize
 from ...image.growth import grow
-from ...layers.ground import surely_hers
+from ...layers.ground import certain_pixels
 from ...scene import Layer, rgb
 from .eraser import Eraser, attach, without_text
 from .exemplar_model import LOOKED, ExemplarModel
@@ -46,7 +46,7 @@ class Builtin(Eraser):
         """
         allowed = layer.allowed
         if layer.likely is not None:
-            allowed = surely_hers(layer.pixels, layer.alpha, layer.hole, plate)
+            allowed = certain_pixels(layer.pixels, layer.alpha, layer.hole, plate)
         allowed = area_resize(allowed[None, None].float(), (hole.shape[-2], hole.shape[-1]))[0]
         values: dict[str, Tensor | None] = {"mild_allowed": allowed}
         if layer.likely is not None and layer.ground is not None:

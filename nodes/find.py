@@ -4,7 +4,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..mild_core.body.poses import joints_in_frames, stretched_canvases
-from ..mild_core.comfy.find import files as find_files
+from ..mild_core.comfy.find import weight_files
 from ..mild_core.comfy.find import find_people
 from ..mild_core.find.bounding_boxes import InFrames, boxes_of, found_in_frames
 from ..mild_core.find.detections_to_people import Limits, found_by_pose
@@ -262,7 +262,7 @@ def _is_body_model(name: str) -> bool:
 def _file(name: str, what: str, package: str, fits) -> io.Combo.Input:
     return io.Combo.Input(
         name,
-        options=find_files.files(fits),
+        options=weight_files.files(fits),
         tooltip=f"{what[0].upper()}{what[1:]}, in ComfyUI/models/detection. Needs: {package}",
     )
 

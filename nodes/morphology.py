@@ -7,7 +7,7 @@ from ..mild_core.body.body_parts import SETS, to_parts
 from ..mild_core.body.label_maps import labels_of
 from ..mild_core.body.poses import Pose, poses_in_frames, seen, stretched_canvases
 from ..mild_core.body.read_bodies import read_bodies
-from ..mild_core.comfy.find import files as find_files
+from ..mild_core.comfy.find import weight_files
 from ..mild_core.comfy.find import parse_people
 from ..mild_core.pairing import stretched
 from ..mild_core.people.from_masks import stretched_people
@@ -169,7 +169,7 @@ def _parsers() -> list[io.DynamicCombo.Option]:
 def _file(what: str, package: str, word: str, endings: tuple[str, ...]) -> io.Combo.Input:
     return io.Combo.Input(
         "model",
-        options=find_files.files(lambda name: word in name and name.endswith(endings)),
+        options=weight_files.files(lambda name: word in name and name.endswith(endings)),
         tooltip=f"{what[0].upper()}{what[1:]}, in ComfyUI/models/detection. Needs: {package}",
     )
 

@@ -15,7 +15,7 @@ import folder_paths
 from mild.mild_core.body.body_parts import PARTS, SETS
 from mild.mild_core.body.parsers.parsed import Parsed
 from mild.mild_core.body.poses import L_WRIST, seen
-from mild.mild_core.comfy.find import files as find_files
+from mild.mild_core.comfy.find import weight_files
 from mild.mild_core.comfy.find import parse_people
 from mild.mild_core.people.from_masks import numbered, person_from_mask
 from mild.tests.comfy.test_find_people import SIZE, frame, photos, weights
@@ -27,8 +27,8 @@ __all__ = ["weights"]
 Interrupted = comfy.model_management.InterruptProcessingException
 
 READ = {"labels": "ATR", "parser": parse_people.CONNECTED, "invert_depth": False, "min_confidence": 0.3}
-BODYPIX = {"parser": parse_people.BODYPIX, "parser.model": find_files.ABSENT}
-MEDIAPIPE = {"parser": parse_people.MEDIAPIPE, "parser.model": find_files.ABSENT}
+BODYPIX = {"parser": parse_people.BODYPIX, "parser.model": weight_files.ABSENT}
+MEDIAPIPE = {"parser": parse_people.MEDIAPIPE, "parser.model": weight_files.ABSENT}
 
 LEFT, RIGHT = (10, 5, 45, 95), (80, 8, 120, 92)
 HAIR = SETS["ATR"].index(PARTS.index("hair"))

@@ -12,7 +12,7 @@ from ...body.parsers import bodypix, mediapipe_multiclass
 from ...body.parsers.parsed import Parse, Parsed
 from ...people.from_masks import fitted
 from ...scene import Person
-from . import files as find_files
+from . import weight_files
 
 CONNECTED = "only what is connected"
 MEDIAPIPE = mediapipe_multiclass.NAME
@@ -53,9 +53,9 @@ def _parse(parser: dict[str, Any]) -> Parse | None:
     """The parser that was chosen, ready to look at people."""
     kind = parser["parser"]
     if kind == MEDIAPIPE:
-        return mediapipe_multiclass.parser(find_files.path_of(parser["model"], kind, MEDIAPIPE_FILE))
+        return mediapipe_multiclass.parser(weight_files.path_of(parser["model"], kind, MEDIAPIPE_FILE))
     if kind == BODYPIX:
-        return bodypix.parser(find_files.path_of(parser["model"], kind, BODYPIX_FILE))
+        return bodypix.parser(weight_files.path_of(parser["model"], kind, BODYPIX_FILE))
     return None
 
 

@@ -22,7 +22,7 @@ from ...image import boxes
 from ...image.framed import crop_of, same_frame
 from ...pairing import by
 from ...scene import Layer, Morphology
-from ..families import body_config_of
+from ..families import body_config_of, family_of_base
 from ..guidance_places import blocks_of
 
 DRAWN = 0.05
@@ -30,11 +30,6 @@ DRAWN = 0.05
 
 AROUND = 1 / 24
 """So far around a skeleton picture's limbs, as a share of its shorter side, guidance works."""
-
-LIKE_T2I = {"sdxl": 10}
-"""T2I-Adapters for SDXL list one place more than its UNet has input blocks, and stock code adds lists up from their
-far ends: shorter ones would come out a block late.
-"""
 
 MOST_CELLS = 256 * 256
 """For the estimate of memory: latent cells beyond which a picture is taken for a photo, which shrinks first."""
@@ -67,6 +62,7 @@ class MorphologyControl(comfy.controlnet.ControlBase):
         self.upscale_algorithm = "bilinear"
         self.morphology: tuple[Morphology, ...] = ()
         self.dtype = torch.float32  # in which the MODEL computes
+        self.t2i_places = 0  # of the MODEL's family
         self._once: dict[tuple[int, int], list[Tensor] | None] = {}  # by the latent's height and width
         self._ready: dict[_Key, list[Tensor] | None] = {}
 
@@ -138,6 +134,7 @@ class MorphologyControl(comfy.controlnet.ControlBase):
             )
         super().pre_run(model, percent_to_timestep_function)
         self.dtype = model.get_dtype_inference()
+        self.t2i_places = family_of_base(model).t2i_places
         self._forget()  # also of a sampling that was cancelled, which nobody cleans up after
 
     def get_control(
@@ -241,7 +238,8 @@ class MorphologyControl(comfy.controlnet.ControlBase):
             added[block] = residual
         theirs = list(before["input"]) if before is not None else []
         if self.config.is_unet:
-            added += [None] * (LIKE_T2I.get(self.config.family, 0) - len(added))
+            # Stock code adds lists up from their far ends, so one shorter than a T2I-Adapter's would act a block late.
+            added += [None] * (self.t2i_places - len(added))
             theirs.reverse()
         for place, other in enumerate(theirs):
             if place == len(added):

@@ -16,7 +16,7 @@ from torch import Tensor
 from ...layers.painted import finished, plate_under
 from ...people.selection import layers_named
 from ...scene import Layer, Scene
-from ..guidance import relation_text as tokens
+from ..guidance import relation_text
 from .conditioning import LayerConds
 from .encode import Encoded, LatentSpace, decode, encode, latent_space, work_size_of
 from .groups import LayerRow, Sampling, groups, rows_apart, sampled
@@ -222,7 +222,7 @@ def _painted(
     # All of them first: the text encoder and the model need not change places in the memory.
     prompted = {plan.layer.id: _prompted(sampling.guider, prompts(plan.layer)) for plan in planned}
     notes = _row_notes(prompted, len(scenes))
-    conds, told = tokens.for_layers(prompted, [plan.layer for plan in planned])
+    conds, told = relation_text.for_layers(prompted, [plan.layer for plan in planned])
     notes.extend(told)
     run = Run(
         sampling,

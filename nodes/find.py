@@ -4,8 +4,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..mild_core.body.poses import joints_in_frames, stretched_canvases
-from ..mild_core.comfy.find import weight_files
-from ..mild_core.comfy.find import find_people
+from ..mild_core.comfy.find import find_people, weight_files
 from ..mild_core.find.bounding_boxes import InFrames, boxes_of, found_in_frames
 from ..mild_core.find.detections_to_people import Limits, found_by_pose
 from ..mild_core.find.sam_prompts import BOX, BOX_AND_JOINTS, JOINTS

@@ -7,8 +7,7 @@ from ..mild_core.body.body_parts import SETS, to_parts
 from ..mild_core.body.label_maps import labels_of
 from ..mild_core.body.poses import Pose, poses_in_frames, seen, stretched_canvases
 from ..mild_core.body.read_bodies import read_bodies
-from ..mild_core.comfy.find import weight_files
-from ..mild_core.comfy.find import parse_people
+from ..mild_core.comfy.find import parse_people, weight_files
 from ..mild_core.pairing import stretched
 from ..mild_core.people.from_masks import stretched_people
 from ..mild_core.preview.morphology_plot import preview_morphology

@@ -44,7 +44,7 @@ def _in_captions(model: ModelPatcher) -> int | None:
 
 
 def _anywhere(model: ModelPatcher) -> int | None:
-    """Of models that are not known: the first place that tells."""
+    """Of models that are not known: the first place that has a width."""
     for source in (_in_configuration, _in_layer("txt_in"), _in_layer("context_embedder"), _in_captions):
         width = source(model)
         if width is not None:
@@ -92,18 +92,16 @@ def _by_either(model: ModelPatcher) -> bool:
 
 
 class Family(NamedTuple):
-    """Models that are alike in all of this. What is not said is as with most."""
+    """Models that are alike in all of this. Defaults are what most models have."""
 
     name: str  # what artists call them
     matches: Callable[[BaseModel], bool]  # asked in the order of FAMILIES
-    native_pixels: int = 1024 * 1024  # how large the pictures were that they learnt from
+    native_pixels: int = 1024 * 1024  # size of the pictures that they were trained on
     prompts: OwnPrompts = own_prompts.OTHERS
-    guidance: float | None = None  # what a model with distilled guidance is told, where it reads any
-    text_width: Callable[[ModelPatcher], int | None] = (
-        _anywhere  # channels of a token of its text; None: it is not told
-    )
+    guidance: float | None = None  # the value that a model with distilled guidance gets, where it reads any
+    text_width: Callable[[ModelPatcher], int | None] = _anywhere  # channels of a token of its text; None: unknown
     texts: Mapping[int, str] = {}  # whose text has how many channels, for a sentence to the artist
-    reads_as_is: bool = True  # False: text may be transformed first, so nothing is held against its width
+    reads_as_is: bool = True  # False: text may be transformed first, so its width is not checked
     pooled: Pooled | None = None
     inpaint: Callable[[ModelPatcher], bool] = _by_keys  # whether it reads the visible picture and the mask
     layout: Layout | None = None  # None: attention cannot be steered
@@ -208,7 +206,7 @@ FAMILIES = (
         prompts=own_prompts.SD3,
         text_width=_in_layer("context_embedder"),
         texts={4096: "that of Flux and SD3"},
-        # It takes a none that is said to be one.
+        # A pooled_output of None may be given, but it has to be there.
         pooled=Pooled(lambda model: model.adm_channels, instead="pooled_output"),
         layout=layouts.SD3,
     ),

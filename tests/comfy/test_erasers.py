@@ -39,7 +39,7 @@ class Special(Eraser):
     def multiple(self, model):
         return 32
 
-    def told(self, layer, hole, plate):
+    def layer_values(self, layer, hole, plate):
         return {"mild_special": torch.full((1,), float(layer.box[0])), "mild_cells": hole.shape}
 
 

@@ -16,8 +16,7 @@ import comfy.model_management
 import folder_paths
 
 from mild.mild_core.body.poses import seen
-from mild.mild_core.comfy.find import weight_files
-from mild.mild_core.comfy.find import find_people
+from mild.mild_core.comfy.find import find_people, weight_files
 from mild.mild_core.comfy.find import openpose as find_openpose
 from mild.mild_core.comfy.find import sam2 as find_sam2
 from mild.tests.helpers.bodies import pose_frame

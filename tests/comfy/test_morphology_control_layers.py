@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mild.mild_core.comfy.guidance.apply import guided
-from mild.mild_core.comfy.sampling.controlnets import DRAWN, Hints
+from mild.mild_core.comfy.sampling.controlnets import DRAWN_NOTE, Hints
 from mild.mild_core.guidance.maps import CHANNELS, maps
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.attention import close
@@ -74,7 +74,7 @@ def test_layers_are_drawn_and_not_cropped(run_node, tiny, guidance, people):
     assert torch.equal(rows(bound.copy())[0], drawn)
     given = apply(run_node, model, control, picture()[None])[0][0][1]["control"]
     drawn, notes = rows(given)
-    assert torch.equal(drawn, expected(other[0])) and notes == [DRAWN]
+    assert torch.equal(drawn, expected(other[0])) and notes == [DRAWN_NOTE]
     unknown, notes = rows(given, [scenes[0]._replace(morphology=None)])
     assert unknown.shape == (2, 3, *size) and notes == []
     each = apply(run_node, model, control, torch.stack([picture(), picture(seed=3)]))[0][0][1]["control"]
@@ -90,7 +90,7 @@ def test_a_photo_that_nobody_was_read_from_gets_nothing(tiny, guidance, people):
     assert guidance(tiny("sd15")).layer_hint(layer, None, size, photo_size) is None
     hints = Hints([layer], [photo_size] * 2, size)
     hints.copied(control)
-    assert hints.notes == ["Guide by Bodies was told of no bodies in photo 2, so it adds nothing there."]
+    assert hints.notes == ["Guide by Bodies got no bodies for photo 2, so it adds nothing there."]
 
 
 @pytest.mark.parametrize("shrunk", [1.0, 0.5, 0.75, 2.0])

@@ -15,8 +15,7 @@ import folder_paths
 from mild.mild_core.body.body_parts import PARTS, SETS
 from mild.mild_core.body.parsers.parsed import Parsed
 from mild.mild_core.body.poses import L_WRIST, seen
-from mild.mild_core.comfy.find import weight_files
-from mild.mild_core.comfy.find import parse_people
+from mild.mild_core.comfy.find import parse_people, weight_files
 from mild.mild_core.people.from_masks import numbered, person_from_mask
 from mild.tests.comfy.test_find_people import SIZE, frame, photos, weights
 from mild.tests.unit.test_found import standing

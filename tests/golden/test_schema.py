@@ -71,7 +71,8 @@ def compare(path: Path, now: dict) -> None:
 
 
 def test_schemas_are_as_saved(monkeypatch):
-    monkeypatch.setattr(weight_files, "files", lambda fits: [weight_files.ABSENT])  # whatever weights lie on this machine
+    # whatever weights lie on this machine
+    monkeypatch.setattr(weight_files, "files", lambda fits: [weight_files.ABSENT])
     compare(GOLDEN, {key: promise(node.GET_NODE_INFO_V1()) for key, node in sorted(classes.items())})
 
 

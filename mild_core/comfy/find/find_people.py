@@ -40,9 +40,9 @@ SAM2_FILE = "a SAM 2 checkpoint such as sam2.1_hiera_tiny.pt (by Meta, Apache-2.
 ENCODER_FILE = "the encoder of SAM 2 as an .onnx or .ort file (by Meta, Apache-2.0)"
 DECODER_FILE = "the decoder of SAM 2 as an .onnx file (by Meta, Apache-2.0)"
 
-THERE = 0.6
-"""A box that shares more than this with the box around the mask of somebody found before is hers. (Less than between
-two boxes: a box around a mask is tighter than a detector's.)
+SAME_PERSON_IOU = 0.6
+"""IoU (0..1) above which a box and the box around the mask of a person found before are the same person. (Less than
+between two boxes: a box around a mask is tighter than a detector's.)
 """
 
 Look = Callable[[Tensor], list[Found]]
@@ -79,7 +79,7 @@ def find_people(
         size = (int(photo.shape[0]), int(photo.shape[1]))
         here = everyone(given[index], poses[index], detected[index], limits.most_overlap)
         before = [_seen_before(one, size) for one in existing if one.photo == index]
-        new = [one for one in here if not any(same_person(one, other, THERE) for other in before)]
+        new = [one for one in here if not any(same_person(one, other, SAME_PERSON_IOU) for other in before)]
         known += len(here) - len(new)
         new, more = inside(new, size, limits)
         left_out += more

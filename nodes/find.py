@@ -1,4 +1,4 @@
-"""People are found: from what other nodes detected, or by a detector that the artist has installed."""
+"""Finds people: from what other nodes detected, or by a detector that the artist has installed."""
 
 from comfy_api.latest import io
 from torch import Tensor
@@ -289,8 +289,8 @@ def _prompts() -> io.Combo.Input:
         options=[BOX, BOX_AND_JOINTS, JOINTS],
         default=BOX,
         advanced=True,
-        tooltip="What SAM 2 is told about a person: her box, her joints, or both. With joints it is also told which "
-        "joints in her box are somebody else's: try it where people hold one another.",
+        tooltip="What SAM 2 gets of a person: the box, the joints, or both. With joints it also gets the joints in the "
+        "box that are somebody else's, to keep out: try it where people hold one another.",
     )
 
 

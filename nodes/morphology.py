@@ -1,4 +1,4 @@
-"""What is known of people's bodies: pose, parts, and who stands in front of whom."""
+"""Reads people's bodies: pose, body parts, and who stands in front of whom."""
 
 from comfy_api.latest import io
 from torch import Tensor
@@ -30,7 +30,7 @@ class ReadBodies(io.ComfyNode):
                 "Brings together what is known of each person's body: the pose, the body parts, and who stands in "
                 "front of whom. Connect poses (SDPose, DWPose) and the label map of a human parser, or choose a parser "
                 "whose file you have. Joints that somebody who goes hides are worked out. Then Split into Layers knows "
-                "better where a hidden person goes on, and Pose Hint and Guide by Bodies can tell it to a model."
+                "better where a hidden person goes on, and Pose Hint and Guide by Bodies can guide a model by it."
             ),
             search_aliases=[
                 "human morphology",
@@ -68,7 +68,7 @@ class ReadBodies(io.ComfyNode):
                     "labels",
                     options=list(SETS),
                     default="ATR",
-                    tooltip="Which label set the connected parsing uses; your parser's page tells. ATR, LIP and CIHP: "
+                    tooltip="Which label set the connected parsing uses; see your parser's page. ATR, LIP and CIHP: "
                     "clothes and limbs, as SCHP and SegFormer clothes give. ours: the numbers of this pack.",
                 ),
                 io.DynamicCombo.Input(
@@ -85,7 +85,7 @@ class ReadBodies(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     tooltip="A depth image of any size, brighter is nearer, as Depth Anything and MiDaS give. Asked "
-                    "where outlines do not tell who is in front. One picture, or one for each photo.",
+                    "where outlines leave open who is in front. One picture, or one for each photo.",
                 ),
                 io.Boolean.Input(
                     "invert_depth",
@@ -111,7 +111,7 @@ class ReadBodies(io.ComfyNode):
                 io.Image.Output(
                     display_name="preview",
                     tooltip="The photo with skeletons, coloured body parts, and arrows from who is in front to whom "
-                    "she hides. Joints that were worked out are hollow, their limbs dashed.",
+                    "they hide. Joints that were worked out are hollow, their limbs dashed.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],

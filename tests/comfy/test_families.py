@@ -136,6 +136,6 @@ def test_the_refiners_pooled_text_has_a_number_less():
     assert not family_of_base(refiner).pooled.fits(refiner, {"pooled_output": torch.zeros(1, 768)})
 
 
-def test_a_texts_width_is_told_in_words():
+def test_a_texts_width_in_words():
     assert channels(768) == "768 channels (SD1.5's)" and channels(1280) == "1,280 channels (the SDXL refiner's)"
     assert channels(4096) == "4,096 channels (that of Flux and SD3)" and channels(17) == "17 channels"

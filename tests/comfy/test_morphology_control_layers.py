@@ -24,7 +24,7 @@ def people():
 @pytest.mark.usefixtures("small_native_size")
 @pytest.mark.parametrize(("family", "relations"), [("sd15", 0.0), ("sd15", 0.5), ("flux", 0.5)])
 def test_each_layer_of_a_batch_has_its_own_people(sample, tiny, guidance, run_node, people, family, relations):
-    """With the relations of each in her text, and without."""
+    """With the relations of each in their own text, and without."""
     model, control = tiny(family), guidance(tiny(family))
     photo = picture()
     layers = (
@@ -111,7 +111,7 @@ def test_bodies_read_in_a_copy_of_another_size_lie_where_they_are(tiny, guidance
     expected = maps(people(1.0), 1, box, (16, 24))
     assert torch.allclose(drawn, expected, atol=0.02)
     this = CHANNELS.index("this")
-    assert 0.9 < float(drawn[this].sum() / (16 * 24)) / (24 * 48 / (42 * 56)) < 1.1  # of the crop, as much as is hers
+    assert 0.9 < float(drawn[this].sum() / (16 * 24)) / (24 * 48 / (42 * 56)) < 1.1  # the person's share of the crop
 
 
 def test_bodies_of_a_photo_of_another_shape_are_refused(tiny, guidance):
@@ -140,9 +140,9 @@ def test_guide_by_bodies_on_a_whole_photo(run_node, tiny, guidance, people):
     assert torch.equal(ksampled(model, run(unsure), **size), plain(model, **size))
     same = run(strength=0.0)
     assert same[0] is model.positive and same[1] is model.negative
-    told = run(strength=0.0, relations=1.0)
-    assert "control" not in told[0][0][1] and told[0][0][0].shape == model.positive[0][0].shape
-    assert not torch.equal(told[0][0][0], model.positive[0][0])
+    related = run(strength=0.0, relations=1.0)
+    assert "control" not in related[0][0][1] and related[0][0][0].shape == model.positive[0][0].shape
+    assert not torch.equal(related[0][0][0], model.positive[0][0])
     with pytest.raises(ValueError, match="morphology: there is no photo"):
         run([])
     given["guidance"] = make_controlnet("controlnet", model)

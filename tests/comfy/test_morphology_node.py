@@ -243,8 +243,8 @@ def test_a_missing_package_is_said_through_the_node(read, weights, monkeypatch):
 
 @pytest.fixture
 def parser(monkeypatch, weights):
-    """A parser in BodyPix's place: everything in a person's upper half is her face, surely, the rest her torso,
-    hardly; her joints stand in her box.
+    """A parser in BodyPix's place: everything in a person's upper half is face, with high confidence, the rest torso,
+    with low confidence; the joints stand in the person's box.
     """
     weights("bodypix.onnx")
 
@@ -272,7 +272,7 @@ def test_a_parser_gives_parts_and_a_pose_to_who_has_none(read, parser):
         assert seen(body.joints).sum() > 12 and not seen(body.joints)[L_WRIST]
     given = pose_in(LEFT)
     given.joints[:, 0] += 2
-    given.joints[12:, 2] = 0  # the parser sees more of her
+    given.joints[12:, 2] = 0  # the parser sees more of the person
     ((one,), _) = read(photos(), two(), poses=[frame(given)], **parser)
     both = seen(one.bodies[0].joints) & seen(given.joints)
     assert torch.allclose(one.bodies[0].joints[both, :2], given.joints[both, :2])

@@ -1,4 +1,4 @@
-"""The node Stop Attention Bleed: what it takes, what it tells, and files of learned strengths."""
+"""The node Stop Attention Bleed: what it takes, what it says, and files of learned strengths."""
 
 from pathlib import Path
 

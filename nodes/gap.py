@@ -18,7 +18,7 @@ ALIASES = ["attention gap", "cag", "cross-domain attention gap", "leakage", "att
 
 
 class RecordGap(io.ComfyNode):
-    """A MODEL that writes down what its holes look at."""
+    """A MODEL that records what its holes look at."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -80,7 +80,7 @@ class RecordGap(io.ComfyNode):
 
 
 class AttentionGap(io.ComfyNode):
-    """What was written down, as pictures and numbers."""
+    """What was recorded, as pictures and numbers."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -25,7 +25,7 @@ class PoseHint(io.ComfyNode):
             display_name="Pose Hint",
             category="MILD",
             description=(
-                "Draws bodies for the pose and depth ControlNets that you have: on each person's layer her own "
+                "Draws bodies for the pose and depth ControlNets that you have: on each person's layer their own "
                 "skeleton with the hidden arm worked out, on the background no body where somebody goes. Connect pose "
                 "or depth to Apply ControlNet and its prompts to Sample Layers, which gives every layer its own "
                 "picture."

@@ -131,9 +131,9 @@ def test_noise_levels_are_the_samplers(sampler, steps):
     tiny, handler = make("sd15"), Noting()
     record, _ = recorded(tiny, catch.put(tiny.model, handler, "test"), steps=steps, sampler=sampler)
     sigmas = handler.runs[0].sigmas.tolist()
-    told = [level.sigma for level in record.levels]
-    assert told == sorted(told, reverse=True) and told[0] == pytest.approx(sigmas[0], rel=1e-4)
-    assert all(any(abs(own - sigma) < 1e-3 * sigma for own in told) for sigma in sigmas[:-1])
+    levels = [level.sigma for level in record.levels]
+    assert levels == sorted(levels, reverse=True) and levels[0] == pytest.approx(sigmas[0], rel=1e-4)
+    assert all(any(abs(own - sigma) < 1e-3 * sigma for own in levels) for sigma in sigmas[:-1])
     assert list(record.where) == {1: ["early"], 2: ["early", "late"]}.get(steps, ["early", "middle", "late"])
 
 
@@ -166,7 +166,7 @@ def test_with_stop_attention_bleed(family):
 
 @pytest.mark.parametrize("guidance", [None, 5.0])
 def test_with_erase_by_attention(guidance):
-    """What is hidden gets nothing at all; with guidance that is the second call's, told apart from the first."""
+    """What is hidden gets nothing at all; with guidance that is the second call's, kept apart from the first."""
     tiny = make("sd15")
     plain = recorded(tiny, cfg=1.0)[0]
 

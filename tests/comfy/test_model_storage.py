@@ -149,7 +149,7 @@ def test_a_model_with_a_lora(sample, scenes, family):
 def little_memory(monkeypatch):
     """As on a small graphics card with --lowvram, where ComfyUI loads what fits and casts the rest layer by layer.
 
-    On the CPU that flag changes nothing, so its loader is told here that there is room for a third of the weights.
+    On the CPU that flag changes nothing, so its loader finds room here for a third of the weights.
     """
     stock = comfy.model_management.LoadedModel.model_load
     partly = []

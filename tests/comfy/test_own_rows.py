@@ -155,9 +155,9 @@ def test_one_row_and_one_for_each_need_no_word():
 
 
 def test_model_conds_of_photos_do_not_mix(sample):
-    """Some nodes write what a model is told straight onto the CONDITIONING."""
+    """Some nodes write what a model gets straight onto the CONDITIONING."""
     tiny = make("sd15")
-    told, seen = torch.rand(2, 5), {}
+    given, seen = torch.rand(2, 5), {}
 
     def note(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, own=None, **more):
         if own is not None:
@@ -166,8 +166,8 @@ def test_model_conds_of_photos_do_not_mix(sample):
 
     model = tiny.model.clone()
     model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, "note", note)
-    positive = [[tiny.positive[0][0], {"model_conds": {"own": comfy.conds.CONDRegular(told)}}]]
+    positive = [[tiny.positive[0][0], {"model_conds": {"own": comfy.conds.CONDRegular(given)}}]]
     sample(photos(), tiny._replace(model=model), steps=1, positive=positive)
     assert {key: value.tolist() for key, value in seen.items()} == {
-        "1/background": told[0].tolist(), "2/background": told[1].tolist(), "2/person-2": told[1].tolist()
+        "1/background": given[0].tolist(), "2/background": given[1].tolist(), "2/person-2": given[1].tolist()
     }  # fmt: skip

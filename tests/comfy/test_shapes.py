@@ -68,7 +68,7 @@ def said(comfy):
 TURNED, SAME, CROPPED = (60, 100), (200, 120), (80, 60)
 
 
-def told(text, socket, size):
+def noted(text, socket, size):
     """The sentence on this socket is there for a size of another shape, and for no other."""
     lines = [line for line in text.splitlines() if "another shape" in line]
     if size == SAME:
@@ -83,14 +83,14 @@ def told(text, socket, size):
 
 
 @pytest.mark.parametrize("size", [TURNED, SAME, CROPPED])
-class TestAnotherShapeIsTold:
+class TestAnotherShapeIsNoted:
     @pytest.mark.parametrize("socket", ["also_erase", "protect"])
     def test_split_into_layers(self, said, socket, size):
         text = said("MILD_Decompose", image=photo(), people=people(), **SPLIT, **{socket: marked(*size)})
-        assert told(text, socket, size)
+        assert noted(text, socket, size)
 
     def test_paint_hidden_part(self, said, size):
-        assert told(said("MILD_HiddenPart", people=people(), hidden=marked(*size), who="1", photo=1), "hidden", size)
+        assert noted(said("MILD_HiddenPart", people=people(), hidden=marked(*size), who="1", photo=1), "hidden", size)
 
     @pytest.mark.parametrize("node, inputs", [
         ("MILD_HiddenPart", {"hidden": torch.zeros(1, 64, 64), "who": "1", "photo": 1}),
@@ -104,24 +104,24 @@ class TestAnotherShapeIsTold:
 
     def test_depth_of_order_people(self, said, size):
         text = said("MILD_OrderPeople", people=people(), order="", invert_depth=True, depth=photo(*size))
-        assert told(text, "depth", size)
+        assert noted(text, "depth", size)
 
     def test_depth_and_parsing_of_read_bodies(self, said, size):
         text = said("MILD_Morphology", image=photo(), people=people(), **READ, depth=photo(*size))
-        assert told(text, "depth", size)
+        assert noted(text, "depth", size)
         labels = marked(*size) * 4 / 255
         text = said("MILD_Morphology", image=photo(), people=people(), **READ, parsing=labels)
-        assert told(text, "parsing", size)
+        assert noted(text, "parsing", size)
 
     def test_poses_of_read_bodies(self, said, size):
         flat = [value for joint in range(18) for value in (10.0 + joint, 5.0 + 2 * joint, 0.9)]
         frame = {"people": [{"pose_keypoints_2d": flat}], "canvas_height": size[0], "canvas_width": size[1]}
-        assert told(said("MILD_Morphology", image=photo(), people=people(), **READ, poses=[frame]), "poses", size)
+        assert noted(said("MILD_Morphology", image=photo(), people=people(), **READ, poses=[frame]), "poses", size)
 
     def test_stop_attention_bleed(self, said, size):
         model = make("sd15").model
         text = said("MILD_SpatialAttention", model=model, **STEER, mask=marked(*SIZE), avoid=marked(*size))
-        assert told(text, "avoid", size)
+        assert noted(text, "avoid", size)
 
 
 @pytest.mark.parametrize("node, sockets, inputs", [

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..image import boxes
 from ..image.framed import crop_of
-from ..pairing import check_count, row_of, stretched
+from ..pairing import Size, check_count, row_of, stretched
 from ..people.from_masks import resize_mask
 from ..people.selection import layers_named
 from ..scene import PERSON, Layer, Scene
@@ -149,6 +149,12 @@ class Maps:
         """The region that a pathway's hole is to be filled from."""
         layer = self._layers.get(key)
         return OWN_PERSON if layer is not None and layer.domain == PERSON else REST
+
+    def misfits(self, latent: Size) -> list[str]:
+        """Sentences on masks of another shape than the latent (height and width in cells) that they lie over."""
+        if self._masks is None or not self.any:
+            return []
+        return stretched("mask", [(int(self._masks.shape[1]), int(self._masks.shape[2]))], [latent], "the latent")
 
     def title(self, key: Key) -> str:
         """What an artist calls it."""

@@ -36,6 +36,17 @@ COVERED = 0.5
 """Share of a cell from which on people cover it."""
 
 
+def grey_levels(depth: Tensor) -> tuple[Tensor, list[str]]:
+    """Depth [B, h, w] of any range as grey levels 0..1, and a sentence where that changed it: raw depth of a model is
+    brought to 0..1 linearly, all pictures of a batch alike.
+    """
+    low, high = float(depth.min()), float(depth.max())
+    if 0 <= low and high <= 1:
+        return depth, []
+    said = f"depth: its values go from {low:.3g} to {high:.3g}, so they were scaled to 0..1, the largest near."
+    return (depth - low) / max(high - low, 1e-12), [said]
+
+
 def depth_pictures(
     layers: Sequence[Layer],
     photo_size: tuple[int, int],

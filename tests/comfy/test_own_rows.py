@@ -6,6 +6,7 @@ import comfy.patcher_extension
 import pytest
 import torch
 
+from mild.mild_core.comfy.sampling.conditioning import WHOLE_LATENTS, LayerConds
 from mild.mild_core.comfy.sampling.own_rows import OwnRows, row_notes
 from mild.mild_core.pairing import dealt
 from mild.mild_core.scene import Scene
@@ -144,6 +145,20 @@ def test_pictures_that_are_mixed_for_all_stay_together():
     vision.image_embeds = torch.rand(3, 8)
     given = [{"clip_vision_output": vision, "strength": 0.5, "noise_augmentation": 0.0}]
     assert OwnRows(2).of({"unclip_conditioning": given}, 1)["unclip_conditioning"] is given
+
+
+def test_reference_latents_that_stay_whole_are_said_once():
+    """Of edit models: they may show whoever goes."""
+    notes = []
+    conds, layer = LayerConds([(60, 90)], notes), background(picture(60, 90), (20, 10, 45, 40))
+    given = {"cross_attn": torch.rand(1, 7, 3), "reference_latents": [torch.rand(1, 4, 6, 6)]}
+    for side in ("positive", "negative"):
+        (own,) = conds.of(side, [given], layer, (8, 8), {})
+        assert torch.equal(own["reference_latents"][0], given["reference_latents"][0])
+    assert notes == [WHOLE_LATENTS]
+    notes.clear()
+    conds.of("positive", [{"cross_attn": torch.rand(1, 7, 3)}], layer, (8, 8), {})
+    assert notes == []
 
 
 def test_one_row_and_one_for_each_need_no_word():

@@ -141,6 +141,30 @@ def test_of_several_hidden_masks_those_that_show_something_are_named(said):
     assert "hidden 1, 3: 100 x 60 px" in text
 
 
+def raw_depth():
+    """A MASK as some depth nodes give it, in a unit of their own: the left half at 5, the right one at 9."""
+    depth = torch.full((1, *SIZE), 5.0)
+    depth[:, :, SIZE[1] // 2 :] = 9
+    return depth
+
+
+@pytest.mark.parametrize("invert, order", [(False, "1, 2"), (True, "2, 1")])
+def test_raw_depth_keeps_its_differences(said, invert, order):
+    """Beyond 1, where masks end."""
+    apart = numbered([person_from_mask(figure(*box)) for box in ((5, 10, 20, 90), (40, 10, 55, 90))])
+    text = said("MILD_OrderPeople", people=apart, order="", invert_depth=invert, depth=raw_depth())
+    assert f"ar to near: {order}" in text
+
+
+def test_raw_depth_is_scaled_for_pictures(said):
+    scenes = decompose(photo(), people(), morphology=read_bodies(people(), [SIZE]))
+    hint = {"layers": scenes, "hands_and_face": False, "megapixels": 0.1}
+    assert "depth: its values go from 5 to 9, so they were scaled to 0..1" in said(
+        "MILD_PoseHint", **hint, depth=raw_depth()
+    )
+    assert "scaled" not in said("MILD_PoseHint", **hint, depth=photo())
+
+
 def test_pose_hint_names_what_is_turned(said):
     scenes = decompose(photo(), people(), morphology=read_bodies(people(), [SIZE]))
     with pytest.raises(ValueError, match="depth: it has 100 x 60 px, the photo 60 x 100: .* fits when turned by 90"):

@@ -75,6 +75,8 @@ class Steering:
     def begin(self, run: SamplingRun) -> None:
         self._forget()
         self.run = run
+        for misfit in self.maps.misfits((run.shape[-2], run.shape[-1])):
+            run.note(f"{self.title}: {misfit}")
 
     def end(self) -> None:
         self._forget()

@@ -15,6 +15,14 @@ from .own_rows import REFERENCES, OwnRows
 PLACED = ("area", "mask", "mask_strength", "set_area_to_bounds", "gligen")
 """Keys by which an entry of a CONDITIONING belongs to a part of the photo."""
 
+LATENTS = "reference_latents"
+"""Where ComfyUI's nodes for edit models (Flux Kontext, Qwen-Image-Edit) keep pictures that the model looks at."""
+
+WHOLE_LATENTS = (
+    "Reference latents of a prompt are used whole for every layer, and a reference of this photo shows whoever goes: "
+    "take them off, or encode a photo without these people."
+)
+
 
 class LayerConds:
     """Makes each layer's conds out of those that all layers share.
@@ -43,6 +51,8 @@ class LayerConds:
         result: list[dict[str, Any]] = []
         for own in here:
             own = {**own, **values}
+            if own.get(LATENTS):
+                self._note(WHOLE_LATENTS)
             references = own.get(REFERENCES)
             if references is not None:
                 own[REFERENCES] = [self._cropped(picture, layer, size) for picture in references]

@@ -1,4 +1,4 @@
-"""Attention that is kept apart while a picture is sampled."""
+"""Keeps attention apart while a picture is sampled: the node, and the mask inputs that it shares."""
 
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
@@ -42,8 +42,8 @@ class SpatialAttention(io.ComfyNode):
             category="MILD",
             description=(
                 "While a hole is painted, the model does not look at people who must not show up in it: a background "
-                "takes nothing from anybody, a person nothing but from herself. For Sample Layers connect layers, for "
-                "KSampler a mask."
+                "takes nothing from anybody, a person nothing from anything else. For Sample Layers connect layers, "
+                "for KSampler a mask."
             ),
             search_aliases=[
                 "spatial attention",

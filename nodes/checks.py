@@ -40,6 +40,11 @@ def checked_mask(mask: Tensor, socket: str) -> Tensor:
     Raises ValueError, with the socket's name, for anything else, for NaN values, and for whole numbers, of which
     nobody knows whether they go up to 1 or to 255.
     """
+    return _mask_rows(mask, socket).clamp(0, 1)
+
+
+def _mask_rows(mask: Tensor, socket: str) -> Tensor:
+    """As checked_mask, with the values as they came."""
     if not isinstance(mask, Tensor):
         raise ValueError(f"{socket}: expected a MASK, got {type(mask).__name__}. Connect a node that gives masks.")
     flat = mask[None] if mask.ndim == 2 else mask[:, 0] if mask.ndim == 4 and mask.shape[1] == 1 else mask
@@ -54,16 +59,17 @@ def checked_mask(mask: Tensor, socket: str) -> Tensor:
             "breaks ComfyUI's rule for MASK: it has to convert the mask to float, and divide it by 255 if that is its "
             "white."
         )
-    return _checked_numbers(flat, socket).float().clamp(0, 1)
+    return _checked_numbers(flat, socket).float()
 
 
 def checked_nearness(depth: Tensor, invert: bool = False) -> Tensor:
-    """A `depth` socket's IMAGE or MASK as [B, H, W], float32, larger is nearer: pictures are read by their brightness.
+    """A `depth` socket's IMAGE or MASK as [B, H, W], float32, larger is nearer: pictures are read by their brightness,
+    masks by their values, which may be raw ones of any range.
 
     invert: darker is nearer in it. Raises ValueError as checked_image and checked_mask do.
     """
     is_mask = isinstance(depth, Tensor) and (depth.ndim < 4 or (depth.shape[1] == 1 and depth.shape[-1] > 4))
-    nearer = checked_mask(depth, "depth") if is_mask else checked_image(depth, "depth")[..., :3].float().mean(-1)
+    nearer = _mask_rows(depth, "depth") if is_mask else checked_image(depth, "depth")[..., :3].float().mean(-1)
     return -nearer if invert else nearer
 
 

@@ -1,4 +1,4 @@
-"""Some of the people are chosen to go."""
+"""Chooses which of the people go."""
 
 import torch
 from comfy_api.latest import io
@@ -132,7 +132,8 @@ def _sentence(people: list[Person], going: list[Person], lost: int, waits: bool)
     else:
         lines = ["Nobody is chosen yet." if waits else "Nobody disappears."]
     if lost:
-        lines.append("1 clicked person is no longer there." if lost == 1 else f"{lost} clicked people are gone.")
+        who = "1 clicked person is" if lost == 1 else f"{lost} clicked people are"
+        lines.append(f"{who} no longer there.")
     if waits and people:
         lines.append(CLICK)
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Erasing by what a model may look at."""
+"""Erases by restricting what a model may look at."""
 
 from typing import Any
 
@@ -139,7 +139,7 @@ def _guidance() -> io.Float.Input:
 
 
 def _steps() -> list[io.Input]:
-    """What every way of running the Attentive Eraser asks."""
+    """The inputs that every way of running the Attentive Eraser has."""
     return [
         io.Float.Input(
             "suppression",

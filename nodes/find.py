@@ -1,11 +1,10 @@
-"""People are found: from what other nodes detected, or by a detector that the artist has installed."""
+"""Finds people: from what other nodes detected, or by a detector that the artist has installed."""
 
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..mild_core.body.poses import joints_in_frames, stretched_canvases
-from ..mild_core.comfy.find import files as find_files
-from ..mild_core.comfy.find import find_people
+from ..mild_core.comfy.find import find_people, weight_files
 from ..mild_core.find.bounding_boxes import InFrames, boxes_of, found_in_frames
 from ..mild_core.find.detections_to_people import Limits, found_by_pose
 from ..mild_core.find.sam_prompts import BOX, BOX_AND_JOINTS, JOINTS
@@ -262,7 +261,7 @@ def _is_body_model(name: str) -> bool:
 def _file(name: str, what: str, package: str, fits) -> io.Combo.Input:
     return io.Combo.Input(
         name,
-        options=find_files.files(fits),
+        options=weight_files.files(fits),
         tooltip=f"{what[0].upper()}{what[1:]}, in ComfyUI/models/detection. Needs: {package}",
     )
 
@@ -290,8 +289,8 @@ def _prompts() -> io.Combo.Input:
         options=[BOX, BOX_AND_JOINTS, JOINTS],
         default=BOX,
         advanced=True,
-        tooltip="What SAM 2 is told about a person: her box, her joints, or both. With joints it is also told which "
-        "joints in her box are somebody else's: try it where people hold one another.",
+        tooltip="What SAM 2 gets of a person: the box, the joints, or both. With joints it also gets the joints in the "
+        "box that are somebody else's, to keep out: try it where people hold one another.",
     )
 
 

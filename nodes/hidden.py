@@ -1,4 +1,4 @@
-"""The artist says where somebody goes on behind a person who is erased."""
+"""Takes the artist's mask of where somebody goes on behind a person who is erased."""
 
 from comfy_api.latest import io
 from torch import Tensor
@@ -14,7 +14,7 @@ from .sockets import People
 
 
 class HiddenPart(io.ComfyNode):
-    """Her arm goes on here."""
+    """A mask of where one person goes on unseen (amodal mask), given to that person."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -23,7 +23,7 @@ class HiddenPart(io.ComfyNode):
             display_name="Paint Hidden Part",
             category="MILD",
             description=(
-                "Says where somebody who stays goes on behind somebody who goes: her arm, her skirt. Paint it in the "
+                "Says where somebody who stays goes on behind somebody who goes: an arm, a skirt. Paint it in the "
                 "mask editor; it takes the place of the guess. For several people, use one of these nodes for each."
             ),
             search_aliases=[

@@ -12,7 +12,7 @@ from .show import shown
 from .sockets import Layers
 
 WHICH = (
-    "background, or somebody's number if she has a layer. If the background has several parts, or the batch several "
+    "background, or somebody's number if they have a layer. If the background has several parts, or the batch several "
     "photos, write the layer's id, such as 1/background-2 or 2/person-3: the error message lists them."
 )
 ALIASES = ["inpaint", "crop", "stitch", "inpaint crop", "remove person", "object removal", "eraser", "layer to image"]

@@ -1,4 +1,4 @@
-"""What is known of people's bodies: pose, parts, and who stands in front of whom."""
+"""Reads people's bodies: pose, body parts, and who stands in front of whom."""
 
 from comfy_api.latest import io
 from torch import Tensor
@@ -7,8 +7,7 @@ from ..mild_core.body.body_parts import SETS, to_parts
 from ..mild_core.body.label_maps import labels_of
 from ..mild_core.body.poses import Pose, poses_in_frames, seen, stretched_canvases
 from ..mild_core.body.read_bodies import read_bodies
-from ..mild_core.comfy.find import files as find_files
-from ..mild_core.comfy.find import parse_people
+from ..mild_core.comfy.find import parse_people, weight_files
 from ..mild_core.pairing import stretched
 from ..mild_core.people.from_masks import stretched_people
 from ..mild_core.preview.morphology_plot import preview_morphology
@@ -31,7 +30,7 @@ class ReadBodies(io.ComfyNode):
                 "Brings together what is known of each person's body: the pose, the body parts, and who stands in "
                 "front of whom. Connect poses (SDPose, DWPose) and the label map of a human parser, or choose a parser "
                 "whose file you have. Joints that somebody who goes hides are worked out. Then Split into Layers knows "
-                "better where a hidden person goes on, and Pose Hint and Guide by Bodies can tell it to a model."
+                "better where a hidden person goes on, and Pose Hint and Guide by Bodies can guide a model by it."
             ),
             search_aliases=[
                 "human morphology",
@@ -69,7 +68,7 @@ class ReadBodies(io.ComfyNode):
                     "labels",
                     options=list(SETS),
                     default="ATR",
-                    tooltip="Which label set the connected parsing uses; your parser's page tells. ATR, LIP and CIHP: "
+                    tooltip="Which label set the connected parsing uses; see your parser's page. ATR, LIP and CIHP: "
                     "clothes and limbs, as SCHP and SegFormer clothes give. ours: the numbers of this pack.",
                 ),
                 io.DynamicCombo.Input(
@@ -86,7 +85,7 @@ class ReadBodies(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     tooltip="A depth image of any size, brighter is nearer, as Depth Anything and MiDaS give. Asked "
-                    "where outlines do not tell who is in front. One picture, or one for each photo.",
+                    "where outlines leave open who is in front. One picture, or one for each photo.",
                 ),
                 io.Boolean.Input(
                     "invert_depth",
@@ -112,7 +111,7 @@ class ReadBodies(io.ComfyNode):
                 io.Image.Output(
                     display_name="preview",
                     tooltip="The photo with skeletons, coloured body parts, and arrows from who is in front to whom "
-                    "she hides. Joints that were worked out are hollow, their limbs dashed.",
+                    "they hide. Joints that were worked out are hollow, their limbs dashed.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -169,7 +168,7 @@ def _parsers() -> list[io.DynamicCombo.Option]:
 def _file(what: str, package: str, word: str, endings: tuple[str, ...]) -> io.Combo.Input:
     return io.Combo.Input(
         "model",
-        options=find_files.files(lambda name: word in name and name.endswith(endings)),
+        options=weight_files.files(lambda name: word in name and name.endswith(endings)),
         tooltip=f"{what[0].upper()}{what[1:]}, in ComfyUI/models/detection. Needs: {package}",
     )
 

@@ -1,4 +1,4 @@
-"""Who stands in front of whom."""
+"""Puts people into their order in depth: who stands in front of whom."""
 
 from comfy_api.latest import io
 from torch import Tensor
@@ -14,7 +14,7 @@ from .sockets import People
 
 
 class OrderPeople(io.ComfyNode):
-    """The artist's pairs, else outlines, else a depth image, else feet."""
+    """The order in depth: the artist's pairs, else outlines, else a depth image, else feet."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -24,7 +24,7 @@ class OrderPeople(io.ComfyNode):
             category="MILD",
             description=(
                 "Says who stands in front of whom. Whoever is hidden by somebody who goes is completed; whoever stands "
-                "in front is not. Look at the arrows, which lead from who is in front to whom she hides, and write "
+                "in front is not. Look at the arrows, which lead from who is in front to whom they hide, and write "
                 "down only what is wrong. Split into Layers works this out too; this node is for correcting it."
             ),
             search_aliases=[
@@ -53,7 +53,7 @@ class OrderPeople(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     tooltip="A depth image of any size, brighter is nearer, as Depth Anything and MiDaS give. Asked "
-                    "where outlines do not tell. One picture, or one for each photo.",
+                    "where outlines leave it open. One picture, or one for each photo.",
                 ),
                 io.Boolean.Input(
                     "invert_depth",

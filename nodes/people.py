@@ -1,4 +1,4 @@
-"""Masks become people."""
+"""Makes people of masks."""
 
 from comfy_api.latest import io
 from comfy_execution.utils import get_executing_context
@@ -64,7 +64,7 @@ class PeopleFromMasks(io.ComfyNode):
                     optional=True,
                     force_input=True,
                     tooltip="The boxes that came with the masks (SAM3 Detect with individual_masks switched on), for "
-                    "batches of photos: they tell how many of the masks belong to which photo.",
+                    "batches of photos: they say how many of the masks belong to which photo.",
                 ),
                 io.Combo.Input(
                     "split",
@@ -87,7 +87,7 @@ class PeopleFromMasks(io.ComfyNode):
                     advanced=True,
                     tooltip="For batches of photos: which photo the masks belong to (the first is 1). With separate "
                     "blobs and label images, the following masks go to the following photos; with boxes connected, "
-                    "the boxes tell.",
+                    "the boxes say it.",
                 ),
             ],
             outputs=[

@@ -1,4 +1,4 @@
-"""Layers are put together to a photo again."""
+"""Puts layers together to a photo again."""
 
 from comfy_api.latest import io
 

@@ -1,4 +1,4 @@
-"""Painting what the layers miss."""
+"""Samples the holes of the layers: KSampler's widgets, or NOISE, GUIDER, SAMPLER and SIGMAS."""
 
 import comfy.samplers
 from comfy_api.latest import io
@@ -34,7 +34,7 @@ def _vae() -> io.Input:
 
 
 def _options() -> list[io.Input]:
-    """What both samplers ask beside how to sample, in the order in which workflows keep the values."""
+    """What both samplers ask for beside how to sample, in the order in which workflows keep the values."""
     return [
         io.String.Input(
             "which",
@@ -48,8 +48,8 @@ def _options() -> list[io.Input]:
             options=list(GROUNDS),
             default=PLATE,
             advanced=True,
-            tooltip="What somebody who goes on behind an erased person stands on while she is painted. plate: "
-            "the background, painted first. neutral: a plain colour, so that the model sees nothing but her.",
+            tooltip="What is behind somebody who goes on behind an erased person while they are painted. plate: "
+            "the background, painted first. neutral: a plain colour, so that the model sees nothing but them.",
         ),
         io.Combo.Input(
             "start",

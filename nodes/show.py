@@ -32,8 +32,8 @@ def shown_picker(
     """The `ui` for the people picker (web/people_picker.js): each photo without any drawing, and its people's outlines.
 
     photos: [H, W, C] each, where there are any; count: how many photos; size: height and width where nothing else
-    tells. Positions are shares of the photo's width and height. The photos stand under a key of our own, or the front
-    end would show them below the picker once more.
+    gives it. Positions are shares of the photo's width and height. The photos stand under a key of our own, or the
+    front end would show them below the picker once more.
     """
     shown = []
     for index in range(count):

@@ -1,4 +1,4 @@
-"""A photo is taken apart into layers."""
+"""Takes a photo apart into layers."""
 
 from comfy_api.latest import io
 from torch import Tensor
@@ -127,7 +127,7 @@ class Decompose(io.ComfyNode):
                 Bodies.Input(
                     "morphology",
                     optional=True,
-                    tooltip="From Read Bodies, of the same photos and people: joints tell how far somebody may go on "
+                    tooltip="From Read Bodies, of the same photos and people: joints show how far somebody may go on "
                     "behind who goes, and each layer knows which part of the body is where. Pose Hint and Guide by "
                     "Bodies use it too.",
                 ),

@@ -241,7 +241,7 @@ def _run(
                 continue
             count = row.measured.shape[1]
             one[..., count:] = 0
-            for kept in row.kept if call.whole else ():  # gathered ones have been told already
+            for kept in row.kept if call.whole else ():  # for gathered ones this is done above
                 if kept.removed is not None:
                     removed, its = kept.removed.to(one.device), one[None, ..., :count]
                     which = None if kept.queries is None else kept.queries.to(one.device)

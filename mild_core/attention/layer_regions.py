@@ -1,4 +1,4 @@
-"""Which regions a layer's pathway sees in its own crop: its hole, who else stands there, and what is its own."""
+"""Work out the regions of a layer's crop for its pathway: its hole, who else stands there, and what is its own."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..image import boxes
 from ..image.framed import crop_of
-from ..pairing import check_count, row_of, stretched
+from ..pairing import Size, check_count, row_of, stretched
 from ..people.from_masks import resize_mask
 from ..people.selection import layers_named
 from ..scene import PERSON, Layer, Scene
@@ -16,8 +16,10 @@ from .regions import HOLE, REST
 
 PEOPLE = "people"
 """In a background's crop: those who stay, with the rim that holds their colours. To its hole they are all alike."""
-HERSELF = "herself"
-"""In a person's crop: what is seen of her. The rest there is ground, or the background with others in it."""
+OWN_PERSON = "herself"
+"""In a person's crop: what is seen of the person. The rest there is ground, or the background with others in it. The
+value is a key of the JSON text that Show Attention Gap gives out, and stays as it is; artists read "the person".
+"""
 
 Key = str | int
 """Whose regions: a layer's id, or the number of a mask in its batch."""
@@ -25,27 +27,27 @@ Key = str | int
 ALL = "all"
 
 LONGEST = 1024
-"""Pixels; several for each token of any model's grid."""
+"""Pixels of a mask's longer side, at most: several for each token of any model's grid."""
 
 
 class RegionMasks(NamedTuple):
     """Of one pathway."""
 
     masks: dict[str, Tensor]  # [H, W] each, 0..1, all of one size
-    own: str  # what its hole is to be filled from: REST or HERSELF
+    own: str  # what its hole is to be filled from: REST or OWN_PERSON
 
 
 def of_layer(layer: Layer) -> RegionMasks:
     """A layer's regions in the frame of its crop. What has to be invented is nobody's but the hole's.
 
     Nothing more is kept in a Layer for this: whatever a background may not look at and need not invent are the people
-    who stay, and to a person everything but herself is foreign.
+    who stay, and in a person's layer everything but the person is foreign.
     """
     hole = layer.hole > 0
     masks = {HOLE: hole.float()}
     if layer.domain == PERSON:
-        masks[HERSELF] = layer.alpha.float().masked_fill(hole, 0)
-        return RegionMasks(masks, HERSELF)
+        masks[OWN_PERSON] = layer.alpha.float().masked_fill(hole, 0)
+        return RegionMasks(masks, OWN_PERSON)
     people = ~((layer.allowed > 0) | hole)
     if people.any():
         masks[PEOPLE] = people.float()
@@ -146,7 +148,13 @@ class Maps:
     def own(self, key: Key) -> str:
         """The region that a pathway's hole is to be filled from."""
         layer = self._layers.get(key)
-        return HERSELF if layer is not None and layer.domain == PERSON else REST
+        return OWN_PERSON if layer is not None and layer.domain == PERSON else REST
+
+    def misfits(self, latent: Size) -> list[str]:
+        """Sentences on masks of another shape than the latent (height and width in cells) that they lie over."""
+        if self._masks is None or not self.any:
+            return []
+        return stretched("mask", [(int(self._masks.shape[1]), int(self._masks.shape[2]))], [latent], "the latent")
 
     def title(self, key: Key) -> str:
         """What an artist calls it."""
@@ -156,7 +164,7 @@ class Maps:
     @property
     def foreign(self) -> bool:
         """Whether there is anything that a hole must not look at."""
-        return any({HERSELF, PEOPLE} & set(self.masks(key)) for key in self.names)
+        return any({OWN_PERSON, PEOPLE} & set(self.masks(key)) for key in self.names)
 
     @property
     def avoids(self) -> bool:

@@ -1,4 +1,4 @@
-"""A mask grows before an eraser hides what it covers: a model sees more of an object than its outline holds."""
+"""Dilate a mask before an eraser hides what it covers: the pixels around an outline still show the object."""
 
 import math
 
@@ -10,7 +10,7 @@ from ..image.fill import area_resize
 from .regions import TOUCHED
 
 SIDE = 1024
-"""Masks are looked at no larger than this (square root of their pixels): tokens are far coarser."""
+"""Side, in pixels (square root of the area), to which larger masks are shrunk: tokens are far coarser."""
 
 THRESHOLD = 0.1
 REACH = 77 / 2 / 11.9

@@ -1,4 +1,4 @@
-"""What is written down of a sampling: how much each layer's hole looked at what, by block, head and noise level."""
+"""Record a sampling's attention: how much each layer's hole looked at what, by block, head and noise level."""
 
 import json
 import math

@@ -1,1 +1,1 @@
-"""What a model is told of bodies: maps, skeleton and depth pictures, and relations between people as tokens."""
+"""What a model is conditioned with: maps of bodies, skeleton and depth pictures, and relations of people as tokens."""

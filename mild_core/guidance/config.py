@@ -1,4 +1,4 @@
-"""What a file of body guidance says of itself: which models it fits, and how its network is built.
+"""Read and write the metadata of a file of body guidance: which models it fits, and how its network is built.
 
 A safetensors file's metadata are strings; every number of the configuration is written as one, so that the file needs
 no second file beside it.
@@ -13,7 +13,7 @@ from .maps import CHANNELS
 from .token_features import EACH_JOINT, THIS
 
 FORMAT = "mild-body-guidance"
-"""Metadata `format`: what says that a file is one of these."""
+"""Metadata `format`: marks a file as one of these."""
 
 LABELS = "ours"
 """Metadata `labels`: the label set of the parsing that the network learned from, one of morphology.parts.SETS."""
@@ -24,10 +24,10 @@ FAMILIES = UNETS | TRANSFORMERS
 """Families of models that take guidance, and what artists call them."""
 
 MOST = 128
-"""Blocks, layers and pixels of a cell: no model has more, and a damaged file must not keep the loader busy for ever."""
+"""Blocks, layers, or pixels of a cell, at most: no model has more, and a damaged file must not keep the loader busy."""
 
 DRAWN_AT = 4
-"""Maps are drawn at a quarter of the work size in each direction."""
+"""Pixels of the work size for one pixel of a map, in each direction."""
 
 
 class GuidanceConfig(NamedTuple):
@@ -60,7 +60,7 @@ class GuidanceConfig(NamedTuple):
         return max(self.cell // DRAWN_AT, 1)
 
     def words(self) -> str:
-        """For a sentence to the artist: the family and what tells its sizes apart."""
+        """For a sentence to the artist: the family, and the channels in which its sizes differ."""
         return f"{FAMILIES.get(self.family, self.family)} ({', '.join(str(width) for width in self.levels())} channels)"
 
     def levels(self) -> tuple[int, ...]:
@@ -85,25 +85,25 @@ def relations_version() -> str:
 
 def from_metadata(metadata: Mapping[str, str] | None) -> GuidanceConfig:
     """The configuration that a file carries. Raises ValueError, in one sentence, for other kinds or versions."""
-    said = metadata or {}
-    if said.get("format") != FORMAT:
+    stored = metadata or {}
+    if stored.get("format") != FORMAT:
         raise ValueError(
             "this is not a file of body guidance (its metadata do not say so): ControlNets and checkpoints have "
             "loaders of their own."
         )
-    if said.get("labels") != LABELS or said.get("maps") != maps_version():
+    if stored.get("labels") != LABELS or stored.get("maps") != maps_version():
         raise ValueError(
-            f"it was made for another label set of body parts ('{said.get('labels')}', version {said.get('maps')}) "
+            f"it was made for another label set of body parts ('{stored.get('labels')}', version {stored.get('maps')}) "
             f"than this version of the pack draws ('{LABELS}', version {maps_version()}): take the file that belongs "
             "to this version."
         )
-    if said.get("relations") != relations_version():
+    if stored.get("relations") != relations_version():
         raise ValueError(
-            f"it was made for other relations between people (version {said.get('relations')}) than this version of "
+            f"it was made for other relations between people (version {stored.get('relations')}) than this version of "
             f"the pack works out (version {relations_version()}): take the file that belongs to this version."
         )
     try:
-        config = GuidanceConfig(**{name: _read(said[name], kind) for name, kind in _kinds().items()})
+        config = GuidanceConfig(**{name: _read(stored[name], kind) for name, kind in _kinds().items()})
     except (KeyError, ValueError) as error:
         raise ValueError(f"its metadata are damaged ({error}): download or save it again.") from None
     check(config)

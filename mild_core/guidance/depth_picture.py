@@ -1,10 +1,10 @@
-"""Depth pictures for each layer, near bright and far dark, as depth ControlNets know them.
+"""Make a depth picture for each layer, near bright and far dark, as depth ControlNets know them.
 
 Where a depth picture of the photo is connected, the background layer shows it without those who go: their places are
-filled smoothly from the ground around, which is a guess and no measurement. A person's layer shows that ground and her
-body on it: what is seen of her as measured, what is hidden filled from the rest of her. Without a connected picture
-there are only shapes: bodies in flat grey by the order in which they stand, on a ground that comes nearer towards the
-bottom, as the ground does in most photos.
+filled smoothly from the ground around, which is a guess and no measurement. A person's layer shows that ground with
+the person's body on it: what is seen of the body as measured, what is hidden filled from the rest of it. Without a
+connected picture there are only shapes: bodies in flat grey by the order in which they stand, on a ground that comes
+nearer towards the bottom, as the ground does in most photos.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,18 +21,30 @@ from ..scene import Body, Layer, Morphology
 from .skeleton import body_area
 
 HORIZON, NEAREST_GROUND = 0.05, 0.45
-"""Grey of the plain ground at the photo's upper and lower edge."""
+"""Grey, 0..1, of the plain ground at the photo's upper and lower edge."""
 
 FARTHEST, NEAREST = 0.5, 0.9
-"""Grey of a person, were she the farthest and the nearest: always before the ground that she stands on."""
+"""Grey, 0..1, of the farthest and of the nearest person: always nearer than the plain ground."""
 
 RIM = 0.01
-"""Depth pictures are soft: a person's depth reaches so far beyond her mask, as a share of the photo's longer side."""
+"""Depth pictures are soft: a person's depth reaches so far beyond the mask, as a share of the photo's longer side."""
 
-HERS = 0.99
-"""Cells that are hers to this share show her depth and nobody else's."""
+WHOLE = 0.99
+"""Share of a cell from which on it shows the depth of the person who fills it, and nobody else's."""
 
 COVERED = 0.5
+"""Share of a cell from which on people cover it."""
+
+
+def grey_levels(depth: Tensor) -> tuple[Tensor, list[str]]:
+    """Depth [B, h, w] of any range as grey levels 0..1, and a sentence where that changed it: raw depth of a model is
+    brought to 0..1 linearly, all pictures of a batch alike.
+    """
+    low, high = float(depth.min()), float(depth.max())
+    if 0 <= low and high <= 1:
+        return depth, []
+    said = f"depth: its values go from {low:.3g} to {high:.3g}, so they were scaled to 0..1, the largest near."
+    return (depth - low) / max(high - low, 1e-12), [said]
 
 
 def depth_pictures(
@@ -104,7 +116,7 @@ def _plain_ground(size: tuple[int, int]) -> Tensor:
 def _without(measured: Tensor, gone: Tensor, people: Tensor) -> Tensor:
     """The measured depth with `gone` (0..1) filled from what is nobody's: whoever stays beside it is no ground.
 
-    people [height, width], bool: who stays keeps her depth up to her outline; a rim of those who go does not.
+    people [height, width], bool: who stays keeps their depth up to the outline; a rim of those who go does not.
     """
     reach = RIM * max(measured.shape)
     rim = grow(gone > 0, reach)
@@ -121,19 +133,19 @@ def _with_body(picture: Tensor, measured: Tensor, mask: Tensor, whole: Tensor) -
     if place is None:
         return picture
     known = boxes.cut(mask, place)
-    known = (known >= min(HERS, float(known.max()))) & (known > 0)
+    known = (known >= min(WHOLE, float(known.max()))) & (known > 0)
     if not bool(known.any()):
         return picture
-    hers = push_pull(boxes.cut(measured, place)[None, None], known[None, None].float())[0, 0]
+    depth = push_pull(boxes.cut(measured, place)[None, None], known[None, None].float())[0, 0]
     picture = picture.clone()
-    boxes.cut(picture, place).lerp_(hers, boxes.cut(whole, place))
+    boxes.cut(picture, place).lerp_(depth, boxes.cut(whole, place))
     return picture
 
 
 def _hidden(
     layer: Layer, body: Body, photo_size: tuple[int, int], morphology: Morphology, size: tuple[int, int]
 ) -> Tensor:
-    """Where she probably is, seen or not, [height, width]: by her skeleton, else by what the layer was split with."""
+    """Where the person probably is, seen or not, [height, width]: by the skeleton, else by the layer's `likely`."""
     if body.joints is not None:
         found = body_area(body.joints, morphology.size, boxes.whole(morphology.size), size)
         if found is not None:

@@ -1,4 +1,4 @@
-"""Pose and depth pictures for ControlNets that know nothing of layers: a row for each layer, in the photo's frame."""
+"""Make pose and depth pictures for ControlNets that know no layers: a row for each layer, in the photo's frame."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,10 +20,10 @@ STICK_PIXELS, STICK_AT = 512 * STICK, 512 * 512
 """Half width of a limb, in pixels, for a model that was made for pictures of so many pixels."""
 
 MOST_PIXELS = 4_000_000
-"""Of one row."""
+"""Pixels of one row, at most."""
 
 MOST_BYTES = 256 * 2**20
-"""Of all rows of one output."""
+"""Bytes of all rows of one output, at most."""
 
 
 class HintPictures(NamedTuple):
@@ -41,13 +41,13 @@ def hint_pictures(
     hands_and_face: bool = False,
     megapixels: float = 1.0,
 ) -> HintPictures:
-    """Pictures of everybody's body on her own layer, and of an empty hole on the background's.
+    """Pictures of each person's body on their own layer, and of an empty hole on the background's.
 
     morphologies: one for each scene. depth [B, h, w]: near bright, one for all photos or one for each, in any size of
     their shape. hands_and_face: also draw those keypoints, where they are known. megapixels: what each layer's crop
     has in the pictures at least, as far as the photo's own size, MOST_PIXELS and MOST_BYTES allow.
 
-    On a person's row stands her skeleton alone, with the joints that were worked out. On the background's stand the
+    On a person's row stands their skeleton alone, with the joints that were worked out. On the background's stand the
     limbs of those who stay, as far as they were seen and lie outside its hole, because there they stay visible.
     Raises ValueError for inputs that do not belong together, or no layers.
     """
@@ -148,7 +148,7 @@ def _known(body: Body, morphology: Morphology) -> Tensor | None:
 
 
 def _seen_outside(body: Body, layer: Layer, morphology: Morphology, photo_size: tuple[int, int]) -> Tensor | None:
-    """Her joints without those that nobody saw and those in the layer's hole: limbs must not lead into it."""
+    """The body's joints without those that nobody saw and those in the layer's hole: limbs must not lead into it."""
     joints = _known(body, morphology)
     if joints is None:
         return None

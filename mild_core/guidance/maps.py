@@ -1,4 +1,4 @@
-"""What the spatial guidance sees of one layer: skeleton, body parts, and who stands where, drawn at its own size."""
+"""Draw the maps that condition the spatial guidance of one layer: skeleton, body parts, and who stands where."""
 
 import math
 from collections.abc import Sequence
@@ -24,13 +24,15 @@ of whoever is seen there, 1 for the nearest, 0 for the background. confidence: h
 """
 
 THICK = 0.06
-"""Around a limb, as a share of the body's height, its confidence holds; over as much again it fades to nothing."""
+"""Distance from a limb, as a share of the body's height, up to which its confidence holds; over as much again it fades
+to 0.
+"""
 
 THINNEST = 1.0
-"""Cells to each side of a limb, at least: on a small map it would else be too faint to be seen."""
+"""Half width of a limb, in cells, at least: on a small map it would else be too faint to be seen."""
 
 SAMPLES = 4
-"""Labels are looked at in so many places along each side of a cell, where there are more."""
+"""Labels that are read along each side of a cell, where there are more."""
 
 LARGEST = 384
 """Cells along the longer side: maps are drawn at a quarter of the size that is painted, so this serves 1,536 pixels."""
@@ -59,7 +61,7 @@ def maps(morphology: Morphology, number: int | None, box: RealBox, size: tuple[i
     sure = channel["confidence"]
     for body, share in zip(bodies, shares, strict=True):
         torch.maximum(sure, share * body.sure, out=sure)
-    # Bodies that stay, and those who are seen on top of them: on the background, only who goes tells anything.
+    # Bodies that stay, and those who are seen on top of them: on the background, only those who go matter.
     if index is None:
         stay, others = [place for place, body in enumerate(bodies) if not body.erased], channel["erased"]
     else:
@@ -69,7 +71,7 @@ def maps(morphology: Morphology, number: int | None, box: RealBox, size: tuple[i
         torch.maximum(channel["overlap"], torch.minimum(whole, others), out=channel["overlap"])
     if index is not None:
         torch.maximum(sure, _draw_body(result, bodies[index], morphology, box), out=sure)
-        # Nothing holds that was said of a person who is not surely there.
+        # The less certain it is that the person is there at all, the less anything known of them counts.
         sure.mul_(bodies[index].sure)
     elif number is not None:
         sure.zero_()
@@ -77,7 +79,7 @@ def maps(morphology: Morphology, number: int | None, box: RealBox, size: tuple[i
 
 
 def _draw_body(result: Tensor, body: Body, morphology: Morphology, box: RealBox) -> Tensor:
-    """Draw her skeleton and her parts into their channels; returns how sure they are, [height, width]."""
+    """Draw the body's skeleton and parts into their channels; returns how sure they are, [height, width]."""
     size, device = (result.shape[1], result.shape[2]), result.device
     sure = result.new_zeros(size)
     if body.joints is not None:
@@ -93,7 +95,7 @@ def _draw_body(result: Tensor, body: Body, morphology: Morphology, box: RealBox)
 
 
 def _shape(body: Body, morphology: Morphology, box: RealBox, size: tuple[int, int], device: torch.device) -> Tensor:
-    """Her body as her skeleton tells it, [height, width], 0..1."""
+    """The body's area by its skeleton, [height, width], 0..1."""
     found = None if body.joints is None else body_area(body.joints, morphology.size, box, size)
     return torch.zeros(size, device=device) if found is None else found.to(device)
 
@@ -147,7 +149,7 @@ def _draw_parts(canvas: Tensor, labels: Tensor, sure: Tensor | None, place: Box,
 
 
 def _looks(count: int, side: int, cell: float, like: Tensor) -> Tensor:
-    """Which of `count` labels along a side of `side` pixels are looked at: all, or SAMPLES a cell, evenly spread."""
+    """Which of `count` labels along a side of `side` pixels are read: all, or SAMPLES a cell, evenly spread."""
     wanted = math.ceil(side / cell * SAMPLES)
     if wanted >= count:
         return torch.arange(count, device=like.device)

@@ -1,4 +1,4 @@
-"""Body guidance: maps of the people become what is added to a model's features. All of it is zero before training.
+"""The network of body guidance: it turns maps of people into residuals of a model's features, all zero before training.
 
 Maps (see maps.py) are folded onto the grid of the model's latent (pixel unshuffle), pass a pyramid of a few residual
 blocks for each level, and leave through a 1 x 1 convolution that starts at zero, one for each place in the model: the
@@ -6,11 +6,12 @@ end of each level of a UNet's input blocks, as T2I-Adapter has it (Mou et al. 20
 the image tokens behind some of Flux's double blocks. Starting at zero is ControlNet's idea (Zhang et al. 2023, arXiv
 2302.05543, section 3.1).
 
-The network does not see the noisy picture, so it runs once for a sampling. It has no norms: what it says of one place
+The network does not see the noisy picture, so it runs once for a sampling. It has no norms: its output at one place
 depends on the neighbourhood alone. The maps' confidence multiplies what is added, pixel by pixel: where it is 0,
 nothing is added, bit for bit, whatever the weights are.
 
-The relations between the people go another way, through the text: see tokens.py, whose network is a part of this one.
+The relations between the people go another way, through the text: see relation_tokens.py, whose network is a part of
+this one.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Who stands where and how, as tokens that are mixed into the text that a model reads.
+"""The network that turns who stands where and how into tokens, and mixes them into a model's text.
 
 A small transformer makes one token of each person: r. The text c takes from them what it needs,
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from .token_features import OWN_WIDTH, PAIR_WIDTH, People
 
 NOBODY = 1e-30
-"""Confidence 0 under a logarithm: in float32 such a share of a softmax adds to nothing, and has no NaN."""
+"""Least confidence, 0..1, under a logarithm: in float32 such a share of a softmax adds nothing, and gives no NaN."""
 
 
 class RelationTokens(nn.Module):

@@ -1,4 +1,4 @@
-"""Skeletons drawn as OpenPose draws them, which is what pose ControlNets were trained on.
+"""Draw skeletons as OpenPose draws them, which is what pose ControlNets were trained on.
 
 The layout is the public one of OpenPose's 18 joints as ControlNet's preprocessors draw it (Cao et al. 2019; Zhang et
 al. 2023): 17 limbs in the first 17 of 18 colours, each a filled ellipse from joint to joint, darkened to 0.6; on top a
@@ -90,6 +90,8 @@ BONES = tuple(
 )
 
 DARKENED = 0.6
+"""Factor of a limb's colour."""
+
 FINGER, FACE = 0.25, 0.75
 """Half width of a finger's line and radius of a face's point, as shares of a limb's half width."""
 
@@ -97,10 +99,11 @@ STICK = 4.5 / 512
 """Half width of a limb and radius of a joint, as a share of the side of a square picture."""
 
 REACH = 0.5
-"""Joints may lie outside the photo: one that lies farther than this share of its longer side is a mistake."""
+"""Share of the photo's longer side: a joint that lies farther outside the photo is a mistake."""
 
 FINE, FINEST = 2.0, 8
-"""Pixels: what is thinner to each side is drawn larger, up to so many times, and averaged, to cover its true area."""
+"""Half width, in pixels, below which a line is drawn larger and averaged, to cover its true area; the largest factor.
+"""
 
 
 def stick_of(size: tuple[int, int]) -> float:
@@ -132,7 +135,7 @@ def in_crop(joints: Tensor, crop: boxes.RealBox, size: tuple[int, int]) -> Tenso
 
 def body_area(joints: Tensor, photo_size: tuple[int, int], crop: boxes.RealBox, size: tuple[int, int]) -> Tensor | None:
     """Where the body of joints [18, 3] is, [height, width], 0..1, on the CPU, in the box `crop` of a photo of
-    photo_size, drawn at size (both height and width); None if the joints tell of none.
+    photo_size, drawn at size (both height and width); None if the joints show none.
     """
     found = body_shape(in_crop(placed_joints(joints, photo_size).cpu(), crop, size), size)
     return None if found is None else boxes.placed(*found, boxes.whole(size))

@@ -1,4 +1,4 @@
-"""What the token network reads of the people of a photo: their relations, and their poses, as numbers near 1."""
+"""Work out the token network's input: the relations and the poses of a photo's people, as numbers near 1."""
 
 from typing import NamedTuple
 
@@ -12,21 +12,23 @@ from ..scene import Body, Morphology
 EACH_JOINT = (
     "x in the photo",  # -1..1 along its longer side, 0 in the middle
     "y in the photo",
-    "x on her",  # from the middle of her box, in halves of its longer side, u / (1 + |u|): a joint far outside stays
+    "x on her",  # from the middle of the person's box, in halves of its longer side, u / (1 + |u|): bounded far outside
     "y on her",
     "confidence",
     "inferred",  # 1: nobody saw it
 )
-"""All of them times the joint's confidence, so that a joint fades out with it."""
+"""All of them times the joint's confidence, so that a joint fades out with it. Trained files store a version that is a
+hash of these names (config.relations_version), so the names stay as they are.
+"""
 
 THIS = "this"
-"""Whose layer it is: 1 for her, 0 for the others; 0 for all on the background and for a whole photo."""
+"""Whose layer it is: 1 for this person, 0 for the others; 0 for all on the background and for a whole photo."""
 
 OWN_WIDTH = len(OWN) + 1 + JOINTS * len(EACH_JOINT)
 PAIR_WIDTH = len(PAIRS)
 
-BESIDE = 0.25
-"""Share of the photo's longer side: a joint this far outside the photo is no joint any more; up to there it fades."""
+FADE = 0.25
+"""Share of the photo's longer side over which a joint outside the photo fades; farther out it counts for nothing."""
 
 
 class People(NamedTuple):
@@ -35,7 +37,7 @@ class People(NamedTuple):
 
     own: Tensor  # [P, OWN_WIDTH] or [N, P, OWN_WIDTH]
     pairs: Tensor  # [P, P, PAIR_WIDTH] or [N, P, P, PAIR_WIDTH]: row = who, column = towards whom
-    confidence: Tensor  # [P] or [N, P], 0..1: who has none is as if she were not there
+    confidence: Tensor  # [P] or [N, P], 0..1: who has 0 counts as absent
 
     def to(self, device: torch.device | str) -> "People":
         """All of it there, in float32."""
@@ -64,11 +66,11 @@ def _pose(body: Body, size: tuple[int, int]) -> Tensor:
     longest = max(size)
     from_middle = points - half
     outside = (from_middle.abs() - half).amax(-1).clamp(min=0) / longest
-    sure = confidence * seen * (1 - outside / BESIDE).clamp(0, 1)
+    sure = confidence * seen * (1 - outside / FADE).clamp(0, 1)
     in_photo = (from_middle / (longest / 2)).clamp(-2, 2)
     x0, y0, x1, y1 = body.box
-    on_her = (points - points.new_tensor([(x0 + x1) / 2, (y0 + y1) / 2])) / (max(x1 - x0, y1 - y0, 1) / 2)
-    on_her = on_her / (1 + on_her.abs())
+    in_box = (points - points.new_tensor([(x0 + x1) / 2, (y0 + y1) / 2])) / (max(x1 - x0, y1 - y0, 1) / 2)
+    in_box = in_box / (1 + in_box.abs())
     inferred = torch.zeros(JOINTS) if body.inferred is None else body.inferred.float()
-    each = torch.cat([in_photo, on_her, torch.ones_like(sure)[:, None], inferred.to(points)[:, None]], -1)
+    each = torch.cat([in_photo, in_box, torch.ones_like(sure)[:, None], inferred.to(points)[:, None]], -1)
     return (each * sure[:, None]).flatten()

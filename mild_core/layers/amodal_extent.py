@@ -1,11 +1,11 @@
-"""How far a kept person goes on behind those who are erased: her silhouette, completed by what is known of people's.
+"""Estimate the amodal mask of a kept person: how far the person goes on behind those who are erased.
 
-Visible masks tell where she is and where she is not; behind an erased person both are unknown. There the silhouette is
+Visible masks show where the person is and is not; behind an erased person both are unknown. There the silhouette is
 completed by its posterior mean under probabilistic principal components (Tipping and Bishop, "Probabilistic principal
-component analysis", J. R. Stat. Soc. B 1999, section 3.3) of standing and walking people, for many guesses of her
-height and place at once, each weighed by how well it explains what is known. What does not look like a person (a dog,
-a car, somebody seated) is continued from its own outline, and along the body of its joints where those are known. The
-artist's own mask takes the place of any guess.
+component analysis", J. R. Stat. Soc. B 1999, section 3.3) of standing and walking people, for many guesses of the
+person's height and place at once, each weighed by how well it explains what is known. What does not look like a person
+(a dog, a car, somebody seated) is continued from its own outline, and along the body of its joints where those are
+known. The artist's own mask takes the place of any guess.
 """
 
 import math
@@ -32,19 +32,20 @@ CORRELATED = 12.0
 STRETCHES = (0.8, 1.0, 1.25)
 FINALISTS = 24
 UNLIKE = 0.72
-"""Less agreement (intersection over union, where the truth is known) between the model and what is seen of her than
-this: no standing person.
+"""IoU (where the truth is known) between the model and what is seen of a person; below this, it is no standing person.
 """
 
 EXTENT = 0.25
 """Whoever is no standing person goes on by this share of the box's sides at most, on each side."""
 
 OUTLINE = 0.04
-"""Share of her height over which the seen outline overrules the model's: it goes on from where it meets the hole."""
+"""Share of a person's height over which the seen outline overrules the model's: it goes on from where it meets the
+hole.
+"""
 
 SKELETON = 0.4
-"""How much the body drawn from the joints of whoever is no standing person adds to the guess: enough where the outline
-says a little, not alone.
+"""Probability that the body drawn from the joints adds to the guess for whoever is no standing person: enough together
+with a weak outline, not alone.
 """
 
 LIMB = 0.035
@@ -80,9 +81,10 @@ def hidden_extent(
 ) -> tuple[Box, Tensor]:
     """Where a person may be, seen or hidden: a box, and for each of its pixels [h, w] the probability 0..1.
 
-    photo_size (height, width); person fitted to it; in_front: pieces of holes that stand nearer than she does; covered:
-    people who stay and stand nearer, behind whom she may go on unseen. The probability is 1 where her mask shows her
-    outside the pieces, and 0 wherever neither she is seen nor a piece is open. Computed on the mask's device.
+    photo_size (height, width); person fitted to it; in_front: pieces of holes that stand nearer than the person;
+    covered: people who stay and stand nearer, behind whom the person may go on unseen. The probability is 1 where the
+    mask shows the person outside the pieces, and 0 wherever neither the person is seen nor a piece is open. Computed on
+    the mask's device.
     """
     near = [piece for piece in in_front if _reaches(piece.box, person)]
     if person.hidden is not None and person.hidden_box is not None:
@@ -111,7 +113,7 @@ def _reaches(box: Box, person: Person) -> bool:
 def _guess(
     photo_size: tuple[int, int], person: Person, near: Sequence[Piece], covered: Sequence[Person]
 ) -> tuple[Box, Tensor, bool]:
-    """Box, the probability there, and whether she looks like a standing person; erased or not does not matter yet."""
+    """Box, the probability there, and whether it looks like a standing person; erased or not does not matter yet."""
     places = _places(photo_size, person, near)
     known = _known(photo_size, person, near, covered, places)
     work = _completed(known, places)
@@ -133,7 +135,7 @@ def _guess(
 
 
 def _places(photo_size: tuple[int, int], person: Person, near: Sequence[Piece]) -> _Places:
-    """Guesses of top, feet and middle. Where nothing is erased beyond what is seen of her, she ends where she ends."""
+    """Guesses of top, feet and middle. Where nothing is erased beyond what is seen, the person ends where that ends."""
     x0, y0, x1, y1 = person.box
     tall, wide = y1 - y0, x1 - x0
     above = y0 - min([y0, *(piece.box[1] for piece in near)])
@@ -144,9 +146,9 @@ def _places(photo_size: tuple[int, int], person: Person, near: Sequence[Piece]) 
     steps = max(tall, wide) * 0.07
     device = person.mask.device
 
-    def ends(room: float) -> Tensor:
-        count = min(10, math.ceil(room / steps))
-        return torch.linspace(0, min(room, 3.0 * max(tall, wide)), count + 1, device=device)
+    def ends(space: float) -> Tensor:
+        count = min(10, math.ceil(space / steps))
+        return torch.linspace(0, min(space, 3.0 * max(tall, wide)), count + 1, device=device)
 
     # Half a cell more at known ends: masks and erased neighbours are a little off.
     tops, feet = y0 - ends(above), y1 + ends(below)
@@ -258,7 +260,7 @@ def _fitted(known: _Known, places: _Places, model: Silhouettes) -> tuple[Tensor,
     score = torch.linalg.solve(precision, right[..., None])[..., 0]
     energy = (weight * difference.square()).sum(1) - (right * score).sum(1)
     mean = model.mean + score @ model.components
-    # What is seen of her where the model knows nobody.
+    # What is seen of the person outside the model's grid.
     tall = size / TALL * (TALL / (model.rows * TALL / ROWS))
     energy = energy + outside / tall**2 / float(model.noise.min()) / CORRELATED
     return energy, mean.view(-1, model.rows, model.columns)
@@ -329,7 +331,7 @@ def _along_outline(work: Tensor, known: _Known, height: float) -> Tensor:
 
 
 def _continued(known: _Known, size: float) -> Tensor:
-    """Without a model: what most of the surroundings say, the nearer the louder."""
+    """Without a model: the mean of the surroundings, the nearer the more."""
     spread = max(0.5, 0.08 * size / known.step)
     return _smoothed(known.visible, spread) / _smoothed(known.known, spread).clamp_min(1e-3)
 
@@ -344,7 +346,7 @@ def _smoothed(picture: Tensor, spread: float) -> Tensor:
 
 
 def _with_body(box: Box, guess: Tensor, person: Person, photo_size: tuple[int, int]) -> tuple[Box, Tensor]:
-    """Box and guess [h, w], more likely where the body of her joints is drawn."""
+    """Box and guess [h, w], more likely where the body of the person's joints is drawn."""
     drawn = None if person.joints is None else body_shape(person.joints.float().cpu(), photo_size)
     if drawn is None:
         return box, guess
@@ -355,7 +357,7 @@ def _with_body(box: Box, guess: Tensor, person: Person, photo_size: tuple[int, i
 
 
 def _with_limbs(box: Box, guess: Tensor, person: Person, photo_size: tuple[int, int]) -> tuple[Box, Tensor]:
-    """Box and guess [h, w], which is at least as sure along the limbs of her skeleton as its joints are."""
+    """Box and guess [h, w], which is at least as sure along the limbs of the skeleton as its joints are."""
     if person.joints is None:
         return box, guess
     joints = person.joints.float().cpu()

@@ -1,8 +1,8 @@
-"""Who is in a box: a mask that is a filled rectangle becomes the person in it, as far as the photo makes that certain.
+"""Turn a mask that is a filled rectangle into the mask of the person in it, where the photo makes that certain.
 
 Mixtures of Gaussians of colour and place, one for the surroundings of the box and one for the person, take turns with
 the labels of the pixels between them, as in GrabCut (Rother, Kolmogorov and Blake 2004), but without a graph cut: only
-what hangs together with the outside of the box is cut away, and only where it is far likelier surroundings than person.
+what is connected to the outside of the box is cut away, and only where it is far likelier surroundings than person.
 What is left is peeled and snapped back to the photo's edges.
 A part of a person left in the photo is worse than ground painted anew, so whatever is in doubt stays in the hole.
 """
@@ -26,10 +26,10 @@ LEAST_SIDE = 12
 """Smaller rectangles (pixels) hold too little to learn from."""
 
 SURROUNDINGS = 0.35
-"""How much around a box is looked at, as a share of its size."""
+"""Width of the surroundings that are used, as a share of the box's size (the square root of its area)."""
 
 WORK_PIXELS = 24_000
-"""Larger crops are looked at on a coarser grid: this part costs most for each pixel."""
+"""Pixels of a crop: larger ones are worked on in a coarser grid, since this part costs most for each pixel."""
 
 COMPONENTS = 8
 ROUNDS = 2
@@ -44,23 +44,23 @@ SURE = 1.0
 """Log odds from which on a pixel is not peeled."""
 
 PEEL = 0.06
-"""How deep the outline is peeled before it is snapped back, as a share of the box's size."""
+"""Depth by which the outline is eroded before it is snapped back, as a share of the box's size."""
 
 PEELINGS = 2
 
-TOLD_APART = 0.5
-"""Mean log odds by colour alone that the person's pixels must have for, and the ground's against her."""
+LEAST_MARGIN = 0.5
+"""Mean log odds by colour alone: the person's pixels must have so much for the person, the ground's so much against."""
 
 RIM = 0.015
-"""Share of a box's size by which the person found in it is made larger: parts of her that look like the ground hang on
-to others.
+"""Dilation of the mask of the person that is found, as a share of the box's size: parts that look like the ground lie
+beside parts that do not.
 """
 
-HEART = (0.3, -0.7, 0.3)
-"""The part of a box that is person whoever stands in it: half its width, top and bottom, from -1 to 1."""
+CENTRE_PART = (0.3, -0.7, 0.3)
+"""The part of a box that is always person: half its width, its top and its bottom, where the box goes from -1 to 1."""
 
-HEART_LOST = 0.08
-"""If more of that than this share would be cut away, the colours tell nothing."""
+CENTRE_LOST = 0.08
+"""Share of that part: if more of it would be cut away, the colours do not separate the person from the ground."""
 
 
 def is_box(mask: Tensor) -> bool:
@@ -94,13 +94,13 @@ def person_in_box(pixels: Tensor, inner: Box, others: Tensor) -> Tensor | None:
     if int(ground.sum()) < 0.1 * int(inside.sum()):
         return None
     odds = _odds(photo, inside, ground, down, across, (x1 - x0) / (y1 - y0))
-    outside = _hanging_together((odds < DOUBT) & inside, ~inside)
+    outside = _reachable((odds < DOUBT) & inside, ~inside)
     person = inside & ~outside
-    half, top, bottom = HEART
-    heart = (across.abs() < half) & (down > top) & (down < bottom)
-    if not heart.any() or float(outside[heart].float().mean()) > HEART_LOST:
+    half, top, bottom = CENTRE_PART
+    central = (across.abs() < half) & (down > top) & (down < bottom)
+    if not central.any() or float(outside[central].float().mean()) > CENTRE_LOST:
         return None
-    if not _told_apart(photo, person, ground):
+    if not _separable(photo, person, ground):
         return None
     peel = max(2.0, PEEL * math.sqrt(float(inside.sum())))
     for _ in range(PEELINGS):
@@ -138,16 +138,16 @@ def _odds(photo: Tensor, inside: Tensor, ground: Tensor, down: Tensor, across: T
     return odds
 
 
-def _told_apart(photo: Tensor, person: Tensor, ground: Tensor) -> bool:
-    """Whether colours differ: on ground of her own colours, only their place would divide the person from it."""
+def _separable(photo: Tensor, person: Tensor, ground: Tensor) -> bool:
+    """Whether colours differ: on ground of the same colours, only place would separate the person from it."""
     colours = photo.flatten(1).T
-    hers, around = colours[_some(person)], colours[_some(ground)]
-    likely, unlikely = _Mixture(hers, torch.ones_like(hers[:, 0])), _Mixture(around, torch.ones_like(around[:, 0]))
+    within, around = colours[_some(person)], colours[_some(ground)]
+    likely, unlikely = _Mixture(within, torch.ones_like(within[:, 0])), _Mixture(around, torch.ones_like(around[:, 0]))
     margins = [
         float((own.log_density(points) - other.log_density(points)).mean())
-        for own, other, points in ((likely, unlikely, hers), (unlikely, likely, around))
+        for own, other, points in ((likely, unlikely, within), (unlikely, likely, around))
     ]
-    return min(margins) > TOLD_APART
+    return min(margins) > LEAST_MARGIN
 
 
 def _some(mask: Tensor) -> Tensor:
@@ -184,7 +184,7 @@ class _Mixture:
         return torch.logsumexp(self.level[:, None] - white.square().sum(2) / 2, 0)
 
 
-def _hanging_together(free: Tensor, outside: Tensor) -> Tensor:
+def _reachable(free: Tensor, outside: Tensor) -> Tensor:
     """What of `free` [h, w] (bool) can be reached from `outside` through gaps at least three pixels wide."""
     open_ = ~grow(~(free | outside), 1)
     reached = torch.zeros_like(free)

@@ -1,4 +1,4 @@
-"""Which holes are painted together, and how much of the photo around them a pathway gets to see."""
+"""Group the holes that are painted together, and choose how much of the photo around them a crop shows."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""A photo and its people become layers: the background with holes, and every kept person whom an erased one hides."""
+"""Split a photo and its people into layers: the background with holes, and kept people whom erased ones hide."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -23,11 +23,10 @@ from .known_bodies import check_morphology, with_joints_of
 from .work_size import BALANCED
 
 POSSIBLE = 0.04
-"""A pixel that is a kept person's with less probability than this is no part of her hole."""
+"""Probability below which a pixel behind an erased person is no part of a kept person's hole."""
 
-SHY = 2
-"""Pixels around every person that the background's pathway may not look at: beside a mask there are still her colours.
-"""
+PERSON_MARGIN = 2
+"""Pixels around every person's mask that the background's pathway may not look at: colours reach beyond a mask."""
 
 ENOUGH = 0.5
 """A crop with less to learn from than this share of its hole is enlarged, towards the whole photo."""
@@ -36,7 +35,7 @@ ENOUGH = 0.5
 class SplitOptions(NamedTuple):
     """How holes are made."""
 
-    grow: float = 0.008  # share of a person's size (see growth_pixels) by which her mask grows
+    grow: float = 0.008  # share of a person's size (see growth_pixels) by which the mask grows
     feather: float = 3  # pixels over which the hole's edge is blended, inwards
     contact: int = 1  # pixels of a kept person's rim, where an erased one touches it, that may be repainted (0..2)
     context: float = 1.0  # share of a hole's longer side that is shown around it on each side
@@ -162,7 +161,7 @@ def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
 
 
 def _narrowed(person: Person, outline: tuple[Box, Tensor]) -> Person:
-    """Somebody who goes, as she was found in the box that was given for her: the rest of it may be looked at."""
+    """Somebody who goes, as found in the box that was given as the mask: the rest of it may be looked at."""
     box, seen = outline
     if not person.erased or box != person.box or seen.all():
         return person
@@ -187,7 +186,7 @@ def _outlines(photo: _Photo, options: SplitOptions) -> tuple[list[tuple[Box, Ten
 
 
 def _extra_pieces(photo: _Photo, extra: list[tuple[Box, Tensor]], people: list[Piece], growth: Growth) -> list[Piece]:
-    """Holes of also_erase. A thing that touches an erased person is as near as she is: a bag is where its owner is."""
+    """Holes of also_erase. What touches an erased person is as near as they are: a bag is where its owner is."""
     result = []
     for (box, seen), given in zip(extra, photo.extra, strict=True):
         own = nearness(box, photo.size)
@@ -236,7 +235,7 @@ def _crops(photo: _Photo, pieces: list[Piece], options: SplitOptions) -> tuple[l
     """Groups of pieces with their crops, and what may not be looked at, bool [H, W]. Each crop holds enough to learn
     from.
     """
-    forbidden = seen_of(photo.people, photo.size, photo.pixels.device, SHY)
+    forbidden = seen_of(photo.people, photo.size, photo.pixels.device, PERSON_MARGIN)
     _forbid(forbidden, photo, pieces)
     holes = [piece.box for piece in pieces]
     crops = [context_box(hole, photo.size, options.context) for hole in holes]
@@ -251,7 +250,7 @@ def _crops(photo: _Photo, pieces: list[Piece], options: SplitOptions) -> tuple[l
             for member in group.members:
                 crops[member] = boxes.grown(group.crop, more, more, photo.size)
     if any(boxes.cut(forbidden, group.crop).all() for group in groups):
-        # Nobody-free pixels are nowhere to be had. Kept people's own are better than nothing.
+        # There are no pixels without people. Those of kept people are better than nothing.
         forbidden = seen_of([person for person in photo.people if person.erased], photo.size, forbidden.device)
         _forbid(forbidden, photo, pieces)
     if any(boxes.cut(forbidden, group.crop).all() for group in groups):
@@ -277,13 +276,13 @@ def _poor(group: Group, pieces: list[Piece], forbidden: Tensor) -> bool:
 def _person_layer(
     photo: _Photo, depth: int, rank: int, in_front: list[Piece], erased: list[Piece], options: SplitOptions
 ) -> Layer | None:
-    """The layer of a kept person; None if she needs none (nobody hid her, and no full plate was asked for).
+    """The layer of a kept person; None if none is needed (nobody hid the person, and no full plate was asked for).
 
-    depth: her place in photo.people; in_front: the pieces of `erased` that stand nearer than she does.
+    depth: the person's place in photo.people; in_front: the pieces of `erased` that stand nearer than the person.
     """
     person = photo.people[depth]
     if person.hidden is not None:
-        in_front = erased  # the artist says where she goes on, whoever stands there
+        in_front = erased  # the artist says where the person goes on, whoever stands there
     extent, likely = person.box, None
     if person.hidden is not None or _touched(photo, person, in_front):
         nearer = [other for other in photo.people[depth + 1 :] if not other.erased]
@@ -292,7 +291,7 @@ def _person_layer(
     if likely is not None:
         part = likely > POSSIBLE
         if person.hidden is not None and person.hidden_box is not None:
-            part = _told_part(person, person.hidden, person.hidden_box, extent)
+            part = _stated_part(person, person.hidden, person.hidden_box, extent)
         hole = _hidden_part(extent, part, in_front)
     if hole is None and not options.full_plate:
         return None
@@ -324,7 +323,7 @@ def _person_layer(
 
 
 def _touched(photo: _Photo, person: Person, in_front: list[Piece]) -> bool:
-    """Whether somebody was seen in one of these pieces close to what is seen of her."""
+    """Whether somebody was seen in one of these pieces close to what is seen of the person."""
     reach = gap_pixels(person.box, photo.size)
     around = boxes.grown(person.box, reach + 1, reach + 1, photo.size)
     close = [piece for piece in in_front if boxes.overlap(piece.box, around)]
@@ -334,19 +333,19 @@ def _touched(photo: _Photo, person: Person, in_front: list[Piece]) -> bool:
     return any(bool((boxes.placed(piece.core, piece.box, around) & near).any()) for piece in close)
 
 
-def _told_part(person: Person, hidden: Tensor, place: Box, extent: Box) -> Tensor:
-    """Where the artist says that she goes on, bool [h, w] at `extent`; of what is seen of her only the rim beside it,
-    which the contact band may have opened: a line of wall must not part the two.
+def _stated_part(person: Person, hidden: Tensor, place: Box, extent: Box) -> Tensor:
+    """Where the artist says that the person goes on, bool [h, w] at `extent`; of what is seen of the person only the
+    rim beside it, which the contact band may have opened: a line of wall must not part the two.
     """
-    told = boxes.placed(hidden > POSSIBLE, place, extent)
+    stated = boxes.placed(hidden > POSSIBLE, place, extent)
     seen = boxes.placed(person.mask > VISIBLE, person.box, extent)
-    return told | (grow(told, MAX_CONTACT) & seen)
+    return stated | (grow(stated, MAX_CONTACT) & seen)
 
 
 def _hidden_part(extent: Box, part: Tensor, in_front: list[Piece]) -> Tensor | None:
     """The hole [h, w], 0 or 1, at `extent` in which the person may go on; None if there is none.
 
-    part [h, w] (bool): what may be hers. Not feathered: it ends at her own pixels, or where her alpha does.
+    part [h, w] (bool): what may be the person's. Not feathered: it ends at their visible pixels, or where alpha ends.
     """
     hole = opened(in_front, extent, 0)[0] & part
     return hole.float() if hole.any() else None

@@ -1,4 +1,4 @@
-"""What a person stands on while her hidden part is painted, where she starts from, and what of the result is hers."""
+"""The ground under a person whose hidden part is painted, the picture it is painted from, and the alpha afterwards."""
 
 import math
 from typing import NamedTuple
@@ -16,38 +16,43 @@ GROUNDS = ((0.5, 0.5, 0.5), (0.1, 0.6, 0.2), (0.7, 0.1, 0.7), (0.1, 0.3, 0.8), (
 """Grey first, since it suggests nothing; the others for people whose clothes are grey."""
 
 NEAR = 0.12
-"""Colours closer than this (largest difference of a channel) cannot be told from the ground reliably."""
+"""Largest difference of a channel (range 0..1) below which a colour cannot be told from the ground reliably."""
 
 MOSTLY = 0.25
-"""With more of a person than this share as near as that to a ground, another ground is better."""
+"""Share of a person's pixels: if more of them are as near as that to a ground, another ground is better."""
 
-ENOUGH_TO_TELL = 100_000
-"""Of larger people not every pixel is looked at when a ground is picked."""
+MOST_SAMPLES = 100_000
+"""Pixels of a mask: of larger ones not every pixel is read when a ground is picked."""
 
 SURE = (0.04, NEAR)
-"""Difference from the ground at which a pixel begins to be, and surely is, part of the person."""
+"""Difference from the ground (range 0..1) at which a pixel begins to be, and certainly is, part of the person."""
 
 EVIDENCE = 3.0
-"""Log odds that a sure difference from the ground speaks for her, and none against her."""
+"""Log odds for the person that a clear difference from the ground adds; none takes as much away."""
 
 DECISION = 0.5
-"""Log odds from which a pixel counts as hers: a little wall too much is seen less than a little of her."""
+"""Log odds from which a pixel counts as the person's: a little wall too much is seen less than a little of the person.
+"""
 
 LEAST = 0.02
-"""No guess of where she goes on is surer than this: painting can overrule it."""
+"""Least probability, on either side, of a guess where the person goes on: painting can overrule it."""
 
 DECIDED = 12
-"""How much steeper than its probability the start goes over from the ground into her colours."""
+"""Factor by which the start goes over more steeply than the probability from the ground to the person's colours."""
 
 UPRIGHT = 4
-"""People are coloured in bands, hair, coat, trousers, shoes: beside is this much nearer than above."""
+"""Factor by which a colour reaches farther sideways than up and down: people are coloured in bands (hair, coat,
+trousers, shoes).
+"""
 
 PALETTE = 5
 MAJORITY = 3.0
-"""Her colours are sorted into so many, and a colour's weight is its share of what is near to this power."""
+"""Number of colours that the person's pixels are sorted into, and the power of a colour's share of what is near that
+is its weight.
+"""
 
 BANDS = 64
-"""Rows at which her smooth colours are worked out, at most."""
+"""Rows at which the person's smooth colours are worked out, at most."""
 
 AT_A_TIME = 1 << 20
 """Pixels whose colours are compared at a time, for the memory."""
@@ -55,20 +60,20 @@ AT_A_TIME = 1 << 20
 SPREADS = (0.04, 0.1, 0.3)
 FALL = -0.5
 """A colour's weight falls with distance like a sum of Gaussians of these standard deviations, in heights of the crop,
-the narrow ones louder by this power.
+each weighted by its deviation to this power.
 """
 
 RIM = 0.09
 MOST_RIM = 6
-"""Masks reach a little into what is behind her: her outer rim, this share of the root of her area wide but at most so
-many pixels, is trusted the less for her colours the farther out.
+"""Width of the outer rim of a person's mask, as a share of the root of its area, and at most in pixels. Masks reach a
+little into what is behind, so the rim's colours are trusted the less the farther out they are.
 """
 
 UNSURE = 0.02
-"""What is left of the trust in a pixel of her that looks just like what is behind her."""
+"""Share of the trust that is left to a pixel of the person that looks just like what is behind."""
 
 CORE = 0.4
-"""Patches are copied from where she is trusted more than this share of the most."""
+"""Patches are copied from pixels that are trusted more than this share of the most."""
 
 SMOOTH = 1.6
 EDGE = 0.5
@@ -78,18 +83,18 @@ like an edge in a photograph. A soft one looks worse than one that is a little o
 
 
 class Completed(NamedTuple):
-    """A person's layer once her hole is painted."""
+    """A person's layer once its hole is painted."""
 
-    pixels: Tensor  # [h, w, 3]: in the hole her own colours, without the ground's
+    pixels: Tensor  # [h, w, 3]: in the hole the person's own colours, without the ground's
     alpha: Tensor  # [h, w]
 
 
 def pick_ground(pixels: Tensor, mask: Tensor) -> tuple[float, float, float]:
     """The ground colour for a person with these pixels [h, w, 3] and mask [h, w], 0..1.
 
-    Grey, unless too much of her is grey; then the colour of GROUNDS that fewest of her pixels come near to.
+    Grey, unless too much of the person is grey; then the colour of GROUNDS that fewest of these pixels are near to.
     """
-    step = max(1, int((mask.numel() / ENOUGH_TO_TELL) ** 0.5))
+    step = max(1, int((mask.numel() / MOST_SAMPLES) ** 0.5))
     seen = pixels[::step, ::step][mask[::step, ::step] > 0.5].float()
     if not len(seen):
         return GROUNDS[0]
@@ -106,17 +111,17 @@ def on_ground(pixels: Tensor, mask: Tensor, ground: tuple[float, float, float] |
 
 
 def trust(pixels: Tensor, visible: Tensor, hole: Tensor, plate: Tensor | None = None) -> Tensor:
-    """How surely pixels [h, w, 3] show nothing but her, 0..1 [h, w]: less towards the rim of her mask, 0 in the hole.
+    """How certainly pixels [h, w, 3] show the person alone, 0..1 [h, w]: less towards the mask's rim, 0 in the hole.
 
-    plate [h, w, 3]: what is seen around her. Where she looks like it, her mask may have taken in a gap between her arm
-    and her side.
+    plate [h, w, 3]: what is seen around the person. Where the person looks like it, the mask may include a gap, such as
+    that between arm and side.
     """
     seen = visible > 0.5
     inside = hole > 0
-    hers = seen & ~inside
-    rim = max(1.0, min(MOST_RIM, RIM * float(hers.sum()) ** 0.5))
+    person = seen & ~inside
+    rim = max(1.0, min(MOST_RIM, RIM * float(person.sum()) ** 0.5))
     depth = distance(~(seen | inside), rim + 1)
-    share = ((depth - 1) / rim).clamp(0, 1).square() * hers
+    share = ((depth - 1) / rim).clamp(0, 1).square() * person
     if plate is None or bool(seen.all()):
         return share
     known = ~seen[None, None]
@@ -126,19 +131,21 @@ def trust(pixels: Tensor, visible: Tensor, hole: Tensor, plate: Tensor | None = 
     return share * (UNSURE + (1 - UNSURE) * unlike.square())
 
 
-def surely_hers(pixels: Tensor, visible: Tensor, hole: Tensor, plate: Tensor | None = None) -> Tensor:
-    """Pixels that show nothing but her, bool [h, w]; if she is all rim, its middle; if she is a line, all of it."""
-    sure = trust(pixels, visible, hole, plate)
-    most = float(sure.max())
-    return sure > CORE * most if most > 0 else (visible > 0.5) & (hole <= 0)
+def certain_pixels(pixels: Tensor, visible: Tensor, hole: Tensor, plate: Tensor | None = None) -> Tensor:
+    """Pixels that certainly show the person alone, bool [h, w]; of a mask that is all rim, its middle; of a line, all
+    of it.
+    """
+    share = trust(pixels, visible, hole, plate)
+    most = float(share.max())
+    return share > CORE * most if most > 0 else (visible > 0.5) & (hole <= 0)
 
 
 def own_colours(pixels: Tensor, share: Tensor) -> Tensor:
-    """What colour she would have at each pixel [h, w, 3], float32, going by her own ones (share [h, w]: how much each
-    of them is trusted, 0..1).
+    """The colour that the person would have at each pixel [h, w, 3], float32, judged by the person's own pixels (share
+    [h, w]: how much each of them is trusted, 0..1).
 
-    Her pixels are sorted into PALETTE colours; each speaks the louder the more of it is seen near by, beside her louder
-    than above, and the majority louder than its share: black and white clothes do not make grey ones.
+    These pixels are sorted into PALETTE colours. Each weighs the more the more of it is seen near by, beside more than
+    above, and the majority more than its share: black and white clothes do not make grey ones.
     """
     height, width = share.shape
     scale = min(1.0, BANDS / height)
@@ -148,21 +155,21 @@ def own_colours(pixels: Tensor, share: Tensor) -> Tensor:
     total = torch.zeros_like(sums)
     for spread in SPREADS:
         total += _spread(sums, spread * size[0], spread * size[0] * UPRIGHT) * spread**FALL
-    loud = (total[:, 3:] / total[:, 3:].sum(0).clamp_min(1e-12)) ** MAJORITY
-    colours = (total[:, :3] / total[:, 3:].clamp_min(1e-12) * loud).sum(0) / loud.sum(0).clamp_min(1e-12)
+    dominance = (total[:, 3:] / total[:, 3:].sum(0).clamp_min(1e-12)) ** MAJORITY
+    colours = (total[:, :3] / total[:, 3:].clamp_min(1e-12) * dominance).sum(0) / dominance.sum(0).clamp_min(1e-12)
     return F.interpolate(colours[None], size=(height, width), mode="bilinear", align_corners=False)[0].movedim(0, -1)
 
 
 def _weighted(pixels: Tensor, weight: Tensor, size: tuple[int, int]) -> Tensor:
     """Pixels [h, w, 3] times weight [h, w], and the weight, averaged [1, 4, ...]: one by one, for the memory."""
-    # Zeroed first, so that not even rounding depends on what is not hers.
+    # Zeroed first, so that not even rounding depends on what is not the person.
     channels = [torch.where(weight > 0, pixels[..., channel].float(), 0.0).mul_(weight) for channel in range(3)]
     return torch.cat([area_resize(picture[None, None], size) for picture in (*channels, weight)], 1)
 
 
 def _sorted_into(pixels: Tensor, share: Tensor) -> Tensor:
-    """Number of the palette's colour that each of her pixels [h, w, 3] is nearest to, uint8 [h, w]; k-means from her
-    quantiles. share [h, w]: 0 where they are not hers.
+    """Number of the palette's colour that each of the person's pixels [h, w, 3] is nearest to, uint8 [h, w]; k-means
+    from their quantiles. share [h, w]: 0 where they are not the person's.
     """
     result = torch.zeros_like(share, dtype=torch.uint8)
     known = pixels[share > 0.1].float()
@@ -177,9 +184,9 @@ def _sorted_into(pixels: Tensor, share: Tensor) -> Tensor:
         members = F.one_hot(nearest, PALETTE).to(known)
         count = members.sum(0)[:, None]
         palette = torch.where(count > 0, members.T @ known / count.clamp_min(1), palette)
-    hers = share > 0
-    parts = pixels[hers].float().split(AT_A_TIME)
-    result[hers] = torch.cat([torch.cdist(part, palette).argmin(1).to(result) for part in parts])
+    person = share > 0
+    parts = pixels[person].float().split(AT_A_TIME)
+    result[person] = torch.cat([torch.cdist(part, palette).argmin(1).to(result) for part in parts])
     return result
 
 
@@ -210,8 +217,8 @@ def _blurred(picture: Tensor, spread: float) -> Tensor:
 def start_of_person(
     pixels: Tensor, around: Tensor, hole: Tensor, visible: Tensor, likely: Tensor, ground: Tensor
 ) -> Tensor:
-    """[h, w, 3]: what a person's layer starts from: in the hole her colours where she probably goes on, and the ground
-    elsewhere; outside the hole `around`.
+    """[h, w, 3]: what a person's layer starts from: in the hole the person's colours where the person probably goes on,
+    and the ground elsewhere; outside the hole `around`.
 
     pixels, around [h, w, 3], float32; hole, visible, likely [h, w]; ground [h, w, 3] or [3].
     """
@@ -227,11 +234,11 @@ def completed(
 ) -> Completed:
     """The layer's pixels and alpha once its hole is painted.
 
-    sampled [h, w, 3], 0..1; hole, visible [h, w], 0..1; ground: a colour, or the picture [h, w, 3] that she was painted
-    on; likely [h, w]: how likely a pixel is hers by her outline (None: nothing is known of it). Inside the hole a pixel
-    is hers by the odds of both, the outline's and the painting's difference from the ground, if it hangs on to what is
-    visible of her. Where the ground shines through her, her own colours take its place. Outside the hole nothing
-    changes.
+    sampled [h, w, 3], 0..1; hole, visible [h, w], 0..1; ground: a colour, or the picture [h, w, 3] that was painted on;
+    likely [h, w]: how likely a pixel is the person's by the outline (None: nothing is known of it). Inside the hole a
+    pixel is the person's by the odds of both, the outline's and the painting's difference from the ground, if it is
+    connected to what is visible of the person. Where the ground shows through the person, the person's own colours take
+    its place. Outside the hole nothing changes.
     """
     under = ground if isinstance(ground, Tensor) else sampled.new_tensor(ground)
     difference = (sampled.float() - under.to(sampled).float()).abs_().amax(-1)
@@ -239,25 +246,25 @@ def completed(
     open_ = hole > 0
     own = (visible > VISIBLE) & ~open_
     if likely is None:
-        alpha = torch.where(open_, differs * _hanging_on(differs, open_, own), visible.to(differs))
+        alpha = torch.where(open_, differs * _connected(differs, open_, own), visible.to(differs))
         return Completed(sampled, alpha)
     plate = ground if isinstance(ground, Tensor) else None
     colours = own_colours(sampled, trust(sampled, visible, hole, plate))
     away = (sampled.float() - colours).abs_().amax(-1)
     expected = (colours - under.to(sampled).float()).abs_().amax(-1)
-    # Where her colours are the ground's, seeing no difference says little.
-    telling = ((expected - SURE[0]) / (SURE[1] - SURE[0])).clamp(0, 1)
-    evidence = ((difference - away) / expected.clamp_min(SURE[0])).clamp(-1, 1) * telling
+    # Where the person's colours are the ground's, no difference is little evidence.
+    distinct = ((expected - SURE[0]) / (SURE[1] - SURE[0])).clamp(0, 1)
+    evidence = ((difference - away) / expected.clamp_min(SURE[0])).clamp(-1, 1) * distinct
     odds = torch.logit(likely.float(), LEAST) + EVIDENCE * evidence
     soft = _outlined(torch.where(open_, odds > DECISION, own), open_) * (likely > LEAST / 2)
-    alpha = torch.where(open_, soft * _hanging_on(soft, open_, own), visible.to(soft))
-    ground_shows = open_ & (difference < away) & (telling > 0.5)
+    alpha = torch.where(open_, soft * _connected(soft, open_, own), visible.to(soft))
+    ground_shows = open_ & (difference < away) & (distinct > 0.5)
     pixels = torch.where(ground_shows[..., None], colours.to(sampled), sampled)
     return Completed(pixels, alpha)
 
 
-def _hanging_on(soft: Tensor, open_: Tensor, own: Tensor) -> Tensor:
-    """Where in the hole something is painted that is connected to what is visible of her, bool [h, w]."""
+def _connected(soft: Tensor, open_: Tensor, own: Tensor) -> Tensor:
+    """Where in the hole something is painted that is connected to what is visible of the person, bool [h, w]."""
     # The artist's mask may end a pixel short of the hole: one step of growth joins what a gap of a pixel would part.
     joined = F.max_pool2d(own[None, None].float(), 3, 1, 1)[0, 0] > 0
     candidate = (open_ & (soft > 0.5)) | joined

@@ -12,12 +12,14 @@ from ..image.blobs import blobs
 from ..image.growth import VISIBLE, contact_band, feathered, grow, growth_pixels
 from ..scene import Box, Person
 from .box_masks import is_box, person_in_box, surroundings_of
-from .snapping import reach_of, room_of, snapped
+from .snapping import margin_of, reach_of, snapped
 
 MAX_CONTACT = 2
 
 GAP = 4
-"""Gaps enclosed by a hole are filled up to the area of a square with this side, wider by the growth on either side."""
+"""Pixels: gaps that a hole encloses are filled up to the area of a square with this side, wider by the growth on either
+side.
+"""
 
 
 class Growth(NamedTuple):
@@ -32,7 +34,7 @@ class Piece(NamedTuple):
 
     box: Box  # tight around the hole
     hole: Tensor  # [h, w] bool
-    core: Tensor  # [h, w] bool: the part where she was seen
+    core: Tensor  # [h, w] bool: the part where the person was seen
     depth: float  # place among the people of the photo, back to front; what is none of them stands between two
 
 
@@ -54,18 +56,19 @@ def outlined(
     barred: Sequence[Tensor | None] = (),
     unbox: bool = True,
 ) -> tuple[Box, Tensor]:
-    """Where somebody is seen whose mask is `seen` (bool, at `box`) of the photo pixels [H, W, 3]: her rim is snapped to
-    the photo's edges, and a filled box becomes the person in it, with a generous rim (unless unbox is False).
+    """Where somebody is seen whose mask is `seen` (bool, at `box`) of the photo pixels [H, W, 3]: the mask's rim is
+    snapped to the photo's edges, and a filled box becomes the person in it, with a generous rim (unless unbox is
+    False).
 
-    others [H, W] (bool): where anybody is seen, herself included; barred: maps [H, W] (bool) that are never entered.
+    others [H, W] (bool): where anybody is seen, this person too; barred: maps [H, W] (bool) that are never entered.
     """
     size = (int(pixels.shape[0]), int(pixels.shape[1]))
     boxed = is_box(seen)
     if boxed and not unbox:
         return box, seen
     reach = reach_of(box, size)
-    room = surroundings_of(box) if boxed else room_of(reach)
-    outer = boxes.grown(box, room, room, size)
+    margin = surroundings_of(box) if boxed else margin_of(reach)
+    outer = boxes.grown(box, margin, margin, size)
     inner = boxes.inside(box, outer)
     around, crowd = boxes.cut(pixels, outer), boxes.cut(others, outer)
     if boxed:
@@ -94,14 +97,14 @@ def piece_of(
 ) -> Piece | None:
     """The hole that somebody leaves who is seen in `seen` (bool, at `box`) of a photo of this size.
 
-    kept and protect are bool [H, W]. The hole never enters protect; it enters kept by the contact band only. given: her
+    kept and protect are bool [H, W]. The hole never enters protect; it enters kept by the contact band only. given: the
     mask as it came, where `seen` was moved since: only what both show has a contact band, so that a moved rim takes
-    nothing from anybody. None if they leave nothing of her to erase.
+    nothing from anybody. None if they leave nothing of the person to erase.
     """
     reach = growth_pixels(box, size, growth.grow)
     contact = min(max(growth.contact, 0), MAX_CONTACT)
-    room = max(math.ceil(reach), contact) + 1
-    outer = boxes.grown(box, room, room, size)
+    margin = max(math.ceil(reach), contact) + 1
+    outer = boxes.grown(box, margin, margin, size)
     mine = boxes.placed(seen, box, outer)
     if kept is None:
         hole = grow(mine, reach)
@@ -128,8 +131,8 @@ def piece_of(
 def _close_gaps(hole: Tensor, spared: Tensor | None, reach: float) -> None:
     """Fill, in place, the small gaps that hole [h, w] (bool) encloses, but for those in which something is spared.
 
-    Between an arm and a body a few pixels of ground are seen, mixed with her colours: left as they are, they would tell
-    the model how to go on.
+    Between an arm and a body a few pixels of ground are seen, mixed with the person's colours: left as they are, they
+    would show the model how to go on.
     """
     largest = (GAP + 2 * reach) ** 2
     height, width = hole.shape

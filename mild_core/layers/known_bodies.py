@@ -1,4 +1,4 @@
-"""What is known of people's bodies reaches the people of a split."""
+"""Check that bodies belong to the people of a split, and give these people the bodies' joints."""
 
 from collections.abc import Sequence
 
@@ -41,9 +41,9 @@ def check_morphology(
 
 def _check_body(body: Body, person: Person, size: tuple[int, int]) -> None:
     if body.erased != person.erased:
-        change = "goes, but Read Bodies was told that she stays"
+        change = "goes here, but stays in Read Bodies"
         if body.erased:
-            change = "stays, but Read Bodies was told that she goes"
+            change = "stays here, but goes in Read Bodies"
         raise ValueError(
             f"morphology: {person.name} {change}. Connect the people of the last Choose People to both nodes."
         )
@@ -54,5 +54,5 @@ def _check_body(body: Body, person: Person, size: tuple[int, int]) -> None:
 
 
 def with_joints_of(body: Body | None, person: Person) -> Person:
-    """The person with the joints that are known of her body, worked out ones included; her own if there are none."""
+    """The person with the body's joints, worked out ones included; with the person's own if the body has none."""
     return person if body is None or body.joints is None else person._replace(joints=body.joints)

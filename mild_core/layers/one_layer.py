@@ -1,4 +1,4 @@
-"""One layer out, as a picture and a mask that any node understands, and back, painted by whatever painted it."""
+"""Hand out one layer as a picture and a mask that any node understands, and take it back once it is painted."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -59,8 +59,8 @@ def give(scenes: Sequence[Scene], which: str, native_pixels: int | None, multipl
 
     native_pixels: how many the model was made for; None: the photo's own scale. multiple: both sides are whole
     multiples of it, and the mask is made of cells of half as many pixels, each white as soon as one pixel of the hole
-    lies in it. A person stands on the finished background, or on her neutral ground while something of it is not
-    painted. Raises ValueError as one_layer does.
+    lies in it. A person stands on the finished background, or on the layer's neutral ground while something of it is
+    not painted. Raises ValueError as one_layer does.
     """
     layer = one_layer(scenes, which)
     scene = scenes[layer.photo]
@@ -118,5 +118,5 @@ def _clean(picture: Tensor, hole: Tensor) -> Tensor:
 
 
 def plate_of(scene: Scene, layer: Layer) -> Tensor | None:
-    """What a person is painted on, [h, w, 3]: the finished background; None: her neutral ground, or no person."""
+    """What a person is painted on, [h, w, 3]: the finished background; None: the neutral ground, or no person."""
     return plate_under(scene, layer.box) if layer.domain == PERSON and layer.likely is not None else None

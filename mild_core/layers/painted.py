@@ -1,4 +1,4 @@
-"""What becomes of a layer once its hole is painted, and the plate: the photo without whoever is erased, so far."""
+"""Finish a layer once its hole is painted, and cut out the plate: the photo without whoever is erased, so far."""
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +11,8 @@ from .ground import completed
 
 
 def finished(layer: Layer, pixels: Tensor, plate: Tensor | None = None) -> Layer:
-    """The layer with its new pixels [h, w, 3]; a person's alpha now takes in what was painted of her, which is what
-    differs from the plate [h, w, 3], or from the neutral ground.
+    """The layer with its new pixels [h, w, 3]; a person's alpha then includes the painted part, which is what differs
+    from the plate [h, w, 3], or from the neutral ground.
     """
     if layer.ground is None:
         return layer._replace(pixels=pixels, sampled=True)
@@ -21,7 +21,7 @@ def finished(layer: Layer, pixels: Tensor, plate: Tensor | None = None) -> Layer
 
 
 def in_hole(layer: Layer, picture: Tensor) -> Tensor:
-    """The layer's pixels [h, w, 3], in the hole the picture's, [h', w', 3] of any size: bit for bit as before outside.
+    """The layer's pixels [h, w, 3], in the hole the picture's, [h', w', 3] of any size; outside they stay, bit for bit.
 
     What the picture shows outside the hole may be anything, even NaN.
     """

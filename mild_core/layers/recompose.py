@@ -1,4 +1,4 @@
-"""Layers become a photo again, back to front; what is no hole stays the source, bit for bit."""
+"""Put layers together to a photo again, back to front; what is no hole stays the source, bit for bit."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -104,7 +104,7 @@ def _paint(
 def _mix_opacity(below: Tensor, above: Tensor, share: Tensor) -> Tensor:
     """Mix into the opacity `below` that of the layer above it, by its share; all [h, w, 1].
 
-    Returns by which share the colours are to be mixed: what is transparent has hardly any say in a colour.
+    Returns by which share the colours are to be mixed: what is transparent hardly counts in a colour.
     """
     weight, rest = share * above, (1 - share) * below.float()
     even = (above == below) | (weight + rest <= 0)  # exact where nothing is transparent

@@ -1,12 +1,12 @@
-"""What a painted layer lacks to sit in its photo: its level matched to the ring around each hole, and its grain.
+"""Match a painted layer to its photo: its colour level to the ring around each hole, and its grain.
 
 Level. Models that paint in a latent space come back with a step in colour or brightness. It is measured in cells of
 CELL pixels along the border of the hole, and taken out of the painted pixels: one offset for each hole ("mean"), or a
 membrane spanned between the steps along the border ("gradient"), which is what gradient-domain cloning adds to a
 picture (Farbman et al., "Coordinates for Instant Image Cloning", SIGGRAPH 2009), here by push-pull.
 
-Grain. Noise is told from picture by the mask [1 -2 1] x [1 -2 1], which planes and straight edges leave at 0
-(Immerkaer, "Fast Noise Variance Estimation", 1996), in the calmest parts of the ring and of what was painted.
+Grain. Noise is separated from the picture by the kernel [1 -2 1] x [1 -2 1], which planes and straight edges leave at 0
+(Immerkaer, "Fast Noise Variance Estimation", 1996), in the smoothest parts of the ring and of what was painted.
 """
 
 import math
@@ -38,42 +38,42 @@ SOLID = 0.9
 RING = 4
 """Pixels on either side of a hole's border that are compared."""
 
-LEAST = 12
-"""Pixels on either side of the border, around a cell, below which nothing is said about it."""
+LEAST_PIXELS = 12
+"""Pixels on either side of the border, around a cell: with fewer, its step is not measured."""
 
-SURE = 2.0
+LEAST_ERRORS = 2.0
 """An offset below this many standard errors is chance, and left alone."""
 
-WILD = 2.5
+OUTLIER = 2.5
 """Steps farther from the median than this many standard deviations are edges of the picture, and pulled in."""
 
-LIVELY = 4 / 255
-"""Standard deviation beside the border at which a step is trusted half."""
+HALF_TRUST = 4 / 255
+"""Standard deviation of the pixels beside the border (range 0..1) at which a step is trusted half."""
 
-FIRM = 0.5
-"""How much a cell of full trust counts by itself; the rest comes from its neighbourhood. 1 would carry every chance
-difference of texture into the hole.
+OWN_WEIGHT = 0.5
+"""Weight, 0..1, of a cell of full trust; the rest comes from its neighbourhood. 1 would carry every chance difference
+of texture into the hole.
 """
 
-CALM = 0.1
-"""Share of the cells, the calmest, in which grain is measured."""
+CALMEST_SHARE = 0.1
+"""Share of the cells, those with the least noise, in which grain is measured."""
 
-CALM_SEES = 0.87
-"""Share of an even noise that the calmest cells show: by chance they have less of it (white noise, tried)."""
+CALMEST_NOISE = 0.87
+"""Share of an even noise that the cells with the least of it show: by chance they have less (white noise, tried)."""
 
-CALM_CELLS = 16
-"""Cells of the ring, and of the painted area, below which nothing is said about grain."""
+LEAST_CELLS = 16
+"""Cells of the ring, and of the painted area: with fewer, grain is not measured."""
 
 SMOOTHER = 0.85
-"""What has less noise than this share of the ring's is smoother than it."""
+"""Share of the ring's noise below which the painted area counts as smoother than the ring."""
 
-MOST_OF_HER = 12 / 255
-"""A completed person is shifted by so much at most: a larger step at her border is her clothes, or a mask's wide rim,
-and no fault of level.
+MOST_PERSON_OFFSET = 12 / 255
+"""Largest offset (range 0..1) of a completed person: a larger step at the border is a difference of clothes, or a
+mask's wide rim, and no fault of level.
 """
 
 LEAST_GRAIN, MOST_GRAIN = 0.4 / 255, 6 / 255
-"""Standard deviation of what is added: less is not seen, more would be texture."""
+"""Standard deviation (range 0..1) of the noise that is added: less is not seen, more would be texture."""
 
 BORDER_TILES = 40
 """Tiles, evenly over the layer, that are enough to measure grain."""
@@ -98,7 +98,7 @@ def match(layer: Layer, part: Box, seam: str, grain: bool) -> SeamMatch:
         raise ValueError(f"seam: {seam!r} is none of {', '.join(SEAMS)}.")
     offset = _offset(layer, part, seam) if seam != NONE else None
     if offset is not None and layer.domain == PERSON:
-        offset = torch.where(offset.abs().amax(-1, keepdim=True) > MOST_OF_HER, 0.0, offset)
+        offset = torch.where(offset.abs().amax(-1, keepdim=True) > MOST_PERSON_OFFSET, 0.0, offset)
     return SeamMatch(offset, _grain(layer, part) if grain else None)
 
 
@@ -145,7 +145,7 @@ def _cells_of(tile: Box) -> tuple[slice, slice]:
 
 
 def _offset(layer: Layer, part: Box, seam: str) -> Tensor | None:
-    """[gh, gw, 3]: what to take from the painted pixels; None if nothing is to be said."""
+    """[gh, gw, 3]: what to take from the painted pixels; None if nothing could be measured."""
     step, trust, inside = _steps(layer, part)
     known = trust > 0
     if not known.any():
@@ -161,13 +161,13 @@ def _offset(layer: Layer, part: Box, seam: str) -> Tensor | None:
         middle = own.median(0).values
         deviation = 1.4826 * (own - middle).abs().median(0).values
         if seam == MEAN:
-            # Cells overlap by their surroundings of 3 x 3: along a border, three of them say what one does.
+            # Cells overlap by their surroundings of 3 x 3: along a border, three of them count as one observation.
             error = deviation * math.sqrt(3 / len(own)) + 1e-6
-            field[place][shape] = torch.where(middle.abs() > SURE * error, middle, 0.0)
+            field[place][shape] = torch.where(middle.abs() > LEAST_ERRORS * error, middle, 0.0)
             weight[place] |= shape
         else:
-            field[place][mine] = own.clamp(middle - WILD * deviation, middle + WILD * deviation)
-    weight = weight.float() if seam == MEAN else FIRM * trust
+            field[place][mine] = own.clamp(middle - OUTLIER * deviation, middle + OUTLIER * deviation)
+    weight = weight.float() if seam == MEAN else OWN_WEIGHT * trust
     return push_pull(field.movedim(-1, 0)[None], weight[None, None])[0].movedim(0, -1)
 
 
@@ -175,7 +175,7 @@ def _steps(layer: Layer, part: Box) -> tuple[Tensor, Tensor, Tensor]:
     """Steps [gh, gw, 3] from known to painted pixels, on the layer's cells, how far to trust them [gh, gw], 0..1, and
     which cells have a share in the hole, bool [gh, gw].
 
-    Trust is 0 where nothing is known. Where the picture is lively on either side of the border a step says little.
+    Trust is 0 where nothing is known, and low where the picture varies on either side of the border.
     """
     size = (int(layer.hole.shape[0]), int(layer.hole.shape[1]))
     sums = torch.zeros(-(-size[0] // CELL), -(-size[1] // CELL), 10, device=layer.pixels.device)
@@ -188,7 +188,7 @@ def _steps(layer: Layer, part: Box) -> tuple[Tensor, Tensor, Tensor]:
             continue
         own = boxes.inside(tile, around)
         inside[_cells_of(tile)] = cells(boxes.cut(hole, own)[..., None].float())[..., 0] > 0
-        # In a person's layer, what is none of her is neutral ground on one side and nothing on the other.
+        # In a person's layer, what is not the person is neutral ground on one side and nothing on the other.
         solid = boxes.cut(layer.alpha, around) > SOLID
         known, painted = ~hole & solid & (boxes.cut(layer.allowed, around) > 0.5), hole & solid
         if not known.any() or not painted.any():
@@ -208,8 +208,8 @@ def _steps(layer: Layer, part: Box) -> tuple[Tensor, Tensor, Tensor]:
     sums = F.avg_pool2d(sums.movedim(-1, 0)[None], 3, 1, 1, divisor_override=1)[0].movedim(0, -1)
     inner, outer = sums[..., :5] / sums[..., 4:5].clamp_min(1), sums[..., 5:] / sums[..., 9:].clamp_min(1)
     variance = sum((side[..., 3] - side[..., 1] ** 2).clamp_min(0) for side in (inner, outer))
-    enough = here & (sums[..., 4] >= LEAST) & (sums[..., 9] >= LEAST)
-    return inner[..., :3] - outer[..., :3], enough / (1 + variance / LIVELY**2), inside
+    enough = here & (sums[..., 4] >= LEAST_PIXELS) & (sums[..., 9] >= LEAST_PIXELS)
+    return inner[..., :3] - outer[..., :3], enough / (1 + variance / HALF_TRUST**2), inside
 
 
 def _near(mask: Tensor) -> Tensor:
@@ -264,9 +264,9 @@ def _grain(layer: Layer, part: Box) -> tuple[float, float, float] | None:
     levels = []
     for found in (ring, painted):
         values = torch.cat(found) if found else torch.zeros(0, 3)
-        if len(values) < CALM_CELLS:
+        if len(values) < LEAST_CELLS:
             return None
-        levels.append(values.quantile(CALM, dim=0) / CALM_SEES)
+        levels.append(values.quantile(CALMEST_SHARE, dim=0) / CALMEST_NOISE)
     there, own = levels
     lacking = (there**2 - own**2).clamp_min(0).sqrt().clamp_max(MOST_GRAIN)
     luma, red, blue = torch.where(own < SMOOTHER * there, lacking, 0.0).tolist()

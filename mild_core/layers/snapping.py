@@ -1,9 +1,9 @@
-"""A mask that misses a rim is moved outward to where the photo shows the person's edge.
+"""Move a mask that misses a rim outward, to where the photo shows the person's edge.
 
-In a band around the mask every pixel is told person from surroundings by a linear discriminant (Fisher 1936) of the
-colours in a window around it: the mask's own colours on one side, what lies beyond the band on the other. From the mask
-outward, pixel by pixel, those are taken that look like the person. Masks are usually tight by the same few pixels all
-around, so where the photo shows that for a good part of the rim, the rest of the rim follows.
+In a band around the mask every pixel is classified as person or surroundings by a linear discriminant (Fisher 1936) of
+the colours in a window around it: the mask's own colours on one side, what lies beyond the band on the other. From the
+mask outward, pixel by pixel, those are taken that look like the person. Masks are usually tight by the same few pixels
+all around, so where the photo shows that for a good part of the rim, the rest of the rim follows.
 """
 
 import math
@@ -19,16 +19,18 @@ BAND = 0.02
 """How far a rim may move, as a share of the person's size (see growth_pixels)."""
 
 WORK_PIXELS = 120_000
-"""Larger crops are looked at on a coarser grid: masks are worse there by as many pixels as they are larger."""
+"""Pixels of a crop: larger ones are worked on in a coarser grid, for their masks miss more pixels, too."""
 
 NOISE = 0.03
-"""Contrast (of 1) that noise alone may make: added to the colours' spread, so that flat ground divides nobody."""
+"""Standard deviation (range 0..1) that noise alone may have: added to the colours' spread, so that flat ground makes no
+edge.
+"""
 
-TELLING = 1.0
-"""Squared distance of the two mean colours, in units of their spread, from which on a window tells them apart."""
+LEAST_SEPARATION = 1.0
+"""Squared distance of the two mean colours, in units of their spread, above which a window can be classified."""
 
 FOLLOWS = 0.3
-"""Where this share of what can be told shows the person, all of the rim goes there."""
+"""Share of a ring's classified pixels: where so many are the person's, all of the rim moves to this ring."""
 
 
 def reach_of(box: Box, size: tuple[int, int]) -> float:
@@ -36,7 +38,7 @@ def reach_of(box: Box, size: tuple[int, int]) -> float:
     return growth_pixels(box, size, BAND)
 
 
-def room_of(reach: float) -> int:
+def margin_of(reach: float) -> int:
     """Pixels of surroundings that `snapped` has to see around a mask."""
     return math.ceil(4 * reach) + 4
 
@@ -46,10 +48,10 @@ def snapped(
 ) -> Tensor:
     """The mask, moved outward to the edges that the photo shows, by `reach` pixels at most.
 
-    pixels [h, w, 3], 0..1: a crop with `room_of(reach)` pixels around the mask, where the photo has them; mask [h, w],
-    0..1 or bool; others [h, w] (bool): where further people are seen, whose colours are nobody's surroundings; barred
-    [h, w] (bool): what is never entered, and belongs to the surroundings. Returns a mask of the same kind, nowhere
-    less than before; the moved rim of a soft mask is soft.
+    pixels [h, w, 3], 0..1: a crop with `margin_of(reach)` pixels around the mask, where the photo has them; mask [h,
+    w], 0..1 or bool; others [h, w] (bool): where further people are seen, whose colours are nobody's surroundings;
+    barred [h, w] (bool): what is never entered, and belongs to the surroundings. Returns a mask of the same kind,
+    nowhere less than before; the moved rim of a soft mask is soft.
     """
     hard = mask if mask.dtype == torch.bool else mask > VISIBLE
     if reach < 1 or not hard.any() or hard.all():
@@ -85,39 +87,42 @@ def _added(photo: Tensor, mask: Tensor, reach: float, others: Tensor | None, bar
         ground |= barred & ~mask
         band &= ~barred
     rows, columns = band.nonzero(as_tuple=True)
-    score, telling = _discriminant(photo, mask, ground, math.ceil(2 * reach) + 1, rows, columns)
+    score, separable = _discriminant(photo, mask, ground, math.ceil(2 * reach) + 1, rows, columns)
     person = torch.zeros_like(mask)
-    person[rows, columns] = telling & (score > 0)
-    # From the mask outward, with steps that make octagons: what does not hang together with her is not hers.
+    person[rows, columns] = separable & (score > 0)
+    # From the mask outward, with steps that make octagons: only what is connected to the mask belongs to the person.
     grown = mask
     for number in range(math.ceil(1.5 * reach)):
         grown = grown | (_dilated(grown, diagonal=number % 2 == 0) & person)
-    # A line of the ground that begins at her rim has her colours now and then: what is that thin stays out.
+    # Thin lines of the ground that begin at the rim may have the person's colours: what is that thin stays out.
     core = ~_dilated(~grown, diagonal=False)
     grown = mask | (_dilated(core, diagonal=True) & grown)
-    grown = grown | (band & (away <= _common_miss(away, grown, telling, rows, columns, reach)))
+    grown = grown | (band & (away <= _common_miss(away, grown, separable, rows, columns, reach)))
     # With the mask's cells beside it: on a coarser grid they may be empty in part.
     return _dilated(grown & ~mask, diagonal=True) & grown
 
 
-def _common_miss(away: Tensor, grown: Tensor, telling: Tensor, rows: Tensor, columns: Tensor, reach: float) -> int:
+def _common_miss(away: Tensor, grown: Tensor, separable: Tensor, rows: Tensor, columns: Tensor, reach: float) -> int:
     """By how many pixels the mask is too tight all around."""
     ring = away[rows, columns].ceil().long()
     length = math.ceil(reach) + 1
-    hers = torch.bincount(ring, (grown[rows, columns] & telling).float(), minlength=length).tolist()
-    told = torch.bincount(ring, telling.float(), minlength=length).tolist()
+    person = torch.bincount(ring, (grown[rows, columns] & separable).float(), minlength=length).tolist()
+    known = torch.bincount(ring, separable.float(), minlength=length).tolist()
     every = torch.bincount(ring, minlength=length).tolist()
     miss = 0
-    while miss + 1 <= reach and told[miss + 1] > 0.2 * every[miss + 1] and hers[miss + 1] >= FOLLOWS * told[miss + 1]:
-        miss += 1
+    while miss + 1 <= reach:
+        place = miss + 1
+        if known[place] <= 0.2 * every[place] or person[place] < FOLLOWS * known[place]:
+            break
+        miss = place
     return miss
 
 
 def _discriminant(
     photo: Tensor, person: Tensor, ground: Tensor, radius: int, rows: Tensor, columns: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """For each of n pixels (rows, columns): how much more it looks like the person than like the ground around it (>
-    0: like her), and whether the two can be told apart there.
+    """For each of n pixels (rows, columns): how much more it looks like the person than like the ground around it (> 0:
+    like the person), and whether the two can be separated there.
     """
     # Around the mean colour of the crop, or float32 would lose small spreads in large squares.
     colour = photo - photo.mean((1, 2), keepdim=True)
@@ -145,7 +150,7 @@ def _discriminant(
     axis = torch.stack(across) / whole
     score = ((colour[:, rows, columns] - (means[0] + means[1]) / 2) * axis).sum(0)
     apart = ((means[0] - means[1]) * axis).sum(0)
-    return score, known & (apart > TELLING)
+    return score, known & (apart > LEAST_SEPARATION)
 
 
 def _window_sums(maps: Tensor, radius: int) -> Tensor:

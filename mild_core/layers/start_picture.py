@@ -1,4 +1,4 @@
-"""What a layer shows before it is painted: never the person who vanishes."""
+"""Make the picture that a layer is painted from, which never shows the person who vanishes."""
 
 import torch
 from torch import Tensor
@@ -13,8 +13,8 @@ def start_picture(layer: Layer, plate: Tensor | None = None, size: tuple[int, in
     """[h, w, 3], float32, of `size` (height, width; None: the layer's): what painting starts from. The hole shows a
     smooth fill from allowed pixels, never the erased.
 
-    A person's hole shows her colours where she probably goes on, and ground elsewhere: plate [h, w, 3], or neutral. A
-    layer that was sampled already starts from its own result.
+    A person's hole shows the person's colours where they probably go on, and ground elsewhere: plate [h, w, 3], or
+    neutral. A layer that was sampled already starts from its own result.
     """
     own = (layer.pixels.shape[0], layer.pixels.shape[1])
     size = own if size is None else size

@@ -8,15 +8,15 @@ DETAIL = "detail"
 SIZE_MODES = (BALANCED, DETAIL)
 
 ENOUGH = 0.6
-"""Of a model's pixels: a photo that has this share of them is not enlarged."""
+"""Share of a model's native pixels: a photo that has so many is not enlarged."""
 
-SHELVES = (4, 2, 1)
-"""Sizes are whole numbers of so many multiples, the first that fits: crops of about one size get the same one, and are
-painted as one batch.
+SIZE_STEPS = (4, 2, 1)
+"""Step between the sizes, in multiples; the first that fits is taken. Coarse steps give crops of about one size the
+same size, so that they are painted as one batch.
 """
 
-STRETCH, OFF = 1.05, 0.1
-"""A shelf fits if it changes aspect and area by no more than this factor and this share."""
+MOST_STRETCH, MOST_AREA_CHANGE = 1.05, 0.1
+"""A step fits if it changes the aspect ratio by at most this factor and the area by at most this share."""
 
 
 def work_size(
@@ -82,10 +82,10 @@ def _rounded(height: float, width: float, multiple: int, limit: int | None) -> t
     """Both sides to whole multiples: of the few pairs around, the one that keeps the aspect best within the limit."""
     if multiple == 1:
         return _around(height, width, 1, limit)
-    for shelf in SHELVES:
-        size = _around(height, width, multiple * shelf, limit)
+    for step in SIZE_STEPS:
+        size = _around(height, width, multiple * step, limit)
         area = size[0] * size[1] / (height * width)
-        if _stretch(size, height, width) <= STRETCH and abs(area - 1) <= OFF:
+        if _stretch(size, height, width) <= MOST_STRETCH and abs(area - 1) <= MOST_AREA_CHANGE:
             break
     return size
 

@@ -1,4 +1,4 @@
-"""What the signs and colours of a preview of bodies mean, in a strip below it: only those that occur."""
+"""Draw the legend below a preview of bodies: its signs and colours, only those that occur."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Attention is caught beside the patches and overrides of other nodes: all of them have their say."""
+"""Attention is caught beside the patches and overrides of other nodes: all of them take effect."""
 
 import logging
 
@@ -76,19 +76,19 @@ def test_two_handlers_that_change_attention():
 
 
 def test_who_comes_next_wants_the_whole():
-    tiny, told = make("sd15"), {"alone": set(), "first": set(), "last": set(), "overridden": set()}
+    tiny, wholes = make("sd15"), {"alone": set(), "first": set(), "last": set(), "overridden": set()}
 
     def telling(name):
-        def tell(inner, site, q, *rest, **kwargs):
-            told[name].add(inner.whole)
+        def note(inner, site, q, *rest, **kwargs):
+            wholes[name].add(inner.whole)
             return inner(q, *rest, **kwargs)
 
-        return Noting(change=tell)
+        return Noting(change=note)
 
     sampled(tiny, catch.put(tiny.model, telling("alone"), "test"))
     sampled(tiny, catch.put(catch.put(tiny.model, telling("first"), "test"), telling("last"), "test"))
     sampled(tiny, overridden(catch.put(tiny.model, telling("overridden"), "test"), Foreign()))
-    assert told == {"alone": {False}, "first": {True}, "last": {False}, "overridden": {True}}
+    assert wholes == {"alone": {False}, "first": {True}, "last": {False}, "overridden": {True}}
 
 
 def test_a_handler_that_hands_nothing_on():
@@ -210,7 +210,7 @@ def referenced(model, which=lambda name: True):
 
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_an_attention_without_options_is_another_nodes(order, caplog):
-    """It stays as it is, and is told: no KeyError."""
+    """It stays as it is, with a note: no KeyError."""
     tiny, handler = make("sd15"), Noting()
     plain = sampled(tiny, referenced(tiny.model, lambda name: "middle" in name))
     if order == "before":

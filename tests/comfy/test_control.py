@@ -271,7 +271,7 @@ def test_extra_hooks_and_settings_come_along(apply, tiny, run_node):
 
 @pytest.mark.usefixtures("small_native_size")
 def test_sample_layers_shows_each_layer_its_part(apply, tiny, sample, comfy):
-    """What lies beside a layer's crop has no say in it, alone or in a batch; a picture of another shape is told."""
+    """What lies beside a layer's crop has no say in it, alone or in a batch; a picture of another shape is noted."""
     model = tiny("sd15")
     photo, control = picture(HEIGHT, WIDTH), make_controlnet("controlnet", model)
     layers = [

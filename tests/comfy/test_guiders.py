@@ -1,4 +1,4 @@
-"""Sample Layers (Advanced) under GUIDERs of every kind, and what it is told of noise levels."""
+"""Sample Layers (Advanced) under GUIDERs of every kind, and which noise levels it gets."""
 
 import comfy.samplers
 import comfy_extras.nodes_custom_sampler as custom

@@ -43,12 +43,12 @@ def test_loads_from_any_folder(tmp_path):
     command = [comfyui.python, "-X", "utf8", "-c", PROGRAM, str(comfyui.path), str(base), str(pack)]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["loaded"], done.stderr
-    assert told["nodes"] == sorted(node.GET_SCHEMA().node_id for node in register_pack())
-    assert all(name.startswith("MILD_") for name in told["nodes"]) and all(told["names"].values())
-    assert told["web"] == {folder: str(pack / "web")}
-    assert str(pack) not in told["path"] and told["outside"] == []
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["loaded"], done.stderr
+    assert report["nodes"] == sorted(node.GET_SCHEMA().node_id for node in register_pack())
+    assert all(name.startswith("MILD_") for name in report["nodes"]) and all(report["names"].values())
+    assert report["web"] == {folder: str(pack / "web")}
+    assert str(pack) not in report["path"] and report["outside"] == []
     assert "WARNING" not in done.stderr and "Traceback" not in done.stderr
 
 

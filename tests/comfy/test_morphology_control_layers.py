@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mild.mild_core.comfy.guidance.apply import guided
-from mild.mild_core.comfy.sampling.controlnets import DRAWN, Hints
+from mild.mild_core.comfy.sampling.controlnets import DRAWN_NOTE, Hints
 from mild.mild_core.guidance.maps import CHANNELS, maps
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.attention import close
@@ -24,7 +24,7 @@ def people():
 @pytest.mark.usefixtures("small_native_size")
 @pytest.mark.parametrize(("family", "relations"), [("sd15", 0.0), ("sd15", 0.5), ("flux", 0.5)])
 def test_each_layer_of_a_batch_has_its_own_people(sample, tiny, guidance, run_node, people, family, relations):
-    """With the relations of each in her text, and without."""
+    """With the relations of each in their own text, and without."""
     model, control = tiny(family), guidance(tiny(family))
     photo = picture()
     layers = (
@@ -74,7 +74,7 @@ def test_layers_are_drawn_and_not_cropped(run_node, tiny, guidance, people):
     assert torch.equal(rows(bound.copy())[0], drawn)
     given = apply(run_node, model, control, picture()[None])[0][0][1]["control"]
     drawn, notes = rows(given)
-    assert torch.equal(drawn, expected(other[0])) and notes == [DRAWN]
+    assert torch.equal(drawn, expected(other[0])) and notes == [DRAWN_NOTE]
     unknown, notes = rows(given, [scenes[0]._replace(morphology=None)])
     assert unknown.shape == (2, 3, *size) and notes == []
     each = apply(run_node, model, control, torch.stack([picture(), picture(seed=3)]))[0][0][1]["control"]
@@ -90,7 +90,7 @@ def test_a_photo_that_nobody_was_read_from_gets_nothing(tiny, guidance, people):
     assert guidance(tiny("sd15")).layer_hint(layer, None, size, photo_size) is None
     hints = Hints([layer], [photo_size] * 2, size)
     hints.copied(control)
-    assert hints.notes == ["Guide by Bodies was told of no bodies in photo 2, so it adds nothing there."]
+    assert hints.notes == ["Guide by Bodies got no bodies for photo 2, so it adds nothing there."]
 
 
 @pytest.mark.parametrize("shrunk", [1.0, 0.5, 0.75, 2.0])
@@ -111,7 +111,7 @@ def test_bodies_read_in_a_copy_of_another_size_lie_where_they_are(tiny, guidance
     expected = maps(people(1.0), 1, box, (16, 24))
     assert torch.allclose(drawn, expected, atol=0.02)
     this = CHANNELS.index("this")
-    assert 0.9 < float(drawn[this].sum() / (16 * 24)) / (24 * 48 / (42 * 56)) < 1.1  # of the crop, as much as is hers
+    assert 0.9 < float(drawn[this].sum() / (16 * 24)) / (24 * 48 / (42 * 56)) < 1.1  # the person's share of the crop
 
 
 def test_bodies_of_a_photo_of_another_shape_are_refused(tiny, guidance):
@@ -140,9 +140,9 @@ def test_guide_by_bodies_on_a_whole_photo(run_node, tiny, guidance, people):
     assert torch.equal(ksampled(model, run(unsure), **size), plain(model, **size))
     same = run(strength=0.0)
     assert same[0] is model.positive and same[1] is model.negative
-    told = run(strength=0.0, relations=1.0)
-    assert "control" not in told[0][0][1] and told[0][0][0].shape == model.positive[0][0].shape
-    assert not torch.equal(told[0][0][0], model.positive[0][0])
+    related = run(strength=0.0, relations=1.0)
+    assert "control" not in related[0][0][1] and related[0][0][0].shape == model.positive[0][0].shape
+    assert not torch.equal(related[0][0][0], model.positive[0][0])
     with pytest.raises(ValueError, match="morphology: there is no photo"):
         run([])
     given["guidance"] = make_controlnet("controlnet", model)

@@ -6,6 +6,7 @@ import comfy.patcher_extension
 import pytest
 import torch
 
+from mild.mild_core.comfy.sampling.conditioning import WHOLE_LATENTS, LayerConds
 from mild.mild_core.comfy.sampling.own_rows import OwnRows, row_notes
 from mild.mild_core.pairing import dealt
 from mild.mild_core.scene import Scene
@@ -146,6 +147,20 @@ def test_pictures_that_are_mixed_for_all_stay_together():
     assert OwnRows(2).of({"unclip_conditioning": given}, 1)["unclip_conditioning"] is given
 
 
+def test_reference_latents_that_stay_whole_are_said_once():
+    """Of edit models: they may show whoever goes."""
+    notes = []
+    conds, layer = LayerConds([(60, 90)], notes), background(picture(60, 90), (20, 10, 45, 40))
+    given = {"cross_attn": torch.rand(1, 7, 3), "reference_latents": [torch.rand(1, 4, 6, 6)]}
+    for side in ("positive", "negative"):
+        (own,) = conds.of(side, [given], layer, (8, 8), {})
+        assert torch.equal(own["reference_latents"][0], given["reference_latents"][0])
+    assert notes == [WHOLE_LATENTS]
+    notes.clear()
+    conds.of("positive", [{"cross_attn": torch.rand(1, 7, 3)}], layer, (8, 8), {})
+    assert notes == []
+
+
 def test_one_row_and_one_for_each_need_no_word():
     cond = {"cross_attn": torch.rand(3, 7, 3), "pooled_output": torch.rand(1, 3), "mask": torch.rand(3, 4, 4)}
     assert row_notes("positive", [cond], 3) == []
@@ -155,9 +170,9 @@ def test_one_row_and_one_for_each_need_no_word():
 
 
 def test_model_conds_of_photos_do_not_mix(sample):
-    """Some nodes write what a model is told straight onto the CONDITIONING."""
+    """Some nodes write what a model gets straight onto the CONDITIONING."""
     tiny = make("sd15")
-    told, seen = torch.rand(2, 5), {}
+    given, seen = torch.rand(2, 5), {}
 
     def note(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, own=None, **more):
         if own is not None:
@@ -166,8 +181,8 @@ def test_model_conds_of_photos_do_not_mix(sample):
 
     model = tiny.model.clone()
     model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, "note", note)
-    positive = [[tiny.positive[0][0], {"model_conds": {"own": comfy.conds.CONDRegular(told)}}]]
+    positive = [[tiny.positive[0][0], {"model_conds": {"own": comfy.conds.CONDRegular(given)}}]]
     sample(photos(), tiny._replace(model=model), steps=1, positive=positive)
     assert {key: value.tolist() for key, value in seen.items()} == {
-        "1/background": told[0].tolist(), "2/background": told[1].tolist(), "2/person-2": told[1].tolist()
+        "1/background": given[0].tolist(), "2/background": given[1].tolist(), "2/person-2": given[1].tolist()
     }  # fmt: skip

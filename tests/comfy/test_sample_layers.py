@@ -330,12 +330,12 @@ def test_vae_is_asked_for(sample, scenes):
 @pytest.mark.parametrize("denoise", [1.0, 0.5])
 @pytest.mark.parametrize("family", [None, "sd15_inpaint"])
 def test_whoever_is_erased_leaves_no_trace_in_the_photo(comfy, family, denoise):
-    """From masks to the finished photo: painted green or red, she vanishes into the same picture, bit for bit."""
+    """From masks to the finished photo: painted green or red, somebody vanishes into the same picture, bit for bit."""
     tiny = family and make(family)
     photo = picture(120, 150)[None]
     masks = torch.zeros(3, 120, 150)
     masks[0, 30:90, 20:42] = 1
-    masks[1, 40:100, 42:70] = 1  # she stands in front of person 1 and hides a part of her
+    masks[1, 40:100, 42:70] = 1  # stands in front of person 1 and hides a part of them
     masks[2, 20:80, 110:130] = 1
     results = []
     for colour in ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0)):

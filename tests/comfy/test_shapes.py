@@ -68,12 +68,12 @@ def said(comfy):
 TURNED, SAME, CROPPED = (60, 100), (200, 120), (80, 60)
 
 
-def told(text, socket, size):
+def noted(text, socket, size):
     """The sentence on this socket is there for a size of another shape, and for no other."""
     lines = [line for line in text.splitlines() if "another shape" in line]
     if size == SAME:
         return lines == []
-    turned = "fits when turned by 90 degrees" in lines[0]
+    turned = "when turned by 90 degrees" in lines[0]
     return (
         len(lines) == 1
         and lines[0].startswith(f"{socket}: {size[1]} x {size[0]} px, ")
@@ -83,14 +83,14 @@ def told(text, socket, size):
 
 
 @pytest.mark.parametrize("size", [TURNED, SAME, CROPPED])
-class TestAnotherShapeIsTold:
+class TestAnotherShapeIsNoted:
     @pytest.mark.parametrize("socket", ["also_erase", "protect"])
     def test_split_into_layers(self, said, socket, size):
         text = said("MILD_Decompose", image=photo(), people=people(), **SPLIT, **{socket: marked(*size)})
-        assert told(text, socket, size)
+        assert noted(text, socket, size)
 
     def test_paint_hidden_part(self, said, size):
-        assert told(said("MILD_HiddenPart", people=people(), hidden=marked(*size), who="1", photo=1), "hidden", size)
+        assert noted(said("MILD_HiddenPart", people=people(), hidden=marked(*size), who="1", photo=1), "hidden", size)
 
     @pytest.mark.parametrize("node, inputs", [
         ("MILD_HiddenPart", {"hidden": torch.zeros(1, 64, 64), "who": "1", "photo": 1}),
@@ -100,28 +100,28 @@ class TestAnotherShapeIsTold:
     def test_people_of_another_photo(self, said, node, inputs, size):
         text = said(node, people=people(), image=photo(*size), **inputs)
         assert ("another shape" in text) is (size != SAME) and text.count("another shape") < 2
-        assert ("fits when turned" in text) is (size == TURNED)
+        assert ("when turned by 90" in text) is (size == TURNED)
 
     def test_depth_of_order_people(self, said, size):
         text = said("MILD_OrderPeople", people=people(), order="", invert_depth=True, depth=photo(*size))
-        assert told(text, "depth", size)
+        assert noted(text, "depth", size)
 
     def test_depth_and_parsing_of_read_bodies(self, said, size):
         text = said("MILD_Morphology", image=photo(), people=people(), **READ, depth=photo(*size))
-        assert told(text, "depth", size)
+        assert noted(text, "depth", size)
         labels = marked(*size) * 4 / 255
         text = said("MILD_Morphology", image=photo(), people=people(), **READ, parsing=labels)
-        assert told(text, "parsing", size)
+        assert noted(text, "parsing", size)
 
     def test_poses_of_read_bodies(self, said, size):
         flat = [value for joint in range(18) for value in (10.0 + joint, 5.0 + 2 * joint, 0.9)]
         frame = {"people": [{"pose_keypoints_2d": flat}], "canvas_height": size[0], "canvas_width": size[1]}
-        assert told(said("MILD_Morphology", image=photo(), people=people(), **READ, poses=[frame]), "poses", size)
+        assert noted(said("MILD_Morphology", image=photo(), people=people(), **READ, poses=[frame]), "poses", size)
 
     def test_stop_attention_bleed(self, said, size):
         model = make("sd15").model
         text = said("MILD_SpatialAttention", model=model, **STEER, mask=marked(*SIZE), avoid=marked(*size))
-        assert told(text, "avoid", size)
+        assert noted(text, "avoid", size)
 
 
 @pytest.mark.parametrize("node, sockets, inputs", [
@@ -139,6 +139,30 @@ def test_of_several_hidden_masks_those_that_show_something_are_named(said):
     masks[1] = 0
     text = said("MILD_HiddenPart", people=people(photos=3), hidden=masks, who="1", photo=1)
     assert "hidden 1, 3: 100 x 60 px" in text
+
+
+def raw_depth():
+    """A MASK as some depth nodes give it, in a unit of their own: the left half at 5, the right one at 9."""
+    depth = torch.full((1, *SIZE), 5.0)
+    depth[:, :, SIZE[1] // 2 :] = 9
+    return depth
+
+
+@pytest.mark.parametrize("invert, order", [(False, "1, 2"), (True, "2, 1")])
+def test_raw_depth_keeps_its_differences(said, invert, order):
+    """Beyond 1, where masks end."""
+    apart = numbered([person_from_mask(figure(*box)) for box in ((5, 10, 20, 90), (40, 10, 55, 90))])
+    text = said("MILD_OrderPeople", people=apart, order="", invert_depth=invert, depth=raw_depth())
+    assert f"ar to near: {order}" in text
+
+
+def test_raw_depth_is_scaled_for_pictures(said):
+    scenes = decompose(photo(), people(), morphology=read_bodies(people(), [SIZE]))
+    hint = {"layers": scenes, "hands_and_face": False, "megapixels": 0.1}
+    assert "depth: its values go from 5 to 9, so they were scaled to 0..1" in said(
+        "MILD_PoseHint", **hint, depth=raw_depth()
+    )
+    assert "scaled" not in said("MILD_PoseHint", **hint, depth=photo())
 
 
 def test_pose_hint_names_what_is_turned(said):

@@ -301,3 +301,15 @@ def test_what_does_not_belong_together_is_told(sample, scenes):
         sampled(tiny, apart(tiny, Maps.of(scenes)))
     one = apart(tiny, Maps.of(scenes, "2"))
     assert sampled(tiny, one, batch=2).isfinite().all()  # KSampler on what Get Layer hands out
+
+
+def test_a_mask_of_another_shape_than_the_latent_is_told(caplog):
+    """Its size is known no earlier. It lies over the whole latent all the same."""
+    tiny, maps = made("sd15"), Maps.of_mask(box_mask(height=64, width=128))
+    model, _ = keep_apart(tiny.model, maps, SpatialSettings())
+    for width, words in ((16, False), (8, True)):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            sampled(tiny, model, width=width)
+        said = "mask: 128 x 64 px, the latent 8 x 8: another shape, so it was stretched by 100%" in caplog.text
+        assert said is words

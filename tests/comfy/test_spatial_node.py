@@ -1,4 +1,4 @@
-"""The node Stop Attention Bleed: what it takes, what it tells, and files of learned strengths."""
+"""The node Stop Attention Bleed: what it takes, what it says, and files of learned strengths."""
 
 from pathlib import Path
 
@@ -164,5 +164,5 @@ def test_files_that_do_not_fit_are_told(node, file):
         with pytest.raises(ValueError, match="holds no gains") as error:
             node(tiny.model, **inputs, gains=name)
         assert name in str(error.value)
-    with pytest.raises(ValueError, match="not in models/mild any more"):
+    with pytest.raises(ValueError, match="is not in models/mild"):
         gains.load("gone_gains.safetensors")

@@ -1,4 +1,4 @@
-"""Handlers and overrides that note what they are told, and plain ComfyUI sampling without a cache between."""
+"""Handlers and overrides that note what they get, and plain ComfyUI sampling without a cache between."""
 
 import mild.tests.helpers.in_process  # noqa: F401 (puts ComfyUI in place, so it stands first)
 

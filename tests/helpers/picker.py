@@ -113,7 +113,7 @@ def run(page, server) -> dict:
 
 
 def shown(entry: dict) -> list[dict]:
-    """The people of the (first) photo, as the node told the picker."""
+    """The people of the (first) photo, as the node gave them to the picker."""
     return next(one["mild_people"] for one in entry["outputs"].values() if "mild_people" in one)[0]["people"]
 
 
@@ -136,7 +136,7 @@ def place(page, number: int) -> tuple[float, float]:
 
 
 def body(page, person: dict) -> tuple[float, float]:
-    """Where on the screen a person is, from what the node told."""
+    """Where on the screen a person is, from what the node gave."""
     area = page.locator(".mild-stage image").bounding_box()
     return area["x"] + person["point"][0] * area["width"], area["y"] + person["point"][1] * area["height"]
 

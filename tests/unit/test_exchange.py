@@ -55,12 +55,12 @@ def test_a_finished_background_stays_opaque_and_a_person_is_what_differs():
     grey = (0.5, 0.5, 0.5)
     alpha = torch.zeros(40, 50)
     alpha[10:30, 5:12] = 1
-    hers = layer(domain=PERSON, ground=grey, alpha=alpha, pixels=torch.full((40, 50, 3), 0.5))
-    painted = hers.pixels.clone()
+    person = layer(domain=PERSON, ground=grey, alpha=alpha, pixels=torch.full((40, 50, 3), 0.5))
+    painted = person.pixels.clone()
     painted[10:20, 12:20] = torch.tensor((0.9, 0.1, 0.1))
-    new = finished(hers, painted)
+    new = finished(person, painted)
     assert new.sampled and (new.alpha[11:19, 13:19] == 1).all() and (new.alpha[11:19, 22:30] == 0).all()
-    assert torch.equal(new.alpha[hers.hole == 0], alpha[hers.hole == 0])
+    assert torch.equal(new.alpha[person.hole == 0], alpha[person.hole == 0])
 
 
 def test_given_and_taken_back_is_the_start_picture():

@@ -8,6 +8,7 @@ import torch
 
 from mild.mild_core import exemplar
 from mild.mild_core.attention.gap import sides
+from mild.mild_core.attention.layer_regions import OWN_PERSON
 from mild.mild_core.attention.record import EARLY, LATE, MIDDLE, NoiseLevel, Pathway, Record, RegionNames, phases
 from mild.mild_core.preview import gap_words
 from mild.mild_core.preview.gap_plot import HEIGHT, WIDTH, colour_of, gap_plot, looked_over, together
@@ -37,7 +38,7 @@ def test_own_less_foreign():
 
 @pytest.mark.parametrize(("names", "own", "expected"), [
     (("rest", "hole", "people"), "rest", ([0], [2])),
-    (("rest", "hole", "herself"), "herself", ([2], [0])),
+    (("rest", "hole", OWN_PERSON), OWN_PERSON, ([2], [0])),
     (("rest", "hole", "people", "erased", "text", "padding"), "rest", ([0], [2, 3])),
     (("rest", "hole", "text"), "rest", ([0], [1])),  # nobody else is there
     (("rest",), "rest", ([0], [])),
@@ -61,9 +62,9 @@ def test_what_was_not_measured():
     layer.add(("middle", 0, 0), NoiseLevel(0.0, 5.0), REGIONS, torch.tensor([[0.5, math.nan, 0.5, 0.0]]))
     layer.add(("middle", 0, 0), NoiseLevel(0.5, 2.0), REGIONS, torch.tensor([[0.5, 0.1, math.nan, 0.0]]))
     assert layer.gap() == 0 and math.isnan(layer.gaps()[0, 1])
-    (told,) = json.loads(record.as_json({Pathway(0): "Picture 1"}))["layers"]
-    assert told["gap_by_block_and_sigma"] == [[0.0, None]]
-    assert told["cells"][0]["attention_by_head"]["hole"] == [None] and told["cells"][1]["gap_by_head"] == [None]
+    (shown,) = json.loads(record.as_json({Pathway(0): "Picture 1"}))["layers"]
+    assert shown["gap_by_block_and_sigma"] == [[0.0, None]]
+    assert shown["cells"][0]["attention_by_head"]["hole"] == [None] and shown["cells"][1]["gap_by_head"] == [None]
     assert gap_plot("Picture 1", layer, None, torch.ones(4, 4)).isfinite().all()
 
 
@@ -95,12 +96,12 @@ def test_every_number_is_in_the_json():
             mass = torch.rand(3, 4, generator=torch.Generator().manual_seed(10 * number + step))
             layer.add(block, NoiseLevel(step / 2, 9.0 - step), REGIONS, mass / mass.sum(1, keepdim=True))
     layer.add_where(EARLY, torch.rand(3, 5))
-    (told,) = json.loads(record.as_json({Pathway("1/person-2"): "Person 2"}))["layers"]
-    assert told["id"] == "1/person-2" and told["name"] == "Person 2" and len(told["cells"]) == 6
-    for cell, seen in zip(told["cells"], layer.seen.values(), strict=True):
+    (shown,) = json.loads(record.as_json({Pathway("1/person-2"): "Person 2"}))["layers"]
+    assert shown["id"] == "1/person-2" and shown["name"] == "Person 2" and len(shown["cells"]) == 6
+    for cell, seen in zip(shown["cells"], layer.seen.values(), strict=True):
         assert cell["gap_by_head"] == pytest.approx(seen.gap.tolist(), abs=1e-4)
         assert list(cell["attention_by_head"]) == list(REGIONS.names)
-    assert sum(map(sum, told["where"]["early"])) == pytest.approx(1, abs=1e-2)
+    assert sum(map(sum, shown["where"]["early"])) == pytest.approx(1, abs=1e-2)
     names, gaps = gap_words.rows(layer)
     assert names == ["input 1", "output 3"] and torch.allclose(gaps[0], layer.gaps()[:2].mean(0))
 
@@ -171,11 +172,11 @@ def test_votes_are_attention_over_patches(sigma):
     allowed[:, :, :, 40:] = 0
     noisy = photo + sigma * torch.randn(photo.shape, generator=generator)
     arguments = noisy, torch.full((2,), sigma), photo, hole, allowed
-    told = {}
+    shown = {}
     plain = exemplar.denoise(*arguments)
-    watched = exemplar.denoise(*arguments, watch=lambda row, looked: told.setdefault(row, looked))
-    assert torch.equal(plain, watched) and set(told) == {0, 1}
-    for row, looked in told.items():
+    watched = exemplar.denoise(*arguments, watch=lambda row, looked: shown.setdefault(row, looked))
+    assert torch.equal(plain, watched) and set(shown) == {0, 1}
+    for row, looked in shown.items():
         assert looked.min() >= 0 and looked.sum() == pytest.approx(1, abs=1e-4)
         share = torch.nn.functional.interpolate(allowed[row : row + 1], size=looked.shape[1:], mode="area")[0]
         assert looked[share < 0.99].sum() == 0  # neither the hole nor what is forbidden
@@ -187,7 +188,7 @@ def test_a_pixel_is_what_it_looks_at():
     photo[..., 24:] = 0.6
     hole = torch.zeros(1, 1, 32, 48)
     hole[..., 12:20, 18:30] = 1
-    told = []
-    painted = exemplar.denoise(photo, torch.tensor([0.03]), photo, hole, watch=lambda row, looked: told.append(looked))
-    colour = (told[0][0] * photo[0, 0]).sum() if told[0].shape[1:] == photo.shape[2:] else None
+    shown = []
+    painted = exemplar.denoise(photo, torch.tensor([0.03]), photo, hole, watch=lambda row, looked: shown.append(looked))
+    colour = (shown[0][0] * photo[0, 0]).sum() if shown[0].shape[1:] == photo.shape[2:] else None
     assert colour is not None and painted[0, 0][hole[0, 0] > 0].mean() == pytest.approx(float(colour), abs=0.1)

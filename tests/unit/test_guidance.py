@@ -77,8 +77,8 @@ def test_each_prior_alone_changes_what_is_added(kind, prior):
 def test_every_parameter_learns(kind):
     made = network(kind)
     everyone = people_of(morphology((40, 60), [(2, 3, 20, 38), (15, 5, 50, 36)]), 1)
-    told = made.tokens.mix(torch.randn(1, 5, 20), made.tokens(everyone), everyone.confidence)
-    (sum(one.square().mean() for one in made(random_maps(kind))) + told.square().mean()).backward()
+    mixed = made.tokens.mix(torch.randn(1, 5, 20), made.tokens(everyone), everyone.confidence)
+    (sum(one.square().mean() for one in made(random_maps(kind))) + mixed.square().mean()).backward()
     assert [name for name, one in made.named_parameters() if one.grad is None or not bool(one.grad.any())] == []
 
 
@@ -99,7 +99,7 @@ def test_training_can_start_from_zero(kind):
 def test_what_is_added_fades_with_confidence(kind):
     made, maps = network(kind), random_maps(kind)
     maps[:, CONFIDENCE] = 1
-    # Confidence is not told to the network twice: it reads the same maps here, and only the gate changes.
+    # Confidence does not reach the network twice: it reads the same maps here, and only the gate changes.
     made.enter.weight.data.unflatten(1, (len(CHANNELS), -1))[:, CONFIDENCE] = 0
     full = made(maps)
     sizes = []
@@ -146,7 +146,7 @@ def test_rows_do_not_mix(kind):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn])
-def test_a_file_tells_its_network(tmp_path, dtype):
+def test_a_file_names_its_network(tmp_path, dtype):
     made, path = network("flux").to(dtype), tmp_path / "a.safetensors"
     save_guidance(path, made, CONFIGS["flux"])
     with safe_open(path, framework="pt") as file:

@@ -158,7 +158,7 @@ def test_poses_that_fit_nobody_are_grey():
     assert float((drawn.amax(-1) - drawn.amin(-1)).max()) < 0.05
 
 
-def test_an_arrow_leads_from_who_is_in_front_to_whom_she_hides():
+def test_an_arrow_leads_from_who_is_in_front_to_who_is_hidden():
     people = couple()
     photo = torch.full((*SIZE, 3), 0.5)
     (one,) = read(people)

@@ -21,7 +21,7 @@ def figure(box, value=1.0, size=SIZE):
 
 
 def scenes_of(who="2", channels=3, count=1, **options):
-    """The second person stands in front of the first and hides half of her; the third stands alone."""
+    """The second person stands in front of the first and hides half of the first; the third stands alone."""
     front = figure((70, 30, 100, 130))
     behind = figure((40, 20, 80, 110))
     behind[front > 0] = 0
@@ -32,7 +32,7 @@ def scenes_of(who="2", channels=3, count=1, **options):
 
 
 def painted(scene, colours):
-    """Every layer as if sampled: its whole crop in the colour of its domain; a person fills her hole."""
+    """Every layer as if sampled: its whole crop in the colour of its domain; a person fills the hole."""
     layers = []
     for layer in scene.layers:
         pixels = torch.zeros_like(layer.pixels) + torch.tensor(colours[layer.domain])
@@ -117,7 +117,7 @@ def test_the_order_of_the_list_does_not_matter():
     assert torch.equal(recompose([scene]).image, recompose([turned]).image)
 
 
-def test_a_person_covers_only_as_far_as_her_alpha():
+def test_a_person_covers_only_as_far_as_the_alpha():
     _, scenes = scenes_of("2")
     scene = painted(scenes[0], COLOURS)
     background, person = scene.layers

@@ -179,17 +179,17 @@ def test_no_grain_where_none_is_missing(case):
     assert torch.equal(recompose(layers, "none", True).image, recompose(layers, "none", False).image)
 
 
-def test_a_person_takes_on_her_own_level_not_her_grounds():
-    """She is completed too dark; the ground around her, which is nothing of the photo, must not count."""
+def test_a_person_takes_on_their_own_level_not_the_grounds():
+    """The person is completed too dark; the ground around, which is nothing of the photo, must not count."""
     behind, front = figure(60, 50, 150, 200), figure(120, 40, 200, 210)
     behind[front > 0] = 0
     photo = torch.full((*SIZE, 3), 0.3)
     photo[behind > 0] = torch.tensor([0.8, 0.5, 0.4])
     scenes = split(photo, [behind, front], "2")
     person = next(layer for layer in scenes[0].layers if layer.domain == PERSON)
-    hers = torch.zeros(boxes.height(person.box), boxes.width(person.box))
-    boxes.cut(hers, boxes.inside((60, 50, 170, 200), person.box)).fill_(1)
-    inside = (person.hole > 0) & (hers > 0)
+    own = torch.zeros(boxes.height(person.box), boxes.width(person.box))
+    boxes.cut(own, boxes.inside((60, 50, 170, 200), person.box)).fill_(1)
+    inside = (person.hole > 0) & (own > 0)
     colour = torch.tensor([0.8, 0.5, 0.4]) - 10 * LEVEL
     done = person._replace(
         pixels=torch.where(inside[..., None], colour, person.pixels),

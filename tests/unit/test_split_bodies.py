@@ -24,7 +24,7 @@ def joints_at(left, top=30.0, tall=180.0):
 
 
 def figure(left, top=30, tall=180):
-    """Her mask [241, 301]: head, trunk with arms, legs."""
+    """A person's mask [241, 301]: head, trunk with arms, legs."""
     y = (torch.arange(SIZE[0]).float()[:, None] + 0.5 - top) / tall
     x = (torch.arange(SIZE[1]).float()[None] + 0.5 - left) / tall
     head = (x / 0.06) ** 2 + ((y - 0.075) / 0.075) ** 2 < 1

@@ -1,8 +1,8 @@
-"""Catches the attentions of a MODEL, tells a handler which one is running, and lets it change what is computed.
+"""Catches the attentions of a MODEL and gives each to a handler, with its block and tokens, which may change it.
 
     model = put(model, handler, "MILD_SpatialAttention")
 
-A block's q, k and v are seen after rotary embedding by ComfyUI's `optimized_attention_override`. That does not tell
+A block's q, k and v are seen after rotary embedding by ComfyUI's `optimized_attention_override`. That does not say
 which attention it is: a UNet's self- and cross-attention can have equal token counts. So forward hooks on the modules
 announce it.
 
@@ -27,7 +27,7 @@ from torch import Tensor
 from ...attention.regions import Span
 from .. import layouts
 from ..families import layout_of
-from .run import SamplingRun, progress, run_of, sigma_of, told
+from .run import SamplingRun, note_of, progress, run_of, sigma_of
 from .self_test import PYTORCH, SelfTest
 
 KEY = "mild_attention"
@@ -73,7 +73,7 @@ class Handler(Protocol):
 
     @property
     def title(self) -> str:
-        """The node's name, for what is said to the artist."""
+        """The node's name, for sentences to the artist."""
 
     def acts_on(self, block: layouts.Block, kind: str) -> bool:
         """Whether it would do anything to this attention, in some step at least."""
@@ -120,13 +120,13 @@ def put(
 class _State:
     """What one sampling gathers; lives in its transformer_options, so that samplings never share any."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self.tell = tell
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self.note = note
         self.handlers: list[Handler] = []
         self.self_test = SelfTest()
         self.networks: dict[int, tuple[layouts.Layout, list[layouts.Attention]]] = {}
         self.caught: set[tuple[layouts.Block, str]] = set()
-        self.passed: set[tuple[layouts.Block, str]] = set()  # computed at least once without asking anybody
+        self.passed: set[tuple[layouts.Block, str]] = set()  # computed at least once without an override
         self._checked: set[int] = set()
 
     def attentions(self, network: torch.nn.Module) -> tuple[layouts.Layout, list[layouts.Attention]]:
@@ -148,8 +148,8 @@ class _State:
             if wanted and not self.caught.intersection(wanted):
                 raise ValueError(ALL_MISSED.format(title=handler.title, count=len(wanted)))
 
-    def tell_missed(self) -> None:
-        """A sentence for each handler on attentions that never came by, or not always."""
+    def note_missed(self) -> None:
+        """A sentence for each handler on attentions that were never caught, or not always."""
         every = [block for _, found in self.networks.values() for attention in found for block in attention.blocks]
         blocks = list(dict.fromkeys(every))
         titles: dict[tuple, list[str]] = {}
@@ -163,7 +163,7 @@ class _State:
             if len(missed) > MOST_NAMED:
                 names.append(f"and {len(missed) - MOST_NAMED} more")
             sometimes = "" if self.caught.isdisjoint(missed) else ", some of them in a part of the steps only"
-            self.tell(
+            self.note(
                 f"{' and '.join(dict.fromkeys(who))}: {len(missed)} of {count} attentions are another node's"
                 f"{sometimes}; they stay as that node has them: {', '.join(names)}."
             )
@@ -179,7 +179,7 @@ class _Sampling:
         guider = executor.class_obj
         options = guider.model_options["transformer_options"]  # a copy for this sampling
         outermost = KEY not in options
-        state = options.setdefault(KEY, _State(told(options)))
+        state = options.setdefault(KEY, _State(note_of(options)))
         if outermost:
             _refuse(options)
         state.handlers.append(self.handler)
@@ -189,7 +189,7 @@ class _Sampling:
         finally:
             self.handler.end()
         if outermost:
-            state.tell_missed()
+            state.note_missed()
         return result
 
 
@@ -226,7 +226,7 @@ def _call_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, t
 
 
 class _ModelCall:
-    """One call of the model: which attention is running, and who gets it."""
+    """One call of the model: which attention is running, and which handler gets it."""
 
     def __init__(self, state: _State, sizes: layouts.Sizes, done: float, former: Callable[..., Tensor] | None):
         self.state, self.sizes, self.done, self.former = state, sizes, done, former
@@ -283,9 +283,9 @@ class _ModelCall:
         elif func is not inspect.unwrap(PYTORCH):
             candidates[_name(func)] = func
         candidates["PyTorch's"] = PYTORCH
-        said = {name: kwargs[name] for name in ("transformer_options", "_inside_attn_wrapper", "attn_precision")
+        passed_on = {name: kwargs[name] for name in ("transformer_options", "_inside_attn_wrapper", "attn_precision")
                 if name in kwargs}  # fmt: skip
-        return self.state.self_test.choose(candidates, q, heads, low_precision_attention=False, **said)
+        return self.state.self_test.choose(candidates, q, heads, low_precision_attention=False, **passed_on)
 
 
 class Inner:

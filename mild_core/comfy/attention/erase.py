@@ -99,7 +99,7 @@ def covering(maps: Maps) -> int:
 
 
 class Erasing(Steering):
-    """Steering by a rule that forbids; tells at the end where that would have left nothing to look at."""
+    """Steering by a rule that forbids; notes at the end where that would have left nothing to look at."""
 
     title = "Erase by Attention"
 
@@ -109,7 +109,7 @@ class Erasing(Steering):
 
     def end(self) -> None:
         if self._blind and self.run is not None:
-            self.run.tell(NO_KEY)
+            self.run.note(NO_KEY)
         super().end()
 
     def made(self, place: Place, members: Members, progress: float) -> RowRule | None:

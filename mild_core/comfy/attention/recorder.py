@@ -1,4 +1,4 @@
-"""Writes down how much each layer's hole looks at what while a MODEL samples; the result stays what it is.
+"""Records how much each layer's hole looks at which regions while a MODEL samples; the result stays the same.
 
     model, recorder = recording(model, Maps.of(scenes))
     ... sample ...
@@ -34,9 +34,10 @@ from .steer import Place, Steered, Steering
 KEY = "MILD_RecordGap"
 
 TILES = 96
-"""Of a picture, at most: with heads of 128 and the regions they still fit a fused kernel's 256."""
+"""Tiles of a picture at most: with heads of 128 and the regions they still fit a fused kernel's 256 columns."""
+
 FINE_TILES = 4096
-"""Where they cost nothing."""
+"""Tiles of a picture at most for the built-in model, where they cost nothing."""
 
 PATCHES = ("patches",)
 """The built-in model's only block."""
@@ -67,7 +68,7 @@ class Recorder(Steering):
     title = "Record Attention Gap"
 
     def __init__(self, maps: Maps, looked: str | None = None):
-        """looked: where a model that has no attention tells what its holes look at (Eraser.looked)."""
+        """looked: Eraser.looked, by which a model without attention reports what its holes look at."""
         self.looked_key = looked
         self.record = Record()
         super().__init__(maps, lambda key, names: off(names))
@@ -136,10 +137,10 @@ class Recorder(Steering):
         options = guider.model_options["transformer_options"]  # a copy for this sampling
         former = options.get(self.looked_key)
 
-        def looked(*told: Any) -> None:
+        def looked(*call: Any) -> None:
             if former is not None:
-                former(*told)
-            self.looked(*told)
+                former(*call)
+            self.looked(*call)
 
         options[self.looked_key] = looked
         self.begin(run_of(guider, args[1], latent.shape))

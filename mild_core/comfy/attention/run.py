@@ -11,13 +11,13 @@ from ..sampling.rows import NOTES, POSITIVE, ROWS
 
 
 class SamplingRun(NamedTuple):
-    """One sampling, as its begin tells it."""
+    """One sampling, as a handler gets it at the beginning."""
 
     sigmas: Tensor  # [steps + 1]
     shape: tuple[int, ...]  # of the latent: [B, C, (frames,) H, W] in latent cells
     rows: tuple[str, ...]  # layer ids, one per row of the latent; () where whoever samples names none
     positive: frozenset[Hashable]  # uuids of the positive conditioning's entries
-    tell: Callable[[str], None]  # takes a sentence on what could not be done
+    note: Callable[[str], None]  # takes a sentence for the artist on what could not be done
 
 
 class AttentionRow(NamedTuple):
@@ -32,22 +32,22 @@ def run_of(guider: Any, sigmas: Tensor, shape: Sequence[int]) -> SamplingRun:
     options = guider.model_options["transformer_options"]
     own = [cond["uuid"] for cond in guider.conds.get("positive") or () if "uuid" in cond]
     return SamplingRun(
-        sigmas, tuple(shape), tuple(options.get(ROWS, ())), frozenset(options.get(POSITIVE, own)), told(options)
+        sigmas, tuple(shape), tuple(options.get(ROWS, ())), frozenset(options.get(POSITIVE, own)), note_of(options)
     )
 
 
-def told(options: dict[str, Any]) -> Callable[[str], None]:
+def note_of(options: dict[str, Any]) -> Callable[[str], None]:
     """What takes a sentence for the artist, by the transformer_options of a sampling: it goes into the text of Sample
     Layers. Other samplers have no text of ours; so it goes into the log as well.
     """
-    note = options.get(NOTES)
+    on_node = options.get(NOTES)
 
-    def tell(sentence: str) -> None:
+    def note(sentence: str) -> None:
         logging.warning("MILD: %s", sentence)
-        if note is not None:
-            note(sentence)
+        if on_node is not None:
+            on_node(sentence)
 
-    return tell
+    return note
 
 
 def rows_of(run: SamplingRun, transformer_options: dict[str, Any], batch: int) -> list[AttentionRow]:

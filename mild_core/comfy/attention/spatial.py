@@ -24,7 +24,7 @@ MODES = (FIXED, ADAPTIVE)
 
 BY_ITSELF = "{name} looks at nobody who is erased, and at no neighbour, by itself: it stays as it is."
 NO_AVOIDING = (
-    "avoid: {name} cannot be told by a mask what to avoid. Connect a checkpoint, or split the photo into "
+    "avoid: {name} cannot read from a mask what to avoid. Connect a checkpoint, or split the photo into "
     "layers: those it knows how to keep apart."
 )
 

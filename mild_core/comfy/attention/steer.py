@@ -65,7 +65,7 @@ class Steering:
         self._memo: dict[Any, Any] = {}
         self._memo_of: float | None = None  # the progress that it is for
         self._own: dict[tuple[AttentionRow, Place, layouts.Block], tuple[float, RowRule | None]] = {}
-        self._told = False
+        self._noted = False
 
     # -- a handler ----------------------------------------------------------------------------------------------------
 
@@ -75,6 +75,8 @@ class Steering:
     def begin(self, run: SamplingRun) -> None:
         self._forget()
         self.run = run
+        for misfit in self.maps.misfits((run.shape[-2], run.shape[-1])):
+            run.note(f"{self.title}: {misfit}")
 
     def end(self) -> None:
         self._forget()
@@ -108,7 +110,7 @@ class Steering:
         if self.when.at(site.progress) == 0:
             return []
         if site.latent[-2:] != self.run.shape[-2:]:
-            self._tell_areas(self.run)
+            self._note_areas(self.run)
             return []
         count = len(self.run.rows) or self.run.shape[0]
         rows = []
@@ -158,9 +160,9 @@ class Steering:
         return 1.0
 
     def measured(self, site: Site, rows: list[Steered], mass: Tensor) -> None:
-        """Told the mass [B, heads, N, R] where `made` asked for any."""
+        """Called with the mass [B, heads, N, R] where `made` asked for any."""
 
-    def _tell_areas(self, run: SamplingRun) -> None:
-        if not self._told:
-            self._told = True
-            run.tell(f"{self.title}: prompts that hold in an area only are painted without it there.")
+    def _note_areas(self, run: SamplingRun) -> None:
+        if not self._noted:
+            self._noted = True
+            run.note(f"{self.title}: prompts that hold in an area only are painted without it there.")

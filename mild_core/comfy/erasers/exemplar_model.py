@@ -1,7 +1,7 @@
 """The built-in model's class: the exemplar prior as an ordinary ComfyUI model that works on pixels, without weights.
 
 Its "latent" is the picture itself, [B, 3, H, W] in -1..1 (ComfyUI's `pixel_space` VAE). Nothing of a picture is kept
-in the MODEL: what it may know comes with each sampling, from the latent (the clean pixels), from its noise mask (the
+in the MODEL: what it reads comes with each sampling, from the latent (the clean pixels), from its noise mask (the
 hole), and from optional values in the CONDITIONING:
 
     mild_allowed     mask, [H, W] or [B, H, W] of any size: the pixels that may be looked at (default: all outside the
@@ -40,8 +40,8 @@ MATCHED_PIXELS = 500_000
 for 0.25 to 4 megapixels, the more the larger the hole)."""
 
 LOOKED = "mild_looked"
-"""In transformer_options: a function that is told where the hole looks, in each row of each call, as (the call's
-transformer_options, row of the batch, [S, h, w] as exemplar.denoise tells it). The picture stays the same.
+"""In transformer_options: a function that is called with where the hole looks, for each row of each call: (the call's
+transformer_options, row of the batch, [S, h, w] as exemplar.denoise gives it). The picture stays the same.
 """
 
 COPIES = 8
@@ -60,7 +60,7 @@ class ExemplarSampling(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.mo
     """x0 prediction on raw x with continuous sigma (Karras et al. 2022, without input and output scaling)."""
 
     def noise_scaling(self, sigma, noise, latent_image, max_denoise=False):
-        """At full denoise start from noise alone: the latent shows whoever is to vanish; sigma 6 does not hide her."""
+        """At full denoise start from noise alone: the latent shows whoever is to vanish; sigma 6 does not hide them."""
         if max_denoise:
             return noise * comfy.model_sampling.reshape_sigma(sigma, noise.ndim)
         return super().noise_scaling(sigma, noise, latent_image)
@@ -130,7 +130,7 @@ class ExemplarDenoiser(torch.nn.Module):
                 references[row],
                 tick,
                 guided,
-                None if watch is None else functools.partial(_told, watch, options, row),
+                None if watch is None else functools.partial(_watch_row, watch, options, row),
             ).to(x0)
         return x0
 
@@ -227,7 +227,7 @@ def _equal(one: Tensor, other: Tensor) -> bool:
     return one is other or (one.shape == other.shape and torch.equal(one, other))
 
 
-def _told(watch: Callable, transformer_options: dict, row: int, _: int, looked: Tensor) -> None:
+def _watch_row(watch: Callable, transformer_options: dict, row: int, _: int, looked: Tensor) -> None:
     """exemplar.denoise gets one row at a time, whose number there is always 0."""
     watch(transformer_options, row, looked)
 

@@ -16,7 +16,7 @@ from ...find.found import Found, same_person
 from ...find.sam_prompts import prompts
 from ...people.from_masks import fitted
 from ...scene import Person
-from . import files as find_files
+from . import weight_files
 from .openpose import dwpose, openpose
 from .sam2 import FINDER as SAM2_PACKAGE
 from .sam2 import Sam2Package
@@ -40,9 +40,9 @@ SAM2_FILE = "a SAM 2 checkpoint such as sam2.1_hiera_tiny.pt (by Meta, Apache-2.
 ENCODER_FILE = "the encoder of SAM 2 as an .onnx or .ort file (by Meta, Apache-2.0)"
 DECODER_FILE = "the decoder of SAM 2 as an .onnx file (by Meta, Apache-2.0)"
 
-THERE = 0.6
-"""A box that shares more than this with the box around the mask of somebody found before is hers. (Less than between
-two boxes: a box around a mask is tighter than a detector's.)
+SAME_PERSON_IOU = 0.6
+"""IoU (0..1) above which a box and the box around the mask of a person found before are the same person. (Less than
+between two boxes: a box around a mask is tighter than a detector's.)
 """
 
 Look = Callable[[Tensor], list[Found]]
@@ -79,7 +79,7 @@ def find_people(
         size = (int(photo.shape[0]), int(photo.shape[1]))
         here = everyone(given[index], poses[index], detected[index], limits.most_overlap)
         before = [_seen_before(one, size) for one in existing if one.photo == index]
-        new = [one for one in here if not any(same_person(one, other, THERE) for other in before)]
+        new = [one for one in here if not any(same_person(one, other, SAME_PERSON_IOU) for other in before)]
         known += len(here) - len(new)
         new, more = inside(new, size, limits)
         left_out += more
@@ -132,24 +132,24 @@ def _look(detector: dict[str, Any], stack: ExitStack) -> Look | None:
         return None
     threshold = float(detector["threshold"])
     if kind == MOVENET:
-        return movenet.finder(find_files.path_of(detector["model"], kind, MOVENET_FILE), threshold)
+        return movenet.finder(weight_files.path_of(detector["model"], kind, MOVENET_FILE), threshold)
     if kind == MEDIAPIPE:
-        path = find_files.path_of(detector["model"], kind, MEDIAPIPE_FILE)
+        path = weight_files.path_of(detector["model"], kind, MEDIAPIPE_FILE)
         return stack.enter_context(mediapipe_pose.finder(path, threshold))
     if kind == OPENPOSE:
-        return openpose(find_files.path_of(detector["model"], kind, OPENPOSE_FILE), threshold)
-    boxes_from = find_files.path_of(detector["people_model"], kind, YOLOX_FILE)
-    return dwpose(boxes_from, find_files.path_of(detector["pose_model"], kind, DWPOSE_FILE), threshold)
+        return openpose(weight_files.path_of(detector["model"], kind, OPENPOSE_FILE), threshold)
+    boxes_from = weight_files.path_of(detector["people_model"], kind, YOLOX_FILE)
+    return dwpose(boxes_from, weight_files.path_of(detector["pose_model"], kind, DWPOSE_FILE), threshold)
 
 
 def _segmenter(masks: dict[str, Any]) -> Sam2Onnx | Sam2Package | None:
     """What makes masks of boxes and joints; None where the masks are those that were found."""
     kind = masks["masks"]
     if kind == SAM2_ONNX:
-        encoder = find_files.path_of(masks["encoder"], kind, ENCODER_FILE)
-        return Sam2Onnx(encoder, find_files.path_of(masks["decoder"], kind, DECODER_FILE))
+        encoder = weight_files.path_of(masks["encoder"], kind, ENCODER_FILE)
+        return Sam2Onnx(encoder, weight_files.path_of(masks["decoder"], kind, DECODER_FILE))
     if kind == SAM2_PACKAGE:
-        return Sam2Package(find_files.path_of(masks["model"], kind, SAM2_FILE))
+        return Sam2Package(weight_files.path_of(masks["model"], kind, SAM2_FILE))
     return None
 
 

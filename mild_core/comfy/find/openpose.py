@@ -16,8 +16,10 @@ from ...optional_packages import optional_module
 from ...scene import rgb
 
 PACKAGE = "controlnet-aux"
-LONGEST = 1024
-"""Longer side at which a photo is looked at: OpenPose scales it to 184 px of height, and its maps back to this."""
+LONGER_SIDE = 1024
+"""Pixels of the longer side at which a photo is looked at. OpenPose scales it to a height of 184 px, and its maps back
+to this.
+"""
 
 
 def openpose(weights: Path, threshold: float) -> Callable[[Tensor], list[Found]]:
@@ -85,21 +87,21 @@ def dwpose(detector: Path, pose: Path, threshold: float) -> Callable[[Tensor], l
             joints = torch.zeros(JOINTS, 3)
             joints[:, :2] = torch.from_numpy(np.asarray(place[:JOINTS, :2], dtype=np.float32)) / scale
             joints[:, 2] = torch.from_numpy(np.asarray(score[:JOINTS], dtype=np.float32)).clamp(0, 1)
-            joints[joints[:, 2] < UNSEEN] = 0
+            joints[joints[:, 2] < LEAST_SCORE] = 0
             found.append(joints)
         return _people(found, threshold)
 
     return look
 
 
-UNSEEN = 0.3
-"""DWPose gives every joint; those of a lower score are guessed (the package draws them not either)."""
+LEAST_SCORE = 0.3
+"""Score (0..1) from which a joint of DWPose, which gives all of them, counts as seen; the package draws no others."""
 
 
 def _bgr(photo: Tensor) -> tuple[Any, float]:
     """The photo as these models want it, uint8 [h, w, 3] in BGR, and its scale."""
     height, width = int(photo.shape[0]), int(photo.shape[1])
-    scale = min(1.0, LONGEST / max(height, width))
+    scale = min(1.0, LONGER_SIDE / max(height, width))
     picture = rgb(photo).permute(2, 0, 1)[None].float()
     if scale < 1:
         size = max(1, round(height * scale)), max(1, round(width * scale))

@@ -12,7 +12,7 @@ from ...body.parsers import bodypix, mediapipe_multiclass
 from ...body.parsers.parsed import Parse, Parsed
 from ...people.from_masks import fitted
 from ...scene import Person
-from . import files as find_files
+from . import weight_files
 
 CONNECTED = "only what is connected"
 MEDIAPIPE = mediapipe_multiclass.NAME
@@ -25,9 +25,9 @@ BODYPIX_FILE = "a BodyPix file such as bodypix_mobilenet050_stride8.onnx (by Goo
 def parse_people(
     people: Sequence[Person], photos: Sequence[Tensor], parser: dict[str, Any], least: float
 ) -> list[Parsed | None] | None:
-    """What the parser that was chosen says of each of the people, in their order; None if none was.
+    """What the parser that was chosen finds on each of the people, in their order; None if none was.
 
-    photos [H, W, C], 0..1; of people whose photo is not there nothing is said. parser: the choice and its file, as the
+    photos [H, W, C], 0..1; people whose photo is missing get None. parser: the choice and its file, as the
     node's DynamicCombo holds them. Of what the parser is less sure than `least` (0..1), nothing comes back: such parts
     are 0, such joints have confidence 0. Shows progress and can be cancelled. Raises ValueError, in one sentence, if a
     package or a file is missing.
@@ -53,9 +53,9 @@ def _parse(parser: dict[str, Any]) -> Parse | None:
     """The parser that was chosen, ready to look at people."""
     kind = parser["parser"]
     if kind == MEDIAPIPE:
-        return mediapipe_multiclass.parser(find_files.path_of(parser["model"], kind, MEDIAPIPE_FILE))
+        return mediapipe_multiclass.parser(weight_files.path_of(parser["model"], kind, MEDIAPIPE_FILE))
     if kind == BODYPIX:
-        return bodypix.parser(find_files.path_of(parser["model"], kind, BODYPIX_FILE))
+        return bodypix.parser(weight_files.path_of(parser["model"], kind, BODYPIX_FILE))
     return None
 
 

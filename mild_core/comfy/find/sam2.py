@@ -22,7 +22,7 @@ class Sam2Package:
     """Masks for prompts, of one photo at a time."""
 
     def __init__(self, weights: Path):
-        """Raises ValueError if the package sam2 is absent, or the file is no SAM 2 checkpoint whose name tells its
+        """Raises ValueError if the package sam2 is absent, or the file is no SAM 2 checkpoint whose name has its
         size.
         """
         build = optional_module("sam2.build_sam", "sam2", FINDER)
@@ -35,7 +35,7 @@ class Sam2Package:
                 model.load_state_dict(values.get("model", values))
             except (RuntimeError, AttributeError):
                 raise ValueError(
-                    f"{FINDER}: {weights.name} does not fit SAM 2 of the size and version that its name tells. Choose "
+                    f"{FINDER}: {weights.name} does not fit SAM 2 of the size and version in its name. Choose "
                     "a checkpoint of SAM 2 or 2.1 under its own name, such as sam2.1_hiera_tiny.pt."
                 ) from None
         # The plain patcher: the package's layers are torch's, and know nothing of weights that are streamed in. It
@@ -86,9 +86,9 @@ def _model(build: Any, weights: Path) -> Any:
 
 
 def config_of(weights: Path) -> str:
-    """The package's configuration for a checkpoint, told by its name, as in sam2.1_hiera_base_plus.pt.
+    """The package's configuration for a checkpoint, read from its name, as in sam2.1_hiera_base_plus.pt.
 
-    Raises ValueError if the name tells no size.
+    Raises ValueError if the name has no size.
     """
     name = weights.name.lower()
     later = any(mark in name for mark in ("2.1", "2_1", "2-1"))
@@ -96,6 +96,6 @@ def config_of(weights: Path) -> str:
         if size in name:
             return f"configs/sam2.1/sam2.1_hiera_{letter}.yaml" if later else f"configs/sam2/sam2_hiera_{letter}.yaml"
     raise ValueError(
-        f"{FINDER}: the name of {weights.name} does not tell its size: let it hold tiny, small, base or large, as in "
+        f"{FINDER}: the name of {weights.name} does not show its size: let it hold tiny, small, base or large, as in "
         "sam2.1_hiera_tiny.pt."
     )

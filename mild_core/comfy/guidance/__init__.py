@@ -1,1 +1,1 @@
-"""Bodies told to a model: guidance from files, beside ControlNets and in the text."""
+"""Conditions a model on bodies: guidance from files, applied beside ControlNets and in the text."""

@@ -18,8 +18,8 @@ def guided(
 ) -> tuple[list, list]:
     """Both CONDITIONING with guidance by these people, one Morphology for each photo.
 
-    strength: of the maps, within `span` (shares of the sampling); relations: of what the text is told. Where one is 0
-    its part is left away, and where both are, the same objects come back. Raises ValueError for a text that the
+    strength: of the maps, within `span` (shares of the sampling); relations: of those mixed into the text. Where one is
+    0 its part is left out, and where both are, the same objects come back. Raises ValueError for a text that the
     guidance was not made for.
     """
     sides = {"positive": positive, "negative": negative}
@@ -28,8 +28,8 @@ def guided(
         sides = {
             name: _controlled(side, guidance, morphology, strength, span, controls) for name, side in sides.items()
         }
-    told = [mixed(side, guidance.patcher, morphology, relations, name) for name, side in sides.items()]
-    return told[0], told[1]
+    result = [mixed(side, guidance.patcher, morphology, relations, name) for name, side in sides.items()]
+    return result[0], result[1]
 
 
 def _controlled(

@@ -22,22 +22,17 @@ from ...image import boxes
 from ...image.framed import crop_of, same_frame
 from ...pairing import by
 from ...scene import Layer, Morphology
-from ..families import body_config_of
+from ..families import body_config_of, family_of_base
 from ..guidance_places import blocks_of
 
-DRAWN = 0.05
-"""A cell of a skeleton picture that is brighter than this (of 1) has a limb in it."""
+LIMB_BRIGHTNESS = 0.05
+"""Brightness, 0..1, above which a cell of a skeleton picture has a limb in it."""
 
-AROUND = 1 / 24
-"""So far around a skeleton picture's limbs, as a share of its shorter side, guidance works."""
-
-LIKE_T2I = {"sdxl": 10}
-"""T2I-Adapters for SDXL list one place more than its UNet has input blocks, and stock code adds lists up from their
-far ends: shorter ones would come out a block late.
-"""
+LIMB_REACH = 1 / 24
+"""How far around a skeleton picture's limbs guidance works, as a share of its shorter side."""
 
 MOST_CELLS = 256 * 256
-"""For the estimate of memory: latent cells beyond which a picture is taken for a photo, which shrinks first."""
+"""Latent cells, for the estimate of memory: a picture of more is taken for a photo, which is made smaller first."""
 
 Added = dict[str, list[Tensor | None]]
 """What ComfyUI's models add, by place: "input", "middle", "output"."""
@@ -67,6 +62,7 @@ class MorphologyControl(comfy.controlnet.ControlBase):
         self.upscale_algorithm = "bilinear"
         self.morphology: tuple[Morphology, ...] = ()
         self.dtype = torch.float32  # in which the MODEL computes
+        self.t2i_places = 0  # of the MODEL's family
         self._once: dict[tuple[int, int], list[Tensor] | None] = {}  # by the latent's height and width
         self._ready: dict[_Key, list[Tensor] | None] = {}
 
@@ -114,8 +110,8 @@ class MorphologyControl(comfy.controlnet.ControlBase):
         """Maps [1, len(CHANNELS), h, w] for a layer that is sampled at `size` (height, width in pixels).
 
         morphology: the layers' own of this photo, if they have one; what Guide by Bodies was given goes before it.
-        None if there is neither: then the picture is all there is. A photo that Guide by Bodies was not told of, and
-        the layers know nothing of either, has empty maps. photo_size: of the layer's photo; the bodies may have been
+        None if there is neither: then the picture is all there is. A photo for which neither Guide by Bodies nor the
+        layers have bodies has empty maps. photo_size: of the layer's photo; the bodies may have been
         read in a copy of another size. Raises ValueError for one of another shape.
         """
         people = next((given for given in self.morphology if given.photo == layer.photo), morphology)
@@ -138,6 +134,7 @@ class MorphologyControl(comfy.controlnet.ControlBase):
             )
         super().pre_run(model, percent_to_timestep_function)
         self.dtype = model.get_dtype_inference()
+        self.t2i_places = family_of_base(model).t2i_places
         self._forget()  # also of a sampling that was cancelled, which nobody cleans up after
 
     def get_control(
@@ -241,7 +238,8 @@ class MorphologyControl(comfy.controlnet.ControlBase):
             added[block] = residual
         theirs = list(before["input"]) if before is not None else []
         if self.config.is_unet:
-            added += [None] * (LIKE_T2I.get(self.config.family, 0) - len(added))
+            # Stock code adds lists up from their far ends, so one shorter than a T2I-Adapter's would act a block late.
+            added += [None] * (self.t2i_places - len(added))
             theirs.reverse()
         for place, other in enumerate(theirs):
             if place == len(added):
@@ -288,8 +286,8 @@ def _maps(pictures: Tensor) -> Tensor:
     """Maps [B, len(CHANNELS), h, w] of maps, or of skeleton pictures [B, 3, h, w]: sure wherever a limb is near."""
     if pictures.shape[1] == len(CHANNELS):
         return pictures
-    drawn = (pictures.amax(1, keepdim=True) > DRAWN).float()
-    reach = max(round(min(pictures.shape[-2:]) * AROUND), 2)
+    drawn = (pictures.amax(1, keepdim=True) > LIMB_BRIGHTNESS).float()
+    reach = max(round(min(pictures.shape[-2:]) * LIMB_REACH), 2)
     result = pictures.new_zeros(pictures.shape[0], len(CHANNELS), *pictures.shape[-2:])
     result[:, :3] = pictures
     result[:, CONFIDENCE : CONFIDENCE + 1] = F.max_pool2d(drawn, 2 * reach + 1, stride=1, padding=reach)

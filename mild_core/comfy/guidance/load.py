@@ -21,7 +21,7 @@ ABSENT = "none there yet"
 
 
 def load_guidance(path: Path) -> MorphologyControl:
-    """The guidance in a safetensors file that save_guidance wrote (its docstring tells the layout).
+    """The guidance in a safetensors file that save_guidance wrote (its docstring gives the layout).
 
     Weights stay in the type that the file has: float32, float16, bfloat16 or float8; layers cast them as they run.
     Raises ValueError, in one sentence with the file's name, for files of any other kind, label set or version, and for

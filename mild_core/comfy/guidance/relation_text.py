@@ -1,8 +1,8 @@
 """Who stands where, mixed into a CONDITIONING: once for whole photos, and for each layer when layers are sampled.
 
 An entry's text is replaced by one of the same shape, so that stock nodes and samplers see nothing unusual; a MixedText
-hangs on the entry, from which Sample Layers makes each layer's own ("this" is she) out of the text as it was. The
-network runs here and nowhere else: never during a step.
+stays on the entry, from which Sample Layers makes each layer's own text out of the plain one ("this" is the layer's
+person). The network runs here and nowhere else: never during a step.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,7 +27,7 @@ Conds = dict[str, list[dict[str, Any]]]
 
 CHANGED = (
     "A prompt was changed after Guide by Bodies: all layers get the relations between people that are in it. Put Guide "
-    "by Bodies behind the node that changes the prompt, and each layer is told which of the people it is."
+    "by Bodies behind the node that changes the prompt, and each layer's text says which of the people it is."
 )
 
 
@@ -42,7 +42,7 @@ class MixedText(NamedTuple):
     before: "MixedText | None" = None  # where the text came mixed with other guidance
 
     def __deepcopy__(self, memo: dict) -> "MixedText":
-        """Itself: nothing of it ever changes, and some nodes copy all that hangs on a CONDITIONING."""
+        """Itself: nothing of it ever changes, and some nodes copy all values of a CONDITIONING."""
         return self
 
 
@@ -53,11 +53,11 @@ def mixed(
     strength: float,
     socket: str = "positive",
 ) -> list:
-    """CONDITIONING whose texts tell of all people of a photo; the same object where there is nothing to tell.
+    """CONDITIONING with the relations of all people of a photo mixed into its texts; the same object if there are none.
 
-    patcher: a ModelPatcher of MorphologyGuidance. Several photos make a row of text each, as stock samplers deal rows
-    out to a batch. Raises ValueError, with the socket's name, for a text of another width than that of the guidance's
-    model.
+    patcher: a ModelPatcher of MorphologyGuidance. Several photos make a row of text each, as stock samplers give rows
+    of text to a batch of photos. Raises ValueError, with the socket's name, for a text of another width than that of
+    the guidance's model.
     """
     if strength == 0 or not any(body.sure > 0 for photo in morphology for body in photo.bodies):
         return conditioning
@@ -90,7 +90,7 @@ def for_layers(conds: dict[str, Conds], layers: Sequence[Layer]) -> tuple[dict[s
     """Conds by layer id, each with texts of its own layer; and sentences for the artist.
 
     What comes without a MixedText stays the same object. A text to which another node has appended since keeps what was
-    appended. One that was changed in any other way stays as that node left it, and tells of the whole photo.
+    appended. One that was changed in any other way stays as that node left it: the whole photo's.
     """
     entries = [entry for of in conds.values() for cond in of.values() for entry in cond if KEY in entry]
     if not entries:

@@ -13,7 +13,15 @@ from .areas import cropped_areas, whole_for_every_layer
 from .own_rows import REFERENCES, OwnRows
 
 PLACED = ("area", "mask", "mask_strength", "set_area_to_bounds", "gligen")
-"""What says that an entry of a CONDITIONING belongs to a part of the photo."""
+"""Keys by which an entry of a CONDITIONING belongs to a part of the photo."""
+
+LATENTS = "reference_latents"
+"""Where ComfyUI's nodes for edit models (Flux Kontext, Qwen-Image-Edit) keep pictures that the model looks at."""
+
+WHOLE_LATENTS = (
+    "Reference latents of a prompt are used whole for every layer, and a reference of this photo shows whoever goes: "
+    "take them off, or encode a photo without these people."
+)
 
 
 class LayerConds:
@@ -31,18 +39,20 @@ class LayerConds:
         """Conds (as a guider keeps them under `name`) for this layer's crop: its photo's rows, with areas, masks and
         references cropped like it, and `values`.
 
-        cells: of the layer's latent, from the third dimension on. Entries whose area lies elsewhere in the photo fall
-        away; where all do, the first one holds for the whole crop.
+        cells: of the layer's latent, from the third dimension on. Entries whose area lies elsewhere in the photo are
+        dropped; where all are, the first one holds for the whole crop.
         """
         size = self.photo_sizes[layer.photo]
         given = [self.rows.of(cond, layer.photo) for cond in conds]
         here = [own for cond in given if (own := cropped_areas(cond, layer, size, cells, self.notes)) is not None]
         if given and not here:
             here = [{key: value for key, value in given[0].items() if key not in PLACED}]
-            self._tell(f"{name}: no area or mask of it touches {layer.name}, so its first entry holds for all of it.")
+            self._note(f"{name}: no area or mask of it touches {layer.name}, so its first entry holds for all of it.")
         result: list[dict[str, Any]] = []
         for own in here:
             own = {**own, **values}
+            if own.get(LATENTS):
+                self._note(WHOLE_LATENTS)
             references = own.get(REFERENCES)
             if references is not None:
                 own[REFERENCES] = [self._cropped(picture, layer, size) for picture in references]
@@ -53,10 +63,10 @@ class LayerConds:
         """A reference [h, w, c] of the photo's shape is laid over it and cropped like the layer; others stay whole."""
         size = (picture.shape[0], picture.shape[1])
         if not same_frame(size, photo_size):
-            self._tell(whole_for_every_layer("A reference", size, photo_size))
+            self._note(whole_for_every_layer("A reference", size, photo_size))
             return picture
         return boxes.cut(area_resize(picture.movedim(-1, 0)[None], photo_size)[0].movedim(0, -1), layer.box)
 
-    def _tell(self, note: str) -> None:
+    def _note(self, note: str) -> None:
         if note not in self.notes:
             self.notes.append(note)

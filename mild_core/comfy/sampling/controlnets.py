@@ -1,6 +1,6 @@
 """The ControlNets of a batch of layers: copies, whose pictures are cropped like each row's layer.
 
-ComfyUI hangs ControlNets on the conditioning, one after another (`previous_controlnet`), each with a picture in the
+ComfyUI keeps ControlNets in the conditioning, one after another (`previous_controlnet`), each with a picture in the
 photo's frame (`cond_hint_original`) of which stock code crops the middle. It hands the picture's rows to the rows of a
 batch by position, so a picture with a row for every layer reaches each its own. Where the artist connects as many
 pictures as all photos have layers (Pose Hint makes such), they are the layers', in their order.
@@ -20,13 +20,13 @@ from ...scene import Layer, Scene
 from .areas import whole_for_every_layer
 
 MARKED = -0.5
-"""Values below are marks, not colours: ControlNets for inpainting get -1 where they are to paint."""
+"""Pixel values below this are marks, not colours (0..1): ControlNets for inpainting get -1 where they are to paint."""
 
-DRAWN = (
+DRAWN_NOTE = (
     "Body guidance was drawn for each layer from the bodies that Split into Layers got, in place of the picture at "
     "Apply ControlNet."
 )
-"""Said once, where a picture gave way."""
+"""Given once, where drawn maps replaced a picture."""
 
 EFFECT_MASK = "mask_cond_hint_original"
 """Where Advanced-ControlNet keeps the mask [B, H, W] of where a ControlNet works."""
@@ -82,7 +82,7 @@ class Hints:
         if drawn is not None:
             copy.cond_hint_original = drawn
         elif isinstance(hint, Tensor) and hint.ndim == 4:
-            # A mask of one pixel says "everywhere", in any crop.
+            # A mask of one pixel means "everywhere", in any crop.
             masked = any(mask.shape[-2:].numel() > 1 for mask in control.extra_concat_orig)
             copy.cond_hint_original = torch.cat([self._hint(layer, control, masked) for layer in self.layers])
             if masked:
@@ -108,11 +108,11 @@ class Hints:
         rows = [draw(layer, people.get(layer.photo), self.size, self.photo_sizes[layer.photo]) for layer in self.layers]
         if any(row is None for row in rows):
             return None
-        told = {one.photo for one in control.morphology}
-        for photo in sorted({layer.photo for layer in self.layers} - told - people.keys()):
-            self._tell(f"Guide by Bodies was told of no bodies in photo {photo + 1}, so it adds nothing there.")
+        given = {one.photo for one in control.morphology}
+        for photo in sorted({layer.photo for layer in self.layers} - given - people.keys()):
+            self._note(f"Guide by Bodies got no bodies for photo {photo + 1}, so it adds nothing there.")
         if not control.morphology:
-            self._tell(DRAWN)
+            self._note(DRAWN_NOTE)
         return torch.cat(rows)
 
     def _hint(self, layer: Layer, control: Any, masked: bool) -> Tensor:
@@ -121,7 +121,7 @@ class Hints:
         size = self.photo_sizes[layer.photo]
         if not same_frame((picture.shape[-2], picture.shape[-1]), size):
             picture_size = (picture.shape[-2], picture.shape[-1])
-            self._tell(whole_for_every_layer("A ControlNet picture", picture_size, size))
+            self._note(whole_for_every_layer("A ControlNet picture", picture_size, size))
             return self._whole(picture, control.upscale_algorithm)
         # Lines and soft maps suffer from skipped pixels; marks, and holes cut out by a mask, from mixed ones.
         return crop_of(picture, layer.box, size, self.size, nearest=masked or bool(picture.min() < MARKED))
@@ -133,7 +133,7 @@ class Hints:
             return self._whole(mask, "nearest-exact")
         if not same_frame((mask.shape[-2], mask.shape[-1]), size):
             # Stock nodes lay the middle of such a mask over the picture.
-            self._tell(
+            self._note(
                 f"A ControlNet's mask of {by((mask.shape[-2], mask.shape[-1]))} has another shape than its picture "
                 f"({by((hints.shape[-2], hints.shape[-1]))}), so its middle is used, as Apply ControlNet does."
             )
@@ -144,28 +144,28 @@ class Hints:
         mask, size = self._row(masks[:, None], layer), self.photo_sizes[layer.photo]
         mask_size = (mask.shape[-2], mask.shape[-1])
         if not same_frame(mask_size, size):
-            self._tell(whole_for_every_layer("A ControlNet's mask of where it works", mask_size, size))
+            self._note(whole_for_every_layer("A ControlNet's mask of where it works", mask_size, size))
             return self._whole(mask, "bilinear")
         return crop_of(mask, layer.box, size, self.size)
 
     def _row(self, pictures: Tensor, layer: Layer) -> Tensor:
         """[1, C, H, W] of pictures [B, C, H, W]: where there is one for every layer of all photos, the layer's own.
-        All others are the photos', which stock code deals out to a batch of photos in turn.
+        All others are the photos', which stock code gives to the photos of a batch in turn.
         """
         count, photos = pictures.shape[0], len(self.photo_sizes)
         if self._by_layer(pictures):
-            self._tell(f"ControlNet pictures: there are as many as layers ({count}), so each layer got its own.")
+            self._note(f"ControlNet pictures: there are as many as layers ({count}), so each layer got its own.")
             return pictures[self._numbers[layer.id]][None]
         note = dealt("ControlNet pictures", count, photos)
         if note is not None and count > 1:
-            self._tell(note)
+            self._note(note)
         return pictures[row_of(count, layer.photo)][None]
 
     def _by_layer(self, pictures: Tensor) -> bool:
         count = pictures.shape[0]
         return count == len(self._numbers) and count not in (1, len(self.photo_sizes))
 
-    def _tell(self, note: str) -> None:
+    def _note(self, note: str) -> None:
         if note not in self.notes:
             self.notes.append(note)
 

@@ -57,7 +57,7 @@ def latent_space(model: comfy.model_patcher.ModelPatcher, vae: comfy.sd.VAE | No
         model.get_model_object("latent_format").spacial_downscale_ratio,
         eraser.multiple(model),
         eraser.native_pixels(model),
-        family_of(model).inpaint(model.model),
+        family_of(model).inpaint(model),
         # Differential Diffusion, and whoever else turns the noise mask into another one at every step.
         "denoise_mask_function" in model.model_options,
     )

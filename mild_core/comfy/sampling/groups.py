@@ -26,7 +26,7 @@ from .stacking import signature, stacked
 
 Callback = Callable[[int, Tensor, Tensor, int], None]
 
-ROWS_APART = (comfy.samplers.CFGGuider, Guider_Basic, Guider_DualCFG, Guider_DualModel)
+INDEPENDENT_ROWS = (comfy.samplers.CFGGuider, Guider_Basic, Guider_DualCFG, Guider_DualModel)
 """GUIDERs whose rows do not see each other, as read in ComfyUI's source. Perp-Neg Guider adds up over the whole batch;
 those of other packs are not known. With them layers are sampled one at a time.
 """
@@ -54,8 +54,8 @@ class Sampling(NamedTuple):
 
 
 def rows_apart(guider: Any) -> bool:
-    """Whether a row of a batch under this GUIDER is surely what it would be alone."""
-    return type(guider) in ROWS_APART
+    """Whether a row of a batch under this GUIDER is certain to be what it would be alone."""
+    return type(guider) in INDEPENDENT_ROWS
 
 
 def layer_seed(seed: int, layer_id: str) -> int:
@@ -160,5 +160,5 @@ def _noise(noise: Any, latent: Tensor, seed: int) -> Tensor:
     try:
         twin.seed = seed
     except AttributeError:
-        pass  # a mixture of noises, which tells the seed of one of them only
+        pass  # a mixture of noises, which shows the seed of one of them only
     return twin.generate_noise({"samples": latent})

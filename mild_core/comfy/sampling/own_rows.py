@@ -1,8 +1,8 @@
 """A CONDITIONING with a row for each photo, cut to the row of a layer's photo.
 
 A CONDITIONING may hold rows: a batch of texts, pooled texts, pictures for inpainting, reference latents. Stock samplers
-deal them out to a batch of photos in turn, by place. Layers are no such batch: several are of one photo, and which of
-them are sampled together depends on their sizes. So each is given its photo's row before anything is stacked.
+give them to the photos of a batch in turn, by position. Layers are no such batch: several are of one photo, and which
+of them are sampled together depends on their sizes. So each is given its photo's row before anything is stacked.
 """
 
 import copy
@@ -37,7 +37,7 @@ class OwnRows:
     def of(self, cond: dict[str, Any], photo: int) -> dict[str, Any]:
         """A cond, as convert_cond makes it, whose values have the rows of photo number `photo`, from 0.
 
-        Tensors, and those in lists, are dealt out in turn. What lies deeper (pictures for unCLIP) stock code mixes for
+        Tensors, and those in lists, are given out in turn. What lies deeper (pictures for unCLIP) stock code mixes for
         all rows: it is cut only where there is one for each photo.
         """
         return {key: self._own(key, value, photo) for key, value in cond.items()}

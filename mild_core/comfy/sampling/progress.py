@@ -13,6 +13,7 @@ from ...image.fill import area_resize, shrunk
 from ...scene import PERSON, Layer, Scene, rgb
 
 PREVIEW_SIDE = 512
+"""Pixels of the longer side of the preview."""
 
 
 def previewer_of(model: comfy.model_patcher.ModelPatcher) -> latent_preview.LatentPreviewer | None:
@@ -32,7 +33,7 @@ class Progress:
         self.scenes = scenes
         self.canvases: dict[int, Image.Image] = {}  # what is ready, by photo
         self.drafts: dict[int, Image.Image] = {}  # with the batch that is being sampled
-        self.holes: dict[str, Image.Image] = {}  # by layer id: a large hole takes its time to be made small
+        self.holes: dict[str, Image.Image] = {}  # by layer id: resizing a large hole takes time
 
     def callback(
         self, layers: Sequence[Layer], previewer: latent_preview.LatentPreviewer | None = None

@@ -1,6 +1,6 @@
-"""Tells every patch on the model which row of a batch is which layer.
+"""Names the layer of each row of a batch in transformer_options, for every patch on the model.
 
-Nothing in ComfyUI says so: `uuids` name entries of the conditioning, `cond_or_uncond` is the guider's list index. So
+ComfyUI itself does not: `uuids` name entries of the conditioning, `cond_or_uncond` is the guider's list index. So
 whoever samples layers writes into transformer_options
 
     mild_rows      one layer id for each row of x
@@ -25,7 +25,7 @@ def name_rows(guider: comfy.samplers.CFGGuider, layer_ids: Sequence[str], notes:
     """Write all of them into a copy of the guider's model_options: the MODEL's own stay as they are. Set conds first.
 
     A guider of another pack may call its conds otherwise: then none is positive, as where nobody writes these keys.
-    notes: what patches say joins it, each sentence once.
+    notes: gets the patches' sentences, each once.
     """
     options = comfy.model_patcher.create_model_options_clone(guider.model_options)
     # Tuples: ComfyUI merges lists of two transformer_options by joining them.

@@ -16,7 +16,7 @@ from torch import Tensor
 from ...layers.painted import finished, plate_under
 from ...people.selection import layers_named
 from ...scene import Layer, Scene
-from ..guidance import relation_text as tokens
+from ..guidance import relation_text
 from .conditioning import LayerConds
 from .encode import Encoded, LatentSpace, decode, encode, latent_space, work_size_of
 from .groups import LayerRow, Sampling, groups, rows_apart, sampled
@@ -32,7 +32,7 @@ from .text_fits import check_text
 
 NEUTRAL, PLATE = "neutral", "plate"
 GROUNDS = (NEUTRAL, PLATE)
-"""What people who are completed stand on while they are painted: a plain colour, or the finished background (where it
+"""What is behind people who are completed while they are painted: a plain colour, or the finished background (where it
 is not painted, the plain colour all the same).
 """
 
@@ -49,7 +49,7 @@ class SamplerSettings(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What both nodes ask beside how to sample."""
+    """What both nodes ask for beside how to sample."""
 
     which: str = "all"
     ground: str = PLATE
@@ -151,7 +151,7 @@ def sample_layers_advanced(
     def own(layer: Layer) -> dict[str, list]:
         given = {}
         for name, conds in (("positive", layer.positive), ("negative", layer.negative)):
-            if not conds:  # an empty CONDITIONING says nothing
+            if not conds:  # an empty CONDITIONING counts as none
                 continue
             if name in kept:
                 check_text(guider.model_patcher, conds, f"Prompt Layers: {name} of {layer.name}")
@@ -222,8 +222,8 @@ def _painted(
     # All of them first: the text encoder and the model need not change places in the memory.
     prompted = {plan.layer.id: _prompted(sampling.guider, prompts(plan.layer)) for plan in planned}
     notes = _row_notes(prompted, len(scenes))
-    conds, told = tokens.for_layers(prompted, [plan.layer for plan in planned])
-    notes.extend(told)
+    conds, relation_notes = relation_text.for_layers(prompted, [plan.layer for plan in planned])
+    notes.extend(relation_notes)
     run = Run(
         sampling,
         space,
@@ -256,7 +256,7 @@ def _painted(
 
 
 def _phases(planned: Sequence[Planned], ground: str) -> list[list[Planned]]:
-    """Who stands on the finished background has to wait for it; the rest is painted at the same time."""
+    """People painted over the finished background have to wait for it; the rest is painted at the same time."""
     waits = [plan for plan in planned if ground == PLATE and plan.layer.likely is not None]
     return [[plan for plan in planned if plan not in waits], waits]
 
@@ -309,8 +309,8 @@ def _fills(
 
 
 def _row(one: Encoded, sigmas: Tensor, own: LayerConds, space: LatentSpace, conds: dict[str, list]) -> LayerRow:
-    """The layer with its conds, cropped like it, and with what its model is told of it."""
-    values = one.inpaint | space.eraser.told(one.layer, one.hole, one.plate)
+    """The layer with its conds, cropped like it, and with the values that its model gets for it."""
+    values = one.inpaint | space.eraser.layer_values(one.layer, one.hole, one.plate)
     cells = tuple(one.latent.shape[2:])
     here = {name: own.of(name, entries, one.layer, cells, values) for name, entries in conds.items()}
     return LayerRow(one.layer, one.size, one.latent, one.hole, sigmas, here)

@@ -1,4 +1,4 @@
-"""What silhouettes of standing and walking people have in common: statistics, trained by tools/train_silhouettes.py."""
+"""Load the statistics of silhouettes of standing and walking people, trained by tools/train_silhouettes.py."""
 
 from functools import lru_cache
 from pathlib import Path

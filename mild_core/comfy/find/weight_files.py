@@ -1,4 +1,4 @@
-"""Where the weights of finders lie: ComfyUI's folder models/detection, and those that SAM 2 already has."""
+"""Lists the weight files of finders: ComfyUI's folder models/detection, and those where SAM 2 already lies."""
 
 from collections.abc import Callable
 from pathlib import Path, PureWindowsPath

@@ -9,8 +9,8 @@ import comfy.sd
 import pytest
 import torch
 
-from mild.mild_core.comfy import builtin_model
 from mild.mild_core.comfy.attention import catch
+from mild.mild_core.comfy.erasers import builtin
 from mild.tests.helpers.attention import (
     Foreign,
     Noting,
@@ -301,7 +301,7 @@ def test_context_windows_are_refused(run_node, node, dim):
 
 
 def test_context_windows_are_refused_for_the_built_in_models_record(run_node, scenes):
-    model = builtin_model.load_model()
+    model = builtin.load_model()
     recording = run_node("MILD_RecordGap", model=model, layers=scenes, which="all")[0]
     (cut,) = run_node(
         "ContextWindowsManual", model=recording, context_length=8, context_overlap=1, causal_window_fix=False,

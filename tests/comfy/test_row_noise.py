@@ -46,8 +46,8 @@ class Denoiser(torch.nn.Module):
         self.sees = torch.nn.Conv2d(SIZE[0], SIZE[0], 3, padding=1, bias=False)
 
     def forward(self, x, timestep, context, **kwargs):
-        told = context.mean((1, 2)) + torch.sin(timestep.flatten())
-        return x / 2 + torch.tanh(self.sees(x) + told[:, None, None, None]) / 2
+        shift = context.mean((1, 2)) + torch.sin(timestep.flatten())
+        return x / 2 + torch.tanh(self.sees(x) + shift[:, None, None, None]) / 2
 
 
 def make_model(kind):

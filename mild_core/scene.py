@@ -1,4 +1,4 @@
-"""What travels between the nodes: people, layers and the scene they belong to.
+"""The data types that travel between the nodes: people, layers and the scene they belong to.
 
 A *scene* is one photograph with its people; a *layer* is the background or one person, with the *hole* that its
 *pathway* has to invent. All are NamedTuples of tensors, because ComfyUI's cache counts the memory of tensors that it
@@ -17,19 +17,20 @@ PERSON = "person"
 
 
 class Person(NamedTuple):
-    """One instance with a visible mask. Any object may play this part."""
+    """One instance with a visible mask. Any object may take a person's place."""
 
     name: str
-    number: int  # what the artist calls her, from 1, left to right within her photo
-    photo: int  # which photo of the batch she is in, from 0
+    number: int  # how the artist names the person, from 1, left to right within the photo
+    photo: int  # which photo of the batch the person is in, from 0
     size: tuple[int, int]  # height and width of that photo's mask
     box: Box  # tight around the mask
     mask: Tensor  # [y1 - y0, x1 - x0], 0..1, float32: held cropped to the box, so that 100 people cost little
     erased: bool = False
     rank: float | None = None  # depth order given by the artist: larger is nearer. None: worked out from contact
     joints: Tensor | None = None  # [18, 3]: x, y in pixels of the photo, confidence 0..1; OpenPose's order (COCO-18)
-    hidden: Tensor | None = None  # [y1 - y0, x1 - x0] of hidden_box, 0..1: where she goes on behind somebody erased
+    hidden: Tensor | None = None  # [y1 - y0, x1 - x0] of hidden_box, 0..1: the part behind somebody erased
     hidden_box: Box | None = None  # both given by the artist, and in place of any guess
+    labelled: bool = False  # the number is the label of a label image: the same person in every photo of a batch
 
 
 class Layer(NamedTuple):
@@ -51,24 +52,24 @@ class Layer(NamedTuple):
     ground: tuple[float, float, float] | None = None  # the neutral colour around a person; None for the background
     reveal: Tensor | None = None  # [h, w], 0..1: opacity in the finished photo where that is not `hole` (full plate)
     likely: Tensor | None = None  # [h, w], 0..1: how likely a pixel is this person's; None for the background
-    positive: list | None = None  # CONDITIONING of her own, in place of what the sampler gives all layers
+    positive: list | None = None  # CONDITIONING of this layer alone, in place of what the sampler gives all layers
     negative: list | None = None
 
 
 class Body(NamedTuple):
     """What is known of one person's body: pose, parsing and place."""
 
-    number: int  # the person's, within her photo
+    number: int  # the person's, within the photo
     name: str
     erased: bool
     box: Box  # of the visible mask
     mask: Tensor  # [y1 - y0, x1 - x0], 0..1: the person's own tensor, not a copy
-    sure: float = 1.0  # confidence 0..1 of her mask and of her place among the others
+    sure: float = 1.0  # confidence 0..1 of the mask and of the person's place among the others
     joints: Tensor | None = None  # [18, 3]: x, y in pixels of the photo, confidence 0..1; COCO-18, on the CPU
     inferred: Tensor | None = None  # [18], bool: joints that nobody saw and that were worked out
     hands: Tensor | None = None  # [2, 21, 3]: left, right; as joints; confidence 0 where not seen
     face: Tensor | None = None  # [70, 3]: as joints
-    parts: Tensor | None = None  # [h, w] of parts_box, uint8: morphology.parts.PARTS
+    parts: Tensor | None = None  # [h, w] of parts_box, uint8: body.body_parts.PARTS
     parts_box: Box | None = None
     parts_sure: Tensor | None = None  # [h, w] of parts_box, 0..1: confidence of `parts`
 
@@ -79,8 +80,8 @@ class Morphology(NamedTuple):
     photo: int  # which of the batch, from 0
     size: tuple[int, int]  # height and width of the photo
     bodies: tuple[Body, ...]  # in the order of their numbers
-    own: Tensor  # [P, len(morphology.relations.OWN)]: each by herself
-    pairs: Tensor  # [P, P, len(morphology.relations.PAIRS)]: row = who, column = towards whom
+    own: Tensor  # [P, len(body.relations.OWN)]: each person alone
+    pairs: Tensor  # [P, P, len(body.relations.PAIRS)]: row = who, column = towards whom
     nobody: tuple[Tensor, ...] = ()  # poses [18, 3] that fit nobody
 
 

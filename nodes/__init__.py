@@ -25,7 +25,7 @@ from . import (
 
 
 class MildExtension(ComfyExtension):
-    """Tells ComfyUI which nodes this pack brings, in the order in which a picture passes through them."""
+    """Lists the pack's nodes for ComfyUI, in the order in which a picture passes through them."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         steps = (

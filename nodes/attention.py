@@ -1,4 +1,4 @@
-"""Attention that is kept apart while a picture is sampled."""
+"""Keeps attention apart while a picture is sampled: the node, and the mask inputs that it shares."""
 
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
@@ -8,7 +8,7 @@ from ..mild_core.attention.layer_regions import Maps
 from ..mild_core.comfy.attention import gains as gain_files
 from ..mild_core.comfy.attention.adaptive import TARGET
 from ..mild_core.comfy.attention.blocks import ALL
-from ..mild_core.comfy.attention.spatial import ADAPTIVE, FIXED, MODES, Settings, keep_apart
+from ..mild_core.comfy.attention.spatial import ADAPTIVE, FIXED, MODES, SpatialSettings, keep_apart
 from ..mild_core.scene import Scene
 from .checks import checked_mask
 from .show import shown
@@ -42,8 +42,8 @@ class SpatialAttention(io.ComfyNode):
             category="MILD",
             description=(
                 "While a hole is painted, the model does not look at people who must not show up in it: a background "
-                "takes nothing from anybody, a person nothing but from herself. For Sample Layers connect layers, for "
-                "KSampler a mask."
+                "takes nothing from anybody, a person nothing from anything else. For Sample Layers connect layers, "
+                "for KSampler a mask."
             ),
             search_aliases=[
                 "spatial attention",
@@ -168,9 +168,9 @@ class SpatialAttention(io.ComfyNode):
         avoid: Tensor | None = None,
     ) -> io.NodeOutput:
         maps = checked_maps(layers, which, mask, avoid)
-        settings = Settings(strength, mode == ADAPTIVE, blocks, start_percent, end_percent, target, gains, words)
+        settings = SpatialSettings(strength, mode == ADAPTIVE, blocks, start_percent, end_percent, target, gains, words)
         patched, text = keep_apart(model, maps, settings)
-        return io.NodeOutput(patched, ui=shown(cls, text))
+        return io.NodeOutput(patched, ui=shown(cls, "\n".join([text, *maps.notes])))
 
 
 def checked_maps(layers: list[Scene] | None, which: str, mask: Tensor | None, avoid: Tensor | None) -> Maps:

@@ -1,19 +1,25 @@
-"""Some of the people are chosen to go."""
+"""Chooses which of the people go."""
 
 import torch
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
+from comfy_execution.utils import get_executing_context
 from torch import Tensor
 
-from ..mild_core.choose.picked import people_picked, read_picks
-from ..mild_core.choose.selection import choose
-from ..mild_core.people import union_mask
+from ..mild_core.pairing import number_ranges
+from ..mild_core.people.from_masks import stretched_people, union_mask
+from ..mild_core.people.picked import people_picked, read_picks
+from ..mild_core.people.selection import choose, numbers_by_place
 from ..mild_core.scene import Person
 from .checks import checked_image
 from .show import shown_picker
 from .sockets import People
 
 CLICK = "Click who must go, then queue again."
+BY_PLACE = (
+    "The photos are numbered one by one, from left to right: {numbers} may be somebody else in each. Look at every "
+    "photo, or click. (The numbers of label images stay the same in all photos.)"
+)
 
 
 class ChoosePeople(io.ComfyNode):
@@ -62,9 +68,10 @@ class ChoosePeople(io.ComfyNode):
                     "picked",
                     default="",
                     optional=True,
-                    tooltip="The people clicked in the picture. Counts while who is empty.",
-                    # Without our JavaScript this is an unconnected socket, and the node still works by who.
-                    extra_dict={"widgetType": "MILD_PEOPLE_PICKER"},
+                    # A plain text; web/people_picker.js makes the picture of it. Where that does not load, clicks that
+                    # were saved stay in the text and still count.
+                    tooltip="The people clicked in the picture. Counts while who is empty. If there is a line of text "
+                    "in place of the picture, the picker did not load: reload the page.",
                 ),
             ],
             outputs=[
@@ -77,7 +84,11 @@ class ChoosePeople(io.ComfyNode):
     @classmethod
     def execute(cls, people: list[Person], who: str, image: Tensor | None = None, picked: str = "") -> io.NodeOutput:
         in_words = bool(who.strip())
-        chosen, lost = (choose(people, who), []) if in_words else people_picked(people, read_picks(picked))
+        context = get_executing_context()
+        item = context.list_index or 0 if context else 0
+        clicks = [] if in_words else read_picks(picked)
+        here = [click for click in clicks if click.item == item]
+        chosen, lost = (choose(people, who), []) if in_words else people_picked(people, here)
         photos = [] if image is None else list(checked_image(image))
         count = max([person.photo + 1 for person in chosen] + [1])
         if photos and count > len(photos):
@@ -87,10 +98,19 @@ class ChoosePeople(io.ComfyNode):
             )
         count = max(count, len(photos))
         going = [person for person in chosen if person.erased]
-        # Nothing behind this node runs on a choice that nobody made. "none" is a choice.
-        waits = not going and not in_words
+        # Nothing behind this node runs on a choice that nobody made. "none" is a choice, and so is a click in another
+        # item of a list: in a batch, too, nobody needs to go in every photo.
+        waits = not going and not in_words and len(here) == len(clicks)
         size = _common_size(chosen, photos)
-        ui = shown_picker(_sentence(chosen, going, len(lost), waits), chosen, photos, count, size)
+        lines = [_sentence(chosen, going, len(lost), waits)]
+        if in_words and (doubtful := numbers_by_place(people, who)):
+            lines.append(BY_PLACE.format(numbers=number_ranges(doubtful)))
+        # Without photos the masks that come out are of one size for all, too.
+        lines += stretched_people(chosen, [size] * count, "the photo" if photos else "the erase mask")
+        ui = shown_picker("\n".join(lines), chosen, photos, count, size)
+        # ComfyUI strings the pictures of a list's items together: the picker writes down which item was clicked in.
+        for place, entry in enumerate(ui["mild_people"]):
+            entry |= {"item": item, "place": place}
         ui["mild_choice"] = [{"who": who, "picked": picked, "lost": len(lost)}]
         if waits:
             # Without a message: the run ends well, with no error in the front end.
@@ -112,7 +132,8 @@ def _sentence(people: list[Person], going: list[Person], lost: int, waits: bool)
     else:
         lines = ["Nobody is chosen yet." if waits else "Nobody disappears."]
     if lost:
-        lines.append("1 clicked person is no longer there." if lost == 1 else f"{lost} clicked people are gone.")
+        who = "1 clicked person is" if lost == 1 else f"{lost} clicked people are"
+        lines.append(f"{who} no longer there.")
     if waits and people:
         lines.append(CLICK)
     return "\n".join(lines)

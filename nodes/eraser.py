@@ -1,15 +1,16 @@
-"""Erasing by what a model may look at."""
+"""Erases by restricting what a model may look at."""
 
 from typing import Any
 
+import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..mild_core.attention.layer_regions import Maps
-from ..mild_core.comfy.attention.erase import AttentiveEraser, covering, erase, grown_mask
+from ..mild_core.comfy.attention.erase import AttentiveEraser, covering, erase, grown_mask, noise_mask
 from ..mild_core.scene import Scene
-from .checks import checked_mask
+from .checks import checked_choice, checked_mask
 from .show import shown
 from .sockets import Layers
 
@@ -86,7 +87,12 @@ class AttentionEraser(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Model.Output(display_name="model", tooltip="For KSampler, Sample Layers or any other sampler node.")
+                io.Model.Output(display_name="model", tooltip="For KSampler, Sample Layers or any other sampler node."),
+                io.Mask.Output(
+                    display_name="mask",
+                    tooltip="The grown mask, for Set Latent Noise Mask: what is hidden is also what is painted anew, "
+                    "as published. Where layers are connected in place of a mask it is black: Sample Layers knows.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -106,15 +112,17 @@ class AttentionEraser(io.ComfyNode):
                 "mask: connect either a mask (for KSampler) or layers (for Sample Layers)"
                 + (", and not both." if mask is not None else "; now there is nothing to erase.")
             )
-        if method is None:  # ComfyUI hands on nothing for a name that it does not know
-            raise ValueError(f"method: choose {GUIDED} or {ATTENTION_ALONE}; this pack knows no other.")
+        chosen = _method(checked_choice(method, "method", [GUIDED, ATTENTION_ALONE]))
         if mask is not None:
-            maps = Maps.of_mask(grown_mask(model, checked_mask(mask, "mask"), grow))
+            checked = checked_mask(mask, "mask")
+            hidden = grown_mask(model, checked, grow)
+            maps = Maps.of_mask(hidden)
+            painted = noise_mask(model, hidden, (checked.shape[1], checked.shape[2]))
         else:
             maps = Maps.of(layers or [], which)
-        chosen = _method(method)
+            painted = torch.zeros(1, 64, 64)  # as Load Image has it where there is no mask
         erasing = erase(model, maps, chosen)
-        return io.NodeOutput(erasing, ui=shown(cls, _sentence(maps, chosen, erasing is not model)))
+        return io.NodeOutput(erasing, painted, ui=shown(cls, _sentence(maps, chosen, erasing is not model)))
 
 
 def _guidance() -> io.Float.Input:
@@ -126,12 +134,12 @@ def _guidance() -> io.Float.Input:
         step=0.1,
         round=0.01,
         tooltip="How far the picture is led away from what is hidden. 9 as published for SDXL, 5 is milder; 0 does "
-        "nothing. Set cfg to 1 beside it, or prompts pull the other way.",
+        "nothing. Set cfg to 1 beside it, or prompts pull the other way. It is added after all other nodes' guidance.",
     )
 
 
 def _steps() -> list[io.Input]:
-    """What every way of running the Attentive Eraser asks."""
+    """The inputs that every way of running the Attentive Eraser has."""
     return [
         io.Float.Input(
             "suppression",

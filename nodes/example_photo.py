@@ -1,4 +1,4 @@
-"""The photo that comes with the pack, so that a template runs before the artist has chosen a photo of her own."""
+"""The photo that comes with the pack, so that a template runs before the artist has chosen a photo of their own."""
 
 from comfy_api.latest import io
 

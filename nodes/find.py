@@ -1,17 +1,17 @@
-"""People are found: from what other nodes detected, or by a detector that the artist has installed."""
+"""Finds people: from what other nodes detected, or by a detector that the artist has installed."""
 
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core.comfy import find_files, find_people
-from ..mild_core.find.bounding_boxes import boxes_of, found_in_frames
-from ..mild_core.find.find_people import Limits, found_by_pose
-from ..mild_core.find.poses import joints_in_frames
-from ..mild_core.find.prompts import BOX, BOX_AND_JOINTS, JOINTS
-from ..mild_core.people import numbered
+from ..mild_core.body.poses import joints_in_frames, stretched_canvases
+from ..mild_core.comfy.find import find_people, weight_files
+from ..mild_core.find.bounding_boxes import InFrames, boxes_of, found_in_frames
+from ..mild_core.find.detections_to_people import Limits, found_by_pose
+from ..mild_core.find.sam_prompts import BOX, BOX_AND_JOINTS, JOINTS
+from ..mild_core.people.from_masks import numbered, stretched_people
 from ..mild_core.preview.overlay import preview_people
 from ..mild_core.scene import Person
-from .checks import checked_image
+from .checks import checked_choice, checked_image
 from .show import shown
 from .sockets import People, Poses
 
@@ -131,33 +131,36 @@ class FindPeople(io.ComfyNode):
     def execute(
         cls,
         image: Tensor,
-        detector: dict,
-        masks: dict,
         labels: str,
         max_people: int,
         min_size: float,
         overlap: float,
+        detector: dict | None = None,
+        masks: dict | None = None,
         boxes: list | dict | None = None,
         poses: list[dict] | None = None,
         people: list[Person] | None = None,
     ) -> io.NodeOutput:
         photos = list(checked_image(image))
+        detector = checked_choice(detector, "detector", [option.key for option in _detectors()])
+        masks = checked_choice(masks, "masks", [option.key for option in _masks()])
         if boxes is None and poses is None and detector["detector"] == find_people.CONNECTED:
             raise ValueError(
                 "detector: nothing says where people are: connect boxes (RT-DETR, SAM3 Detect) or poses (SDPose), or "
                 "choose MoveNet or MediaPipe here."
             )
         existing = people or []
-        given, other = found_in_frames([] if boxes is None else boxes, len(photos), labels)
         sizes = [(int(photo.shape[0]), int(photo.shape[1])) for photo in photos]
+        given = found_in_frames([] if boxes is None else boxes, sizes, labels)
         skeletons = joints_in_frames([] if poses is None else poses, sizes)
         seen = [[one for joints in frame if (one := found_by_pose(joints)) is not None] for frame in skeletons]
         limits = Limits(overlap, min_size, max_people)
-        result = find_people.find_people(photos, given, seen, existing, detector, masks, limits)
+        result = find_people.find_people(photos, given.found, seen, existing, detector, masks, limits)
         everybody = numbered(result.people, existing)
         count = max([person.photo + 1 for person in everybody] + [len(photos)])
         preview = preview_people(everybody, photos, count)
-        text = _sentence(result, len(existing), other, labels)
+        said = stretched_canvases([] if poses is None else poses, sizes) + stretched_people(existing, sizes)
+        text = "\n".join([_sentence(result, len(existing), given, labels), *said])
         if masks["masks"] == find_people.AS_FOUND and any(bool((one.mask == 1).all()) for one in result.people):
             text += "\nWhere nothing but a box is known, the mask is the whole box: SAM 2 as masks finds the outline."
         frames = [boxes_of(frame) for frame in result.found]
@@ -258,7 +261,7 @@ def _is_body_model(name: str) -> bool:
 def _file(name: str, what: str, package: str, fits) -> io.Combo.Input:
     return io.Combo.Input(
         name,
-        options=find_files.files(fits),
+        options=weight_files.files(fits),
         tooltip=f"{what[0].upper()}{what[1:]}, in ComfyUI/models/detection. Needs: {package}",
     )
 
@@ -286,12 +289,12 @@ def _prompts() -> io.Combo.Input:
         options=[BOX, BOX_AND_JOINTS, JOINTS],
         default=BOX,
         advanced=True,
-        tooltip="What SAM 2 is told about a person: her box, her joints, or both. With joints it is also told which "
-        "joints in her box are somebody else's: try it where people hold one another.",
+        tooltip="What SAM 2 gets of a person: the box, the joints, or both. With joints it also gets the joints in the "
+        "box that are somebody else's, to keep out: try it where people hold one another.",
     )
 
 
-def _sentence(result: find_people.Result, before: int, other: int, labels: str) -> str:
+def _sentence(result: find_people.Result, before: int, given: InFrames, labels: str) -> str:
     """What was found, in words."""
     count = len(result.people)
     if not count and not before:
@@ -303,8 +306,10 @@ def _sentence(result: find_people.Result, before: int, other: int, labels: str) 
         lines.append(f"{result.known} found before and not added again.")
     if result.left_out:
         lines.append(f"{result.left_out} too small, outside the photo or more than max_people: left out.")
-    if other:
-        lines.append(f"{other} box{'es' if other > 1 else ''} not labelled {labels} left out.")
+    if given.other:
+        lines.append(f"{given.other} box{'es' if given.other > 1 else ''} not labelled {labels} left out.")
+    if given.shares:
+        lines.append("The boxes are numbers from 0 to 1: read as shares of the photo, not as pixels.")
     return "\n".join(lines)
 
 

@@ -18,7 +18,7 @@ ALIASES = ["attention gap", "cag", "cross-domain attention gap", "leakage", "att
 
 
 class RecordGap(io.ComfyNode):
-    """A MODEL that writes down what its holes look at."""
+    """A MODEL that records what its holes look at."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -28,7 +28,8 @@ class RecordGap(io.ComfyNode):
             category="MILD",
             description=(
                 "Writes down, while the model paints, how much each hole looks at its own and at people who must not "
-                "show up in it. The picture stays the same. Show Attention Gap draws what was written down."
+                "show up in it. The picture stays the same in float32; in half precision it moves as far as with "
+                "another attention function. Show Attention Gap draws what was written down."
             ),
             search_aliases=[*ALIASES, "record attention", "measure attention"],
             inputs=[
@@ -79,7 +80,7 @@ class RecordGap(io.ComfyNode):
 
 
 class AttentionGap(io.ComfyNode):
-    """What was written down, as pictures and numbers."""
+    """What was recorded, as pictures and numbers."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -1,11 +1,10 @@
-"""Telling a model what bodies do: guidance from a file, put on the prompts."""
+"""Guides a model by bodies: a network from a file, put on the prompts."""
 
 from comfy_api.latest import io
 
-from ..mild_core.comfy.morphology.apply import guided
-from ..mild_core.comfy.morphology.control import MorphologyControl
-from ..mild_core.comfy.morphology.files import files, path_of
-from ..mild_core.comfy.morphology.load import load_guidance
+from ..mild_core.comfy.guidance.apply import guided
+from ..mild_core.comfy.guidance.body_control import MorphologyControl
+from ..mild_core.comfy.guidance.load import files, load_guidance, path_of
 from ..mild_core.scene import Morphology
 from .sockets import Bodies
 
@@ -20,8 +19,8 @@ class LoadMorphologyGuidance(io.ComfyNode):
             display_name="Load Body Guidance",
             category="MILD",
             description=(
-                "Loads a network that tells a model how bodies stand, for Guide by Bodies or any Apply ControlNet. No "
-                "such file is published with this pack so far: it is for those who trained one. Without one, Pose "
+                "Loads a network that guides a model by how bodies stand, for Guide by Bodies or any Apply ControlNet. "
+                "No such file is published with this pack so far: it is for those who trained one. Without one, Pose "
                 "Hint with a stock pose ControlNet does a similar job."
             ),
             search_aliases=[
@@ -115,7 +114,7 @@ class ApplyMorphology(io.ComfyNode):
                     max=10.0,
                     step=0.01,
                     advanced=True,
-                    tooltip="How much the prompt's text is told of who stands where and in front of whom. 0: nothing.",
+                    tooltip="How much of who stands where, and in front of whom, is put into the prompt. 0: nothing.",
                 ),
             ],
             outputs=[

@@ -1,9 +1,11 @@
-"""The artist says where somebody goes on behind a person who is erased."""
+"""Takes the artist's mask of where somebody goes on behind a person who is erased."""
 
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core.complete.hidden import is_empty, with_hidden
+from ..mild_core.pairing import stretched
+from ..mild_core.people.from_masks import photo_size, stretched_people
+from ..mild_core.people.hidden_part import is_empty, with_hidden
 from ..mild_core.preview.overlay import preview_people
 from ..mild_core.scene import Person
 from .checks import checked_image, checked_mask
@@ -12,7 +14,7 @@ from .sockets import People
 
 
 class HiddenPart(io.ComfyNode):
-    """Her arm goes on here."""
+    """A mask of where one person goes on unseen (amodal mask), given to that person."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -21,7 +23,7 @@ class HiddenPart(io.ComfyNode):
             display_name="Paint Hidden Part",
             category="MILD",
             description=(
-                "Says where somebody who stays goes on behind somebody who goes: her arm, her skirt. Paint it in the "
+                "Says where somebody who stays goes on behind somebody who goes: an arm, a skirt. Paint it in the "
                 "mask editor; it takes the place of the guess. For several people, use one of these nodes for each."
             ),
             search_aliases=[
@@ -68,10 +70,20 @@ class HiddenPart(io.ComfyNode):
         cls, people: list[Person], hidden: Tensor, who: str, photo: int, image: Tensor | None = None
     ) -> io.NodeOutput:
         photos = [] if image is None else list(checked_image(image))
-        result = with_hidden(people, who, checked_mask(hidden, "hidden"), photo - 1)
+        sizes = [(int(one.shape[0]), int(one.shape[1])) for one in photos]
+        masks = checked_mask(hidden, "hidden")
+        result = with_hidden(people, who, masks, photo - 1)
         count = max([person.photo + 1 for person in result] + [len(photos), 1])
         preview = preview_people(result, photos, count)
-        return io.NodeOutput(result, preview, ui=shown(cls, _sentence(result), preview))
+        text = [_sentence(result), *_stretched(masks, people, photo - 1), *stretched_people(people, sizes)]
+        return io.NodeOutput(result, preview, ui=shown(cls, "\n".join(text), preview))
+
+
+def _stretched(masks: Tensor, people: list[Person], first: int) -> list[str]:
+    """Sentences on masks of another shape than the photo in which the person was found; first: its number, from 0."""
+    size = (int(masks.shape[1]), int(masks.shape[2]))
+    frames = [photo_size(people, first + index) if mask.any() else None for index, mask in enumerate(masks)]
+    return stretched("hidden", [size] * len(masks), [frame or size for frame in frames])
 
 
 def _sentence(people: list[Person]) -> str:

@@ -3,15 +3,16 @@
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core import boxes
-from ..mild_core.exchange import MEGAPIXEL, Given, give, take
+from ..mild_core.image import boxes
+from ..mild_core.layers.one_layer import MEGAPIXEL, Given, give, take
+from ..mild_core.pairing import Shape, shape_of
 from ..mild_core.scene import BACKGROUND, Scene
 from .checks import checked_image
 from .show import shown
 from .sockets import Layers
 
 WHICH = (
-    "background, or somebody's number if she has a layer. If the background has several parts, or the batch several "
+    "background, or somebody's number if they have a layer. If the background has several parts, or the batch several "
     "photos, write the layer's id, such as 1/background-2 or 2/person-3: the error message lists them."
 )
 ALIASES = ["inpaint", "crop", "stitch", "inpaint crop", "remove person", "object removal", "eraser", "layer to image"]
@@ -109,7 +110,7 @@ class PutLayer(io.ComfyNode):
 
     @classmethod
     def execute(cls, layers: list[Scene], image: Tensor, which: str) -> io.NodeOutput:
-        image = checked_image(image)
+        image = checked_image(image, numbers=False)  # what lies outside the hole is thrown away
         taken = take(layers, which, image[0])
         layer = taken.layer
         if not layer.sampled:
@@ -118,11 +119,9 @@ class PutLayer(io.ComfyNode):
             lines = [f"{layer.name} ({layer.id}): painted."]
         if len(image) > 1:
             lines.append(f"image holds {len(image)} pictures: the first was taken.")
-        if taken.misfit:
-            lines.append(
-                f"The picture is {_size(image[0])} px, the layer {_size(layer.hole)}: another shape, so it was "
-                "stretched. Was it cropped on its way, or is it another layer's?"
-            )
+        lines += taken.notes
+        if taken.notes:
+            lines.append("Is it another layer's picture? Get Layer with a large multiple stretches small layers too.")
         return io.NodeOutput(taken.scenes, ui=shown(cls, "\n".join(lines)))
 
 
@@ -131,6 +130,9 @@ def _given(given: Given) -> str:
     layer = given.layer
     size = f"{boxes.width(layer.box)} x {boxes.height(layer.box)}"
     lines = [f"{layer.name} ({layer.id}): {size} px of the photo, to be painted at {_size(given.picture)}."]
+    own, hole = ((int(one.shape[0]), int(one.shape[1])) for one in (given.picture, layer.hole))
+    if shape_of(own, hole, rounded=True) is not Shape.SAME:
+        lines.append("Whole multiples make another shape of so small a layer; Put Layer Back stretches it back.")
     if not given.mask.any():
         lines.append("It has no hole, so there is nothing to paint.")
     return "\n".join(lines)

@@ -60,8 +60,8 @@ class BuiltInModel(io.ComfyNode):
     def execute(
         cls, model: str, references: torch.Tensor | None = None, same_part: float | None = None
     ) -> io.NodeOutput:
-        """same_part: an input that was taken out and changes nothing. ComfyUI leaves out an unknown value, but hands on
-        an unknown link, which API graphs of older versions may hold.
+        """same_part: an input of older versions, without effect. ComfyUI leaves out an unknown value, but hands on
+        an unknown link, which their API graphs may hold.
         """
         if references is not None:
             references = checked_image(references, "references")

@@ -1,17 +1,18 @@
-"""What is known of people's bodies: pose, parts, and who stands in front of whom."""
+"""Reads people's bodies: pose, body parts, and who stands in front of whom."""
 
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core.comfy import find_files
-from ..mild_core.comfy.morphology import parse_people
-from ..mild_core.find.poses import Pose, poses_in_frames, seen
-from ..mild_core.morphology.label_maps import labels_of
-from ..mild_core.morphology.parts import SETS, to_parts
-from ..mild_core.morphology.read_bodies import read_bodies
+from ..mild_core.body.body_parts import SETS, to_parts
+from ..mild_core.body.label_maps import labels_of
+from ..mild_core.body.poses import Pose, poses_in_frames, seen, stretched_canvases
+from ..mild_core.body.read_bodies import read_bodies
+from ..mild_core.comfy.find import parse_people, weight_files
+from ..mild_core.pairing import stretched
+from ..mild_core.people.from_masks import stretched_people
 from ..mild_core.preview.morphology_plot import preview_morphology
 from ..mild_core.scene import Morphology, Person
-from .checks import checked_image, checked_nearness
+from .checks import checked_choice, checked_image, checked_nearness
 from .show import shown
 from .sockets import Bodies, People, Poses
 
@@ -29,7 +30,7 @@ class ReadBodies(io.ComfyNode):
                 "Brings together what is known of each person's body: the pose, the body parts, and who stands in "
                 "front of whom. Connect poses (SDPose, DWPose) and the label map of a human parser, or choose a parser "
                 "whose file you have. Joints that somebody who goes hides are worked out. Then Split into Layers knows "
-                "better where a hidden person goes on, and Pose Hint and Guide by Bodies can tell it to a model."
+                "better where a hidden person goes on, and Pose Hint and Guide by Bodies can guide a model by it."
             ),
             search_aliases=[
                 "human morphology",
@@ -67,7 +68,7 @@ class ReadBodies(io.ComfyNode):
                     "labels",
                     options=list(SETS),
                     default="ATR",
-                    tooltip="Which label set the connected parsing uses; your parser's page tells. ATR, LIP and CIHP: "
+                    tooltip="Which label set the connected parsing uses; see your parser's page. ATR, LIP and CIHP: "
                     "clothes and limbs, as SCHP and SegFormer clothes give. ours: the numbers of this pack.",
                 ),
                 io.DynamicCombo.Input(
@@ -84,7 +85,7 @@ class ReadBodies(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     tooltip="A depth image of any size, brighter is nearer, as Depth Anything and MiDaS give. Asked "
-                    "where outlines do not tell who is in front. One picture, or one for each photo.",
+                    "where outlines leave open who is in front. One picture, or one for each photo.",
                 ),
                 io.Boolean.Input(
                     "invert_depth",
@@ -110,7 +111,7 @@ class ReadBodies(io.ComfyNode):
                 io.Image.Output(
                     display_name="preview",
                     tooltip="The photo with skeletons, coloured body parts, and arrows from who is in front to whom "
-                    "she hides. Joints that were worked out are hollow, their limbs dashed.",
+                    "they hide. Joints that were worked out are hollow, their limbs dashed.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -122,14 +123,15 @@ class ReadBodies(io.ComfyNode):
         image: Tensor,
         people: list[Person],
         labels: str,
-        parser: dict,
         invert_depth: bool,
         min_confidence: float,
+        parser: dict | None = None,
         poses: list[dict] | dict | None = None,
         parsing: Tensor | None = None,
         depth: Tensor | None = None,
     ) -> io.NodeOutput:
         photos = list(checked_image(image))
+        parser = checked_choice(parser, "parser", [option.key for option in _parsers()])
         sizes = [(int(photo.shape[0]), int(photo.shape[1])) for photo in photos]
         frames = None
         if poses is not None:
@@ -139,7 +141,13 @@ class ReadBodies(io.ComfyNode):
         parsed = parse_people.parse_people(people, photos, parser, min_confidence)
         morphologies = read_bodies(people, sizes, frames, maps, nearer, parsed)
         preview = preview_morphology(morphologies, photos)
-        return io.NodeOutput(morphologies, preview, ui=shown(cls, _sentence(morphologies), preview))
+        text = [_sentence(morphologies), *stretched_people(people, sizes)]
+        text += [] if poses is None else stretched_canvases(poses, sizes)
+        for socket, picture in (("parsing", maps), ("depth", nearer)):
+            if picture is not None and picture.any():
+                own = (int(picture.shape[1]), int(picture.shape[2]))
+                text += stretched(socket, [own], sizes[:1], rounded=True)
+        return io.NodeOutput(morphologies, preview, ui=shown(cls, "\n".join(text), preview))
 
 
 def _parsers() -> list[io.DynamicCombo.Option]:
@@ -160,7 +168,7 @@ def _parsers() -> list[io.DynamicCombo.Option]:
 def _file(what: str, package: str, word: str, endings: tuple[str, ...]) -> io.Combo.Input:
     return io.Combo.Input(
         "model",
-        options=find_files.files(lambda name: word in name and name.endswith(endings)),
+        options=weight_files.files(lambda name: word in name and name.endswith(endings)),
         tooltip=f"{what[0].upper()}{what[1:]}, in ComfyUI/models/detection. Needs: {package}",
     )
 

@@ -1,9 +1,11 @@
-"""Who stands in front of whom."""
+"""Puts people into their order in depth: who stands in front of whom."""
 
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core.order.order import Order, with_ranks
+from ..mild_core.pairing import stretched
+from ..mild_core.people.depth_order import Order, with_ranks
+from ..mild_core.people.from_masks import photo_size, stretched_people
 from ..mild_core.preview.overlay import preview_order
 from ..mild_core.scene import Person
 from .checks import checked_image, checked_nearness
@@ -12,7 +14,7 @@ from .sockets import People
 
 
 class OrderPeople(io.ComfyNode):
-    """The artist's pairs, else outlines, else a depth image, else feet."""
+    """The order in depth: the artist's pairs, else outlines, else a depth image, else feet."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -22,7 +24,7 @@ class OrderPeople(io.ComfyNode):
             category="MILD",
             description=(
                 "Says who stands in front of whom. Whoever is hidden by somebody who goes is completed; whoever stands "
-                "in front is not. Look at the arrows, which lead from who is in front to whom she hides, and write "
+                "in front is not. Look at the arrows, which lead from who is in front to whom they hide, and write "
                 "down only what is wrong. Split into Layers works this out too; this node is for correcting it."
             ),
             search_aliases=[
@@ -51,7 +53,7 @@ class OrderPeople(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     tooltip="A depth image of any size, brighter is nearer, as Depth Anything and MiDaS give. Asked "
-                    "where outlines do not tell. One picture, or one for each photo.",
+                    "where outlines leave it open. One picture, or one for each photo.",
                 ),
                 io.Boolean.Input(
                     "invert_depth",
@@ -81,11 +83,13 @@ class OrderPeople(io.ComfyNode):
         depth: Tensor | None = None,
     ) -> io.NodeOutput:
         photos = [] if image is None else list(checked_image(image))
+        sizes = [(int(one.shape[0]), int(one.shape[1])) for one in photos]
         nearer = None if depth is None else checked_nearness(depth, invert_depth)
-        result, orders = with_ranks(people, order, nearer)
-        count = max([person.photo + 1 for person in result] + [len(photos), 1])
+        count = max([person.photo + 1 for person in people] + [len(photos), 1])
+        result, orders = with_ranks(people, order, nearer, count if photos else None)
         preview = preview_order(result, photos, count, orders)
-        return io.NodeOutput(result, preview, ui=shown(cls, _sentence(orders), preview))
+        text = [_sentence(orders), *_stretched(nearer, people, orders), *stretched_people(people, sizes)]
+        return io.NodeOutput(result, preview, ui=shown(cls, "\n".join(text), preview))
 
 
 def _sentence(orders: dict[int, Order]) -> str:
@@ -102,6 +106,15 @@ def _sentence(orders: dict[int, Order]) -> str:
     if touching:
         lines.append(f"{len(touching)} pairs touch; {guessed} of them are guessed.")
     return "\n".join(lines)
+
+
+def _stretched(depth: Tensor | None, people: list[Person], orders: dict[int, Order]) -> list[str]:
+    """Sentences on a depth image of another shape than the photos in which the people were found."""
+    if depth is None:
+        return []
+    size = (int(depth.shape[1]), int(depth.shape[2]))
+    frames = dict.fromkeys(photo_size(people, photo) or size for photo in orders)
+    return [line for frame in frames for line in stretched("depth", [size], [frame], rounded=True)]
 
 
 NODES: list[type[io.ComfyNode]] = [OrderPeople]

@@ -4,8 +4,9 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core.fill import area_resize, shrunk
-from ..mild_core.morphology.hint_pictures import hint_pictures
+from ..mild_core.guidance.depth_picture import grey_levels
+from ..mild_core.guidance.hint_pictures import hint_pictures
+from ..mild_core.image.fill import area_resize, shrunk
 from ..mild_core.scene import Morphology, Scene, rgb
 from .checks import checked_nearness
 from .show import shown
@@ -25,7 +26,7 @@ class PoseHint(io.ComfyNode):
             display_name="Pose Hint",
             category="MILD",
             description=(
-                "Draws bodies for the pose and depth ControlNets that you have: on each person's layer her own "
+                "Draws bodies for the pose and depth ControlNets that you have: on each person's layer their own "
                 "skeleton with the hidden arm worked out, on the background no body where somebody goes. Connect pose "
                 "or depth to Apply ControlNet and its prompts to Sample Layers, which gives every layer its own "
                 "picture."
@@ -98,10 +99,11 @@ class PoseHint(io.ComfyNode):
         depth: Tensor | None = None,
     ) -> io.NodeOutput:
         known = _known(layers, morphology)
-        grey = None if depth is None else checked_nearness(depth)
+        grey, scaled = (None, []) if depth is None else grey_levels(checked_nearness(depth))
         drawn = hint_pictures(layers, known, grey, hands_and_face, megapixels)
         text = [f"{row}: {line}" for row, line in enumerate(drawn.lines, 1)]
         text.append(f"{len(drawn.pose)} pictures of {drawn.pose.shape[2]} x {drawn.pose.shape[1]} px, in this order.")
+        text += scaled
         if len(drawn.pose) == len(layers) > 1 and any(len(scene.layers) != 1 for scene in layers):
             text.append(
                 "There are as many layers as photos, so Sample Layers would take these for pictures of the photos: "

@@ -2,7 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..mild_core.choose.selection import layers_named
+from ..mild_core.comfy.sampling.own_rows import conditioning_notes
+from ..mild_core.people.selection import layers_named
 from ..mild_core.scene import Layer, Scene
 from .show import shown
 from .sockets import Layers
@@ -64,7 +65,8 @@ class PromptLayers(io.ComfyNode):
         given = {side: conditioning for side, conditioning in given.items() if conditioning is not None}
         named = layers_named(layers, which)
         result = [_prompted(scene, named, given) for scene in layers] if given else list(layers)
-        return io.NodeOutput(result, ui=shown(cls, _sentence(result, named, list(given))))
+        rows = [note for side in given for note in conditioning_notes(side, given[side], len(layers))]
+        return io.NodeOutput(result, ui=shown(cls, "\n".join([_sentence(result, named, list(given)), *rows])))
 
 
 def _prompted(scene: Scene, named: set[str], given: dict[str, list]) -> Scene:

@@ -1,9 +1,9 @@
-"""Layers are put together to a photo again."""
+"""Puts layers together to a photo again."""
 
 from comfy_api.latest import io
 
-from ..mild_core.recompose.recompose import recompose, report
-from ..mild_core.recompose.seams import MEAN, SEAMS
+from ..mild_core.layers.recompose import recompose, report
+from ..mild_core.layers.seams import MEAN, SEAMS
 from ..mild_core.scene import Scene
 from .show import shown
 from .sockets import Layers

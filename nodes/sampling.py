@@ -1,4 +1,4 @@
-"""Painting what the layers miss."""
+"""Samples the holes of the layers: KSampler's widgets, or NOISE, GUIDER, SAMPLER and SIGMAS."""
 
 import comfy.samplers
 from comfy_api.latest import io
@@ -10,7 +10,7 @@ from ..mild_core.comfy.sampling.sample_layers import (
     PLATE,
     Options,
     Painted,
-    Settings,
+    SamplerSettings,
     sample_layers,
     sample_layers_advanced,
 )
@@ -34,7 +34,7 @@ def _vae() -> io.Input:
 
 
 def _options() -> list[io.Input]:
-    """What both samplers ask beside how to sample, in the order in which workflows keep the values."""
+    """What both samplers ask for beside how to sample, in the order in which workflows keep the values."""
     return [
         io.String.Input(
             "which",
@@ -48,8 +48,8 @@ def _options() -> list[io.Input]:
             options=list(GROUNDS),
             default=PLATE,
             advanced=True,
-            tooltip="What somebody who goes on behind an erased person stands on while she is painted. plate: "
-            "the background, painted first. neutral: a plain colour, so that the model sees nothing but her.",
+            tooltip="What is behind somebody who goes on behind an erased person while they are painted. plate: "
+            "the background, painted first. neutral: a plain colour, so that the model sees nothing but them.",
         ),
         io.Combo.Input(
             "start",
@@ -181,7 +181,7 @@ class SampleLayers(io.ComfyNode):
         start: str = STARTS[0],
         memory: str = MEMORY[0],
     ) -> io.NodeOutput:
-        settings = Settings(seed, steps, cfg, sampler_name, scheduler, denoise)
+        settings = SamplerSettings(seed, steps, cfg, sampler_name, scheduler, denoise)
         prompts = Prompts(model, positive, negative, checked_clip(clip))
         painted = sample_layers(model, layers, settings, vae, prompts, Options(which, ground, start, memory))
         return io.NodeOutput(painted.scenes, ui=shown(cls, _sentence(layers, painted)))

@@ -6,9 +6,9 @@ from comfy_api.latest import io, ui
 from server import PromptServer
 from torch import Tensor
 
-from ..mild_core.choose.outlines import outlines
-from ..mild_core.fill import area_resize, shrunk
-from ..mild_core.people import photo_size
+from ..mild_core.image.fill import area_resize, shrunk
+from ..mild_core.people.from_masks import photo_size
+from ..mild_core.people.outlines import outlines
 from ..mild_core.scene import Person, rgb
 
 PICKER_LONGEST = 1600
@@ -32,8 +32,8 @@ def shown_picker(
     """The `ui` for the people picker (web/people_picker.js): each photo without any drawing, and its people's outlines.
 
     photos: [H, W, C] each, where there are any; count: how many photos; size: height and width where nothing else
-    tells. Positions are shares of the photo's width and height. The photos stand under a key of our own, or the front
-    end would show them below the picker once more.
+    gives it. Positions are shares of the photo's width and height. The photos stand under a key of our own, or the
+    front end would show them below the picker once more.
     """
     shown = []
     for index in range(count):

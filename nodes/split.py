@@ -1,15 +1,15 @@
-"""A photo is taken apart into layers."""
+"""Takes a photo apart into layers."""
 
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..mild_core.complete.hidden import is_empty
-from ..mild_core.people import resize_mask
+from ..mild_core.layers.decompose import SplitOptions, decompose
+from ..mild_core.layers.work_size import BALANCED, SIZE_MODES
+from ..mild_core.people.from_masks import resize_mask, stretched_people
+from ..mild_core.people.hidden_part import is_empty
 from ..mild_core.preview.overlay import preview_layers
 from ..mild_core.scene import BACKGROUND, Morphology, Person, Scene
-from ..mild_core.split.decompose import SplitOptions, decompose
-from ..mild_core.work_size import BALANCED, SIZE_MODES
-from .checks import checked_image, checked_mask
+from .checks import checked_image, checked_mask, stretched_mask
 from .show import shown
 from .sockets import Bodies, Layers, People
 
@@ -127,7 +127,7 @@ class Decompose(io.ComfyNode):
                 Bodies.Input(
                     "morphology",
                     optional=True,
-                    tooltip="From Read Bodies, of the same photos and people: joints tell how far somebody may go on "
+                    tooltip="From Read Bodies, of the same photos and people: joints show how far somebody may go on "
                     "behind who goes, and each layer knows which part of the body is where. Pose Hint and Guide by "
                     "Bodies use it too.",
                 ),
@@ -159,22 +159,27 @@ class Decompose(io.ComfyNode):
         morphology: list[Morphology] | None = None,
     ) -> io.NodeOutput:
         image = checked_image(image)
+        size = (int(image.shape[1]), int(image.shape[2]))
         also_erase = None if also_erase is None else checked_mask(also_erase, "also_erase")
         protect = None if protect is None else checked_mask(protect, "protect")
         options = SplitOptions(grow, feather, contact, context, size_mode, background == FULL_PLATE, snap)
         scenes = decompose(image, people, also_erase, protect, options, morphology)
-        shield = None if protect is None else resize_mask(protect, (int(image.shape[1]), int(image.shape[2])))
+        shield = None if protect is None else resize_mask(protect, size)
         preview = preview_layers(scenes, people, shield)
-        return io.NodeOutput(scenes, preview, ui=shown(cls, _sentence(scenes, people), preview))
+        text = [_sentence(scenes, people)]
+        text += stretched_mask(also_erase, "also_erase", size) + stretched_mask(protect, "protect", size)
+        return io.NodeOutput(scenes, preview, ui=shown(cls, "\n".join(text), preview))
 
 
 def _sentence(scenes: list[Scene], people: list[Person]) -> str:
     """What will be painted, in words."""
+    sizes = [(int(scene.photo.shape[0]), int(scene.photo.shape[1])) for scene in scenes]
+    misfits = stretched_people(people, sizes)
     layers = [layer for scene in scenes for layer in scene.layers]
     if not layers:
         chosen = any(person.erased for person in people)
         why = "everything chosen is protected or hidden by people who stay" if chosen else "nobody is chosen to go"
-        return f"Nothing to paint: {why}."
+        return "\n".join([f"Nothing to paint: {why}.", *misfits])
     backgrounds = sum(layer.domain == BACKGROUND for layer in layers)
     lines = [f"{backgrounds} background layer{'s' if backgrounds != 1 else ''}"]
     lines += [f"{layer.name} (stays)" for layer in layers if layer.domain != BACKGROUND]
@@ -182,7 +187,7 @@ def _sentence(scenes: list[Scene], people: list[Person]) -> str:
     for person in people:
         if person.hidden is not None and not is_empty(person) and (person.photo, person.number) not in painted:
             lines.append(f"{person.name}: the painted hidden part lies where nobody goes, so it stays as it is.")
-    return "\n".join(lines)
+    return "\n".join([*lines, *misfits])
 
 
 NODES: list[type[io.ComfyNode]] = [Decompose]

@@ -104,6 +104,7 @@ class Server:
     gpu: leave the choice of the device to ComfyUI; otherwise it runs with --cpu.
     port: a free one if None. base: the folder for user, input, output, temp and custom_nodes; a temporary one if None
     (a given one is kept). models: the folder with checkpoints; ComfyUI's own if None. arguments: more of main.py's.
+    start_timeout: seconds that it may take until it answers.
     """
 
     def __init__(
@@ -115,9 +116,9 @@ class Server:
         models: Path | None = None,
         install: Install | None = None,
         arguments: tuple[str, ...] = (),
-        patience: float = 300.0,
+        start_timeout: float = 300.0,
     ):
-        self.gpu, self.models, self.arguments, self.patience = gpu, models, arguments, patience
+        self.gpu, self.models, self.arguments, self.start_timeout = gpu, models, arguments, start_timeout
         self.port = port
         self.base = base
         self.install = install
@@ -161,7 +162,7 @@ class Server:
         if not (self.base / "custom_nodes" / PACK_FOLDER).exists():
             copy_pack(self.base / "custom_nodes")
         self._log = open(self.base / "server.log", "wb")  # closed in stop()
-        options = {"start_new_session": True}  # so that Ctrl+C reaches us alone, and stop() ends the server in order
+        options = {"start_new_session": True}  # so that Ctrl+C reaches this process alone, and stop() ends the server
         if os.name == "nt":
             options = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
         try:
@@ -170,7 +171,7 @@ class Server:
                 stdin=subprocess.PIPE,  # serve_comfyui.py ends when this closes
                 stdout=self._log,
                 stderr=subprocess.STDOUT,
-                # passive: threads that wait must not spin, because then a small model crawls on a busy machine
+                # passive: threads that wait must not spin, or a small model is very slow on a busy machine
                 env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"},
                 **options,
             )
@@ -185,11 +186,18 @@ class Server:
         models = self.models or self.install.path / "models"
         command = [self.install.python, str(Path(__file__).with_name("serve_comfyui.py")), str(self.install.path)]
         command += ["--listen", "127.0.0.1", "--port", str(self.port), "--base-directory", str(self.base.resolve())]
-        command += ["--models-directory", str(models)] if models.is_dir() else []
+        command += ["--extra-model-paths-config", str(self._models_file(models))] if models.is_dir() else []
         # in memory, because ComfyUI otherwise locks a file in its own folder and a second server would not start
         command += ["--database-url", "sqlite:///:memory:", "--preview-method", "auto", "--disable-auto-launch"]
         command += ["--disable-api-nodes", "--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK_FOLDER]
         return [*command, *([] if self.gpu else ["--cpu"]), *self.arguments]
+
+    def _models_file(self, models: Path) -> Path:
+        """Where ComfyUI reads that `models` has folders of models; --models-directory is newer than ComfyUI 0.24."""
+        folders = {folder.name: folder.name for folder in sorted(models.iterdir()) if folder.is_dir()}
+        path = self.base / "models.yaml"
+        path.write_text(json.dumps({"models": {"base_path": str(models.resolve()), **folders}}), encoding="utf-8")
+        return path
 
     def stop(self) -> None:
         """End the server and throw its temporary folder away. May be called twice."""
@@ -316,7 +324,7 @@ class Server:
                     continue
             return future.result()
         except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-            raise ComfyUIError(f"ComfyUI does not answer ({error}).{self._last_words()}") from error
+            raise ComfyUIError(f"ComfyUI does not answer ({error}).{self._end_of_log()}") from error
         finally:
             future.cancel()
 
@@ -327,21 +335,21 @@ class Server:
             except queue.Empty:
                 if self._process.poll() is not None:
                     what = f"ComfyUI ended while it worked (exit code {self._process.returncode})."
-                    raise ComfyUIError(what + self._last_words()) from None
+                    raise ComfyUIError(what + self._end_of_log()) from None
 
-    def _last_words(self) -> str:
+    def _end_of_log(self) -> str:
         return f" The end of its log:\n{tail(self.log())}"
 
     async def _connect(self) -> None:
         """Wait until the server answers, then listen to its websocket."""
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=300))
-        deadline = time.monotonic() + self.patience
+        deadline = time.monotonic() + self.start_timeout
         while not await self._answers():
             if self._process.poll() is not None:
                 code = self._process.returncode
-                raise ComfyUIError(f"ComfyUI ended while it started (exit code {code}).{self._last_words()}")
+                raise ComfyUIError(f"ComfyUI ended while it started (exit code {code}).{self._end_of_log()}")
             if time.monotonic() > deadline:
-                raise ComfyUIError(f"ComfyUI did not answer within {self.patience:.0f} s.{self._last_words()}")
+                raise ComfyUIError(f"ComfyUI did not answer within {self.start_timeout:.0f} s.{self._end_of_log()}")
             await asyncio.sleep(0.2)
         address = f"{self.url}/ws?clientId={self.client_id}"
         socket_ = await self._session.ws_connect(address, max_msg_size=0, timeout=aiohttp.ClientWSTimeout())

@@ -23,23 +23,18 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 sys.path.append(str(Path(__file__).resolve().parent))
 import pack  # noqa: E402, F401  (makes `mild` importable)
 
-from mild.mild_core.choose.selection import choose  # noqa: E402
 from mild.mild_core.example_photo import load_example  # noqa: E402
-from mild.mild_core.people import (  # noqa: E402
-    numbered,
-    people_from_blobs,
-    people_from_labels,
-    person_from_mask,
-    resize_mask,
-)
+from mild.mild_core.layers.decompose import SplitOptions, decompose  # noqa: E402
+from mild.mild_core.people.from_masks import cleaned_person, numbered, people_from_blobs, person_from_mask, resize_mask
+from mild.mild_core.people.label_images import people_from_labels, resize_labels  # noqa: E402
+from mild.mild_core.people.masks_to_people import BLOBS, LABELS, PER_MASK  # noqa: E402
+from mild.mild_core.people.selection import choose  # noqa: E402
 from mild.mild_core.scene import Person  # noqa: E402
-from mild.mild_core.split.decompose import SplitOptions, decompose  # noqa: E402
 from mild.tools.comfyui import ComfyUIError, Progress, Server  # noqa: E402
 from mild.tools.erase_graph import erasing_graph  # noqa: E402
 
 OUT = pack.ROOT / "out" / "demo"
 MOST_COLOURS = 64  # a picture with more colours is no label image: blurred edges have hundreds
-PER_MASK, BLOBS, LABELS = "one person per mask", "separate blobs", "label image"
 
 
 class Job(NamedTuple):
@@ -63,7 +58,7 @@ def example_job() -> Job:
 
 
 def own_job(photo: Path, masks: list[Path]) -> Job:
-    """For the artist's own files. Raises SystemExit with one sentence where they do not serve."""
+    """For the artist's own files. Raises SystemExit with one sentence where they cannot be used."""
     for path in [photo, *masks]:
         if not path.is_file():
             raise SystemExit(f"There is no file {path}.")
@@ -94,12 +89,9 @@ def own_job(photo: Path, masks: list[Path]) -> Job:
 def people_in(path: Path, split: str, size: tuple[int, int]) -> list[Person]:
     """The people of one mask file, as the node People from Masks sees them."""
     if split == LABELS:
-        colours = read(path).permute(2, 0, 1)[None]
-        return people_from_labels(
-            torch.nn.functional.interpolate(colours, size, mode="nearest-exact")[0].permute(1, 2, 0)
-        )
+        return people_from_labels([resize_labels(read(path), size)], [0]).people
     mask = resize_mask(read(path).amax(-1)[None], size)[0]
-    person = person_from_mask(mask)
+    person, _ = cleaned_person(mask)
     return people_from_blobs(mask)[0] if split == BLOBS else [person] if person else []
 
 
@@ -115,14 +107,14 @@ def read(path: Path, mode: str = "RGB") -> torch.Tensor:
 
 
 def png(path: Path, mode: str) -> bytes:
-    """The picture as PNG: JPEG decoders differ by a grey level, and then nothing could be said about pixels."""
+    """The picture as PNG: JPEG decoders differ by a grey level, and then pixels could not be compared exactly."""
     buffer = io.BytesIO()
     opened(path, mode).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 
 def upload_name(data: bytes) -> str:
-    """A name that no other picture has: ComfyUI renames what it has a namesake of."""
+    """A name that no other picture has: ComfyUI renames an upload whose name is taken."""
     return f"mild-{hashlib.sha256(data).hexdigest()[:16]}.png"
 
 
@@ -184,8 +176,8 @@ class Reporter:
             print(text, flush=True)
 
 
-def triptych(pictures: list[Image.Image]) -> Image.Image:
-    """Side by side, all as tall as the first."""
+def side_by_side(pictures: list[Image.Image]) -> Image.Image:
+    """One picture of all of them in a row, all as tall as the first."""
     height = pictures[0].height
     pictures = [p.convert("RGB").resize((round(p.width * height / p.height), height)) for p in pictures]
     sheet = Image.new("RGB", (sum(p.width for p in pictures) + 8 * (len(pictures) - 1), height), "white")
@@ -244,7 +236,7 @@ def main() -> None:
     drawing.write_bytes(files["show"])
     after = Image.open(result)
     photo = np.round(job.pixels[0].numpy() * 255).astype(np.uint8)
-    triptych([Image.fromarray(photo), Image.open(drawing), after]).save(sheet)
+    side_by_side([Image.fromarray(photo), Image.open(drawing), after]).save(sheet)
     drawing.unlink()
     saved = np.asarray(after.convert("RGB"))
     differs = (saved != photo).any(-1)

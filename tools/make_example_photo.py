@@ -17,7 +17,7 @@ from PIL import Image
 FILM = "/usr/share/doc/opencv-doc/examples/data/vtest.avi"
 FOLDER = Path(__file__).resolve().parent.parent / "mild_core" / "example_photo"
 FRAME = 534
-AROUND = 26  # px around a person that come from another frame: her shadow is in there
+AROUND = 26  # px around a person that come from another frame: the person's shadow is in there
 FEATHER = 5.0  # px over which that is blended with the photo
 EMPTY_LEVEL = 26.0  # grey levels: smoothed pixels that lie nearer to the film's median show nobody
 MOST_OTHER = 0.012  # of a place may lie farther from it: the barrier tape that flaps in the wind
@@ -41,7 +41,7 @@ MAN_BY_THE_POLE = [
     (460, 252.5), (458.4, 247.5), (458.1, 240), (455.6, 239.4), (454, 235), (453.5, 226.3), (453.8, 218.8),
     (454.4, 212.5), (456, 205.6), (458.1, 202.5), (460.6, 198.8), (461.9, 196.3), (463.8, 195),
 ]  # fmt: skip
-HIS_LEGS = [(465.6, 238.8), (467, 238.8), (467.3, 250), (467.8, 257.5), (466.5, 255), (464.8, 247.5)]
+GAP_BETWEEN_LEGS = [(465.6, 238.8), (467, 238.8), (467.3, 250), (467.8, 257.5), (466.5, 255), (464.8, 247.5)]
 MAN_WITH_ELBOW = [
     (625, 194), (626, 190.4), (629.4, 189.2), (633.4, 190.8), (634.6, 195), (633.4, 199), (634, 200.6), (640, 201.6),
     (644, 204), (653, 210), (653, 212.4), (649, 219), (645.6, 220.6), (647.4, 232.4), (646.6, 234), (640, 234),
@@ -50,7 +50,7 @@ MAN_WITH_ELBOW = [
     (619, 238.4), (616.6, 237), (616.6, 234), (615.4, 231.6), (615, 229), (616.6, 223), (617.4, 214), (619.4, 205.6),
     (622, 202.4), (626, 200.6), (626.6, 198.4),
 ]  # fmt: skip
-HIS_ARM = [(644.4, 212.4), (647.4, 213), (645.2, 217)]
+GAP_BY_ARM = [(644.4, 212.4), (647.4, 213), (645.2, 217)]
 MAN_IN_BLACK = [
     (647, 283), (647.4, 279), (650, 276.4), (653, 275.8), (656.6, 277.2), (658.2, 281), (657.8, 286), (657.4, 289),
     (663, 292), (666, 297), (668.6, 307), (667.4, 314), (664.4, 321), (665, 332), (665, 344), (664, 350), (660, 356),
@@ -58,7 +58,7 @@ MAN_IN_BLACK = [
     (652, 372), (649.4, 373.2), (646.2, 372.4), (645.6, 368), (645, 365), (644, 360), (643, 348), (641.4, 335),
     (639.4, 333), (639, 322), (635, 316), (633, 310), (634, 304), (636, 297), (640, 292), (646, 288.6),
 ]  # fmt: skip
-HIS_KNEES = [(652.2, 340), (654.6, 341.6), (654.6, 347), (653, 350), (651.6, 347)]
+GAP_BETWEEN_KNEES = [(652.2, 340), (654.6, 341.6), (654.6, 347), (653, 350), (651.6, 347)]
 BLONDE_WOMAN = [
     (338.3, 395.2), (337.8, 392.5), (340.2, 387.9), (345.7, 385.7), (352.1, 384.2), (358.6, 386), (363.2, 389.7),
     (365, 394.3), (363.2, 399.8), (364.1, 403.5), (368.7, 409.9), (371.4, 418.2), (372.4, 428.3), (375.5, 439.4),
@@ -80,14 +80,14 @@ MAN_IN_RED = [
     (307.1, 482.2), (306.7, 479.8), (308, 463.3), (309.3, 448.6), (309.5, 431.1), (316.3, 424.7), (315.3, 420.1),
     (319, 414.5), (315.3, 410.9),
 ]  # fmt: skip
-HER_HIDDEN_PART = [  # a guess: where the blonde woman goes on behind the man (chest, arm, thigh and calf)
+HIDDEN_PART = [  # a guess: where the blonde woman goes on behind the man (chest, arm, thigh and calf)
     (347, 415), (342, 420), (339.5, 428), (338.5, 440), (338, 455), (338.5, 470), (339.5, 482), (342, 484),
     (342.5, 493), (340, 502), (338, 508), (340, 513), (347, 514), (351, 504), (355, 493), (358, 484), (358, 430),
     (351, 420),
 ]  # fmt: skip
 PEOPLE = [
-    (WOMAN_IN_RED,), (MAN_BY_THE_POLE, HIS_LEGS), (MAN_WITH_ELBOW, HIS_ARM), (MAN_IN_BLACK, HIS_KNEES),
-    (BLONDE_WOMAN,), (MAN_IN_RED,),
+    (WOMAN_IN_RED,), (MAN_BY_THE_POLE, GAP_BETWEEN_LEGS), (MAN_WITH_ELBOW, GAP_BY_ARM),
+    (MAN_IN_BLACK, GAP_BETWEEN_KNEES), (BLONDE_WOMAN,), (MAN_IN_RED,),
 ]  # fmt: skip
 
 
@@ -170,7 +170,7 @@ def main() -> None:
     image.putpalette([value for colour in COLOURS for value in colour])
     image.save(FOLDER / "masks.png", optimize=True)
     man = labels == labels[450, 340]
-    hidden = filled(HER_HIDDEN_PART, labels.shape) * man * np.uint8(255)
+    hidden = filled(HIDDEN_PART, labels.shape) * man * np.uint8(255)
     Image.fromarray(hidden).convert("1").save(FOLDER / "hidden.png", optimize=True)
 
 

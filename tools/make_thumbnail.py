@@ -19,13 +19,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from mild.tests.helpers import tiny_loaders  # noqa: E402
 from mild.tests.helpers.browser import graph_to_prompt, open_front_end  # noqa: E402
-from mild.tests.helpers.templates import (  # noqa: E402
-    PHOTO_FILE,
-    nodes_of,
-    photo_with_spot,
-    with_tiny_models,
-    without_detector,
-)
+from mild.tests.helpers.templates import PHOTO_FILE, nodes_of, photo_with_spot, with_tiny_models, without_detector
 from mild.tools.find_comfyui import PACK_FOLDER  # noqa: E402
 
 WORKFLOWS = pack.ROOT / "workflows"
@@ -58,10 +52,10 @@ LOOKS = {
     "choose_who_disappears": Look(numbers=True, picked=(2, 3, 4)),
     "her_arm_stays": Look(part=(228, 372, 468, 552)),
     "keep_her_arm_sd15": Look(
-        part=(212, 352, 488, 559), drawing=BODIES, line="SD1.5 completes her by her pose: a drawing"
+        part=(212, 352, 488, 559), drawing=BODIES, line="SD1.5 completes a person by the pose: a drawing"
     ),
     "keep_her_arm_sdxl": Look(
-        part=(212, 352, 488, 559), drawing=BODIES, line="SDXL completes her by her pose: a drawing"
+        part=(212, 352, 488, 559), drawing=BODIES, line="SDXL completes a person by the pose: a drawing"
     ),
     "erase_people_sd15_inpaint": Look(
         part=(236, 372, 476, 552), drawing=STRIPES, line="SD1.5 inpaint paints the stripes: a drawing"
@@ -96,7 +90,7 @@ def main() -> None:
             look = LOOKS[name]
             pair = (Image.open(path).convert("RGB") for path in pictures(server, graphs[name], look))
             halves = [half(one, look) for one in pair]
-            sheet = with_line(demo.triptych(halves), look.line)
+            sheet = with_line(demo.side_by_side(halves), look.line)
             path = WORKFLOWS / f"{name}.jpg"
             sheet.save(path, quality=QUALITY, optimize=True)
             print(f"{path.name}: {sheet.width} x {sheet.height}, {path.stat().st_size // 1024} KB")

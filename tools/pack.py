@@ -1,8 +1,8 @@
-"""Loads the pack once as the package `mild`, for whoever is not ComfyUI: tests, tools and benchmarks.
+"""Loads the pack once as the package `mild`, outside of ComfyUI: for tests, tools and benchmarks.
 
 Running this file is all it takes (`import pack` from a script in tools/, `runpy.run_path` from benchmarks and from
 tests/conftest.py); afterwards `from mild.mild_core import people` works. The root is never put on sys.path: it holds a
-package called `nodes`, and so is ComfyUI's own module called, which ComfyUI would then no longer find.
+package called `nodes`, and ComfyUI, whose own module has the same name, would import the wrong one.
 """
 
 import importlib.util

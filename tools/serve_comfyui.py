@@ -1,7 +1,7 @@
-"""Runs ComfyUI's main.py, and ends it when whoever started it is gone: `python serve_comfyui.py COMFYUI_FOLDER args...`
+"""Runs ComfyUI's main.py and ends it with the parent process: `python serve_comfyui.py COMFYUI_FOLDER args...`
 
 tools/comfyui.py holds the other end of this process's standard input. When that end closes, be it by stop(), by an
-exception, by Ctrl+C or because the parent was killed, the server ends. So no server outlives its owner on any system.
+exception, by Ctrl+C or because the parent was killed, the server ends. So no server outlives its parent on any system.
 """
 
 import os

@@ -1,9 +1,9 @@
-"""Train what poses have in common: `python tools/train_poses.py CORPUS_DIR... --weights FILE.tflite`
+"""Trains the statistics of people's poses: `python tools/train_poses.py CORPUS_DIR... --weights FILE.tflite`
 
-Everybody counts of whom MoveNet finds enough in the photos of the folders. Written is `poses.safetensors` in
-`mild_core/morphology/standing_poses`: the mean of the 18 joints and how they vary together, 684 numbers; no single pose
-can be read from it. Each pose also counts as its mirror image, and as that of somebody seen from behind, whose left is
-where her right was. Needs the package ai-edge-litert.
+Everybody counts of whom MoveNet finds enough joints in the photos of the folders. Written is `poses.safetensors` in
+`mild_core/body/standing_poses`: mean and covariance of the 18 joints, 684 numbers; no single pose can be read from it.
+Each pose also counts as its mirror image, and, with left and right swapped, as that of somebody seen from behind. Needs
+the package ai-edge-litert.
 """
 
 import argparse
@@ -19,32 +19,36 @@ from safetensors.torch import save_file
 sys.path.append(str(Path(__file__).resolve().parent))
 import pack  # noqa: E402, F401  (makes `mild` importable)
 
-from mild.mild_core.find.body_shape import body_height  # noqa: E402
+from mild.mild_core.body.body_shape import body_height  # noqa: E402
+from mild.mild_core.body.poses import JOINTS  # noqa: E402
+from mild.mild_core.body.standing_poses import MODEL_FILE  # noqa: E402
 from mild.mild_core.find.finders import movenet  # noqa: E402
-from mild.mild_core.find.poses import JOINTS  # noqa: E402
-from mild.mild_core.morphology.standing_poses import MODEL_FILE  # noqa: E402
 
-PERSON, JOINT = 0.3, 0.3
-"""Least score of a person, and of each of her joints."""
+LEAST_PERSON, LEAST_JOINT = 0.3, 0.3
+"""Least score of a person, and of each joint."""
 
-LEAST = 8
-"""Joints of somebody who counts."""
+LEAST_JOINTS = 8
+"""Number of joints from which a person counts."""
 
 ROUNDS = 30
-ANYWHERE, ERROR = 1.0, 0.01
-"""Variance of a body's place, and a detector's error, in heights of the body."""
+"""Steps of expectation maximisation."""
+
+PLACE_VARIANCE, JOINT_ERROR = 1.0, 0.01
+"""Variance of a body's place, in squares of its height, and a detector's error (standard deviation), in heights."""
 
 SMALLEST = 60
 """Pixels of height: joints of smaller people are too coarse."""
 
 SWAPPED = [0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16]
-WIDEST = 3.0
-"""Places farther from the middle than so many heights are mistakes."""
+"""The order of the joints with left and right swapped."""
+
+FARTHEST = 3.0
+"""Heights of the body: joints farther from the middle than this are mistakes."""
 
 
 def poses_in(folders: list[Path], weights: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Places [N, 18, 2] in heights of the body, and which of them are known [N, 18]."""
-    look = movenet.finder(weights, PERSON)
+    look = movenet.finder(weights, LEAST_PERSON)
     found = []
     for path in sorted(path for folder in folders for path in folder.glob("*.jpg")):
         photo = torch.from_numpy(np.asarray(Image.open(path).convert("RGB")).copy()).float() / 255
@@ -54,14 +58,14 @@ def poses_in(folders: list[Path], weights: Path) -> tuple[NDArray[np.float64], N
 
 
 def normal(joints: torch.Tensor) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
-    """[18, 2] and [18] of joints [18, 3]; None if too little of her was seen."""
-    known = joints[:, 2] >= JOINT
+    """[18, 2] and [18] of joints [18, 3]; None if too few were seen."""
+    known = joints[:, 2] >= LEAST_JOINT
     joints = torch.where(known[:, None], joints, 0)
     height = body_height(joints)
-    if known.sum() < LEAST or height < SMALLEST:
+    if known.sum() < LEAST_JOINTS or height < SMALLEST:
         return None
     place = (joints[:, :2] - joints[known, :2].mean(0)) / height
-    if float(place[known].abs().max()) > WIDEST:
+    if float(place[known].abs().max()) > FARTHEST:
         return None
     return torch.where(known[:, None], place, 0).double().numpy(), known.numpy()
 
@@ -82,9 +86,9 @@ def train(places: NDArray[np.float64], known: NDArray[np.bool_]) -> dict[str, to
         mean, table = whole.mean(0), np.cov(whole, rowvar=False, bias=True)
         both = known[:, :, None] & known[:, None]
         for _ in range(ROUNDS):
-            # A missing joint is one without covariance with anything: it says nothing, and is said by the others.
-            among = np.where(both, table + ANYWHERE, 0)
-            among[:, range(JOINTS), range(JOINTS)] += np.where(known, ERROR**2, 1.0)
+            # A missing joint gets no covariance with any other: it adds nothing, and is inferred from the others.
+            among = np.where(both, table + PLACE_VARIANCE, 0)
+            among[:, range(JOINTS), range(JOINTS)] += np.where(known, JOINT_ERROR**2, 1.0)
             towards = np.where(known[:, None], table, 0)  # [N, all, known]
             off = np.where(known, values - mean, 0)
             solved = np.linalg.solve(among, np.concatenate([off[..., None], towards.transpose(0, 2, 1)], -1))

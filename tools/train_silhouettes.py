@@ -1,7 +1,7 @@
-"""Train the statistics of standing people's silhouettes: `python tools/train_silhouettes.py CORPUS_DIR`
+"""Trains the statistics of standing people's silhouettes: `python tools/train_silhouettes.py CORPUS_DIR`
 
 CORPUS_DIR holds NAME_parsing.png label maps in which everything but 0 is one whole person (Clothing Co-Parsing, Yang,
-Luo and Lin, CVPR 2014, Apache-2.0). Written is `standing.safetensors` in `mild_core/complete/silhouettes`: mean,
+Luo and Lin, CVPR 2014, Apache-2.0). Written is `standing.safetensors` in `mild_core/layers/silhouettes`: mean,
 principal components and the variance that they leave, of aligned silhouettes, in half precision; no single silhouette
 can be read from it. Each is used several times: as its mirror image, in stride, leaning, a little larger or beside its
 place.
@@ -21,12 +21,12 @@ from safetensors.torch import save_file
 sys.path.append(str(Path(__file__).resolve().parent))
 import pack  # noqa: E402, F401  (makes `mild` importable)
 
-from mild.mild_core.complete.silhouettes import COLUMNS, MODEL_FILE, ROWS, TALL  # noqa: E402
+from mild.mild_core.layers.silhouettes import COLUMNS, MODEL_FILE, ROWS, TALL  # noqa: E402
 
 COMPONENTS = 36
-COPIES = 16
+COPIES = 16  # of each silhouette, each one varied
 SEED = 20261120
-LEAST = 0.01  # variance of a cell: no cell is ever certain
+LEAST_VARIANCE = 0.01  # of a cell: no cell is ever certain
 
 
 def whole_people(folder: Path) -> list[NDArray[np.uint8]]:
@@ -82,7 +82,7 @@ def train(people: list[NDArray[np.uint8]], components: int = COMPONENTS) -> dict
     return {
         "mean": mean.half(),
         "components": (vectors * values.sqrt()).T.contiguous().half(),
-        "noise": left.clamp_min(LEAST).half(),
+        "noise": left.clamp_min(LEAST_VARIANCE).half(),
     }
 
 

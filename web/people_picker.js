@@ -1,13 +1,15 @@
-// Choose People gets its picker: the widget of its input `picked`, in the classic canvas and in Nodes 2.0.
+// The picker of Choose People: the widget of its input `picked`, in the classic canvas and in Nodes 2.0.
 
-import { api } from '/scripts/api.js'
-import { app } from '/scripts/app.js'
+// Relative, because ComfyUI may lie below a prefix; extensions are served at extensions/FOLDER/.
+import { api } from '../../scripts/api.js'
+import { app } from '../../scripts/app.js'
 import { Picker } from './picker/picker.js'
 import { textsFor } from './picker/texts.js'
 
-const WIDGET = 'MILD_PEOPLE_PICKER' // what nodes/choose.py calls it
-const pickers = new Map() // node -> picker, while the node lives
-const left = new Map() // locator -> element of a picker whose node was taken away
+const NODE = 'MILD_ChoosePeople'
+const WIDGET = 'MILD_PEOPLE_PICKER'
+const pickers = new Map() // node -> picker, while the node is in a graph
+const left = new Map() // locator -> element of a picker whose node was removed
 
 document.head.append(
   Object.assign(document.createElement('link'), {
@@ -50,13 +52,13 @@ function pickerWidget(node, name) {
       picker.forget()
     }
   })
-  widget.tooltip = ' ' // none: over the picture it would only be in the way, and its people have tips of their own
+  widget.tooltip = ' ' // none: it would cover the picture, and the people have tips of their own
   picker.element.title = ''
   pickers.set(node, picker)
   return { widget, minWidth: 360, minHeight: 460 }
 }
 
-/** Under which name ComfyUI keeps what a node showed. */
+/** The key under which ComfyUI keeps what a node showed. */
 function locator(node) {
   return !node.graph || node.graph.isRootGraph ? String(node.id) : `${node.graph.id}:${node.id}`
 }
@@ -70,11 +72,17 @@ function chain(object, name, more) {
   }
 }
 
+/** A workflow that was saved while the picker was missing has a socket at its place; one that is linked stays. */
+function dropSocket(node) {
+  const slot = node.inputs.findIndex((input) => input.name === 'picked' && input.link == null)
+  if (slot >= 0) node.removeInput(slot)
+}
+
 function restore() {
   for (const [node, picker] of pickers) picker.setOutput(app.nodeOutputs?.[locator(node)])
 }
 
-/** The graph's undo makes all nodes anew; Nodes 2.0 then goes on showing the widget's old element. */
+/** The graph's undo creates all nodes anew; Nodes 2.0 then still shows the widget's old element. */
 function takePlaces() {
   for (const [node, picker] of pickers) {
     const old = left.get(locator(node))
@@ -85,6 +93,11 @@ function takePlaces() {
 
 app.registerExtension({
   name: 'MILD.PeoplePicker',
+  // Here and not in the node's schema: where this file does not load, the clicks are then in a plain text widget, which
+  // keeps them and passes them to the node.
+  beforeRegisterNodeDef(_, { name, input }) {
+    if (name === NODE) input.optional.picked[1].widgetType = WIDGET
+  },
   getCustomWidgets: () => ({ [WIDGET]: pickerWidget }),
   nodeCreated(node) {
     const picker = pickers.get(node)
@@ -92,7 +105,10 @@ app.registerExtension({
     const who = node.widgets.find((widget) => widget.name === 'who')
     chain(who, 'callback', () => picker.refresh())
     chain(node, 'onExecuted', (output) => picker.setOutput(output))
-    chain(node, 'onConfigure', () => picker.forget())
+    chain(node, 'onConfigure', () => {
+      dropSocket(node)
+      picker.forget()
+    })
     chain(node, 'onConnectionsChange', () => picker.refresh())
     chain(node, 'onAdded', () => pickers.set(node, picker))
     chain(node, 'onRemoved', () => {

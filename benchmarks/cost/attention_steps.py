@@ -40,7 +40,7 @@ def regions(side: int) -> tuple[torch.Tensor, torch.Tensor]:
 def make_case(kind: str, device: torch.device, width: float, share: float) -> Case:
     """A loaded model of the kind and its clones with SMA."""
     from mild.mild_core.attention.layer_regions import Maps
-    from mild.mild_core.comfy.attention.spatial import Settings, keep_apart
+    from mild.mild_core.comfy.attention.spatial import SpatialSettings, keep_apart
 
     random = random_models.make(kind, width)
     side = int(SIZES[kind] * share) // 64 * 64
@@ -48,8 +48,8 @@ def make_case(kind: str, device: torch.device, width: float, share: float) -> Ca
     maps = Maps.of_mask(hole, people)
     models = {
         PLAIN: random.model,
-        SMA: keep_apart(random.model, maps, Settings())[0],
-        ADAPTIVE: keep_apart(random.model, maps, Settings(adaptive=True))[0],
+        SMA: keep_apart(random.model, maps, SpatialSettings())[0],
+        ADAPTIVE: keep_apart(random.model, maps, SpatialSettings(adaptive=True))[0],
     }
     generator = torch.Generator().manual_seed(0)
     latent = torch.randn(1, 4, side // 8, side // 8, generator=generator)

@@ -23,11 +23,11 @@ from torch import Tensor
 runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
 
 from mild.benchmarks.cost.peak import Peak
-from mild.mild_core import boxes
+from mild.mild_core.image import boxes
+from mild.mild_core.layers.decompose import SplitOptions, decompose
+from mild.mild_core.layers.recompose import recompose
 from mild.mild_core.preview.overlay import preview_layers
-from mild.mild_core.recompose.recompose import recompose
 from mild.mild_core.scene import PERSON, Person, Scene
-from mild.mild_core.split.decompose import SplitOptions, decompose
 
 HEIGHT, WIDTH = 4000, 6000
 MEGABYTE = 2**20

@@ -23,12 +23,12 @@ from mild.benchmarks.cost.layers import HEIGHT, WIDTH, crowd
 from mild.benchmarks.cost.morphology_step import step_row
 from mild.benchmarks.cost.morphology_tokens import tokens_row
 from mild.benchmarks.shared.machine import machine
-from mild.mild_core import boxes
-from mild.mild_core.morphology.maps import CHANNELS, maps
-from mild.mild_core.morphology.parts import PARTS
-from mild.mild_core.morphology.relations import relations
+from mild.mild_core.body.body_parts import PARTS
+from mild.mild_core.body.relations import relations
+from mild.mild_core.guidance.maps import CHANNELS, maps
+from mild.mild_core.image import boxes
+from mild.mild_core.layers.work_size import DETAIL, work_size
 from mild.mild_core.scene import Body, Morphology, Person
-from mild.mild_core.work_size import DETAIL, work_size
 
 NATIVE = 1024 * 1024
 SHARE = 4  # the maps' sides are this share of the size at which a layer is painted

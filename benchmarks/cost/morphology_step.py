@@ -25,10 +25,10 @@ def guided_prompts(random: random_models.RandomModel, side: int) -> tuple[list, 
     import comfy.ops
 
     from mild.mild_core.comfy.families import body_config_of
-    from mild.mild_core.comfy.morphology.control import MorphologyControl
-    from mild.mild_core.comfy.morphology.load import patcher_for
-    from mild.mild_core.morphology.guidance import CONFIDENCE, MorphologyGuidance
-    from mild.mild_core.morphology.maps import CHANNELS
+    from mild.mild_core.comfy.guidance.body_control import MorphologyControl
+    from mild.mild_core.comfy.guidance.load import patcher_for
+    from mild.mild_core.guidance.maps import CHANNELS
+    from mild.mild_core.guidance.network import CONFIDENCE, MorphologyGuidance
 
     config = body_config_of(random.model.model)
     assert config is not None, random.words

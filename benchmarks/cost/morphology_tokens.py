@@ -25,8 +25,8 @@ def guidance_for(random: random_models.RandomModel) -> Any:
     import comfy.ops
 
     from mild.mild_core.comfy.families import body_config_of
-    from mild.mild_core.comfy.morphology.load import patcher_for
-    from mild.mild_core.morphology.guidance import MorphologyGuidance
+    from mild.mild_core.comfy.guidance.load import patcher_for
+    from mild.mild_core.guidance.network import MorphologyGuidance
 
     config = body_config_of(random.model.model)
     if config is None:
@@ -63,7 +63,7 @@ def tokens_row(runs: int, morphology: Morphology, device: str = "auto") -> dict[
     """Print the row; token_overhead by name."""
     found = random_models.start_comfyui(device)
 
-    from mild.mild_core.comfy.morphology.tokens import mixed
+    from mild.mild_core.comfy.guidance.relation_text import mixed
 
     on_cpu = found.type == "cpu"
     random = random_models.make("sdxl", 0.2 if on_cpu else 1.0)

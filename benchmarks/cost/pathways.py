@@ -40,7 +40,7 @@ runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  
 from mild.benchmarks.shared import random_models
 from mild.benchmarks.shared.machine import machine
 from mild.benchmarks.shared.random_models import RandomModel
-from mild.mild_core import boxes
+from mild.mild_core.image import boxes
 from mild.mild_core.scene import Box, Scene
 from mild.tests.helpers.layers import background, person
 
@@ -121,14 +121,14 @@ def scaled(box: Box, scale: float) -> Box:
 def ours(job: Job, memory: str = "automatic") -> None:
     """As the node does it."""
     from mild.mild_core.comfy.sampling.prompts import Prompts
-    from mild.mild_core.comfy.sampling.sample_layers import Options, Settings, sample_layers
+    from mild.mild_core.comfy.sampling.sample_layers import Options, SamplerSettings, sample_layers
     from mild.mild_core.comfy.sampling.start import NOISE
 
     model = job.model
     sample_layers(
         model.model,
         [job.scene],
-        Settings(1, job.steps, CFG, SAMPLER, SCHEDULER, 1.0),
+        SamplerSettings(1, job.steps, CFG, SAMPLER, SCHEDULER, 1.0),
         model.vae,
         Prompts(model.model, model.positive, model.negative),
         Options(start=NOISE, memory=memory),

@@ -37,18 +37,18 @@ from mild.benchmarks.quality.crowds import Photo, crowds_of
 from mild.benchmarks.quality.order import composed, people_of
 from mild.benchmarks.shared import cutouts, scenes, weights
 from mild.benchmarks.shared.rivals import Unavailable
-from mild.mild_core import boxes
-from mild.mild_core.find.body_shape import LIMBS
+from mild.mild_core.body.assign_parsing import JOINT_ON, assign_parsing
+from mild.mild_core.body.assign_poses import assign_poses
+from mild.mild_core.body.body_parts import may_be
+from mild.mild_core.body.body_shape import LIMBS
+from mild.mild_core.body.parsers import bodypix, mediapipe_multiclass
+from mild.mild_core.body.parsers.parsed import Parse
+from mild.mild_core.body.poses import Pose, from_coco_17, seen
+from mild.mild_core.body.read_bodies import read_bodies
 from mild.mild_core.find.finders import movenet
-from mild.mild_core.find.finders.parts import find_in_parts
-from mild.mild_core.find.poses import Pose, from_coco_17, seen
-from mild.mild_core.morphology.assign import assign_poses
-from mild.mild_core.morphology.assign_parsing import JOINT_ON, assign_parsing
-from mild.mild_core.morphology.parsers import bodypix, mediapipe_multiclass
-from mild.mild_core.morphology.parsers.parsed import Parse
-from mild.mild_core.morphology.parts import may_be
-from mild.mild_core.morphology.read_bodies import read_bodies
-from mild.mild_core.people import person_from_mask
+from mild.mild_core.find.finders.tiles import find_in_tiles
+from mild.mild_core.image import boxes
+from mild.mild_core.people.from_masks import person_from_mask
 from mild.mild_core.scene import Person
 
 DATA = scenes.CORPUS.parent / "people"
@@ -227,7 +227,7 @@ def share_of_mask(joints: Tensor, mask: NDArray[np.bool_]) -> float:
 
 
 def detected(photo: Photo, look: Callable) -> list[Tensor]:
-    found = find_in_parts(torch.from_numpy(photo.image), LOOKS, look, OVERLAP, lambda: None)
+    found = find_in_tiles(torch.from_numpy(photo.image), LOOKS, look, OVERLAP, lambda: None)
     return [one.joints for one in found]
 
 

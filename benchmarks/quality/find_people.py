@@ -208,7 +208,7 @@ def report(name: str, scores: list[Score]) -> None:
 
 def sheet(photos: list[Photo], found: list[Masks]) -> Image.Image:
     """All photos with their findings outlined, as the node's preview shows them."""
-    from mild.mild_core.people import numbered, person_from_mask
+    from mild.mild_core.people.from_masks import numbered, person_from_mask
     from mild.mild_core.preview.overlay import preview_people
 
     tiles = []

@@ -33,16 +33,16 @@ from mild.benchmarks.quality import occlusion
 from mild.benchmarks.shared import scenes, weights
 from mild.benchmarks.shared.metrics import mean_with_interval
 from mild.benchmarks.shared.rivals import Unavailable
-from mild.mild_core import boxes
-from mild.mild_core.complete.extent import hidden_extent
-from mild.mild_core.find.body_shape import body_height
-from mild.mild_core.find.poses import NECK, from_coco_17, seen
-from mild.mild_core.morphology.hidden_joints import with_hidden_joints
-from mild.mild_core.morphology.standing_poses import poses
-from mild.mild_core.people import person_from_mask
+from mild.mild_core.body.body_shape import body_height
+from mild.mild_core.body.hidden_joints import with_hidden_joints
+from mild.mild_core.body.poses import NECK, from_coco_17, seen
+from mild.mild_core.body.standing_poses import poses
+from mild.mild_core.image import boxes
+from mild.mild_core.layers.amodal_extent import hidden_extent
+from mild.mild_core.layers.decompose import POSSIBLE, decompose
+from mild.mild_core.layers.holes import Piece
+from mild.mild_core.people.from_masks import person_from_mask
 from mild.mild_core.scene import PERSON, Person
-from mild.mild_core.split.decompose import POSSIBLE, decompose
-from mild.mild_core.split.holes import Piece
 
 DATA = scenes.CORPUS.parent
 LIMBS = {

@@ -23,7 +23,7 @@ from PIL import Image
 runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
 
 from mild.benchmarks.shared import ours, scenes
-from mild.mild_core import boxes
+from mild.mild_core.image import boxes
 from mild.mild_core.scene import PERSON
 from mild.tools.erase_graph import erasing_graph
 

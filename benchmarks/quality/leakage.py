@@ -46,8 +46,8 @@ from mild.mild_core.attention.layer_regions import PEOPLE, Maps
 from mild.mild_core.attention.record import Pathway
 from mild.mild_core.attention.rule import Rule
 from mild.mild_core.example_photo import load_example
-from mild.mild_core.fill import area_resize
-from mild.mild_core.growth import grow
+from mild.mild_core.image.fill import area_resize
+from mild.mild_core.image.growth import grow
 
 STRENGTHS = (0.25, 1.0, 2.0)
 CELL = 8
@@ -158,14 +158,14 @@ class RandomUNet:
         """What each row does to a MODEL."""
         from mild.mild_core.comfy.attention import catch
         from mild.mild_core.comfy.attention.erase import AttentiveEraser, erase
-        from mild.mild_core.comfy.attention.spatial import Settings, keep_apart
+        from mild.mild_core.comfy.attention.spatial import SpatialSettings, keep_apart
         from mild.mild_core.comfy.attention.steer import Steering
 
         def forbidden(model: Any) -> Any:
             return catch.put(model, Steering(maps, lambda key, names: nobody_sees(names, PEOPLE)), "benchmark")
 
         def apart(**settings: Any) -> Callable[[Any], Any]:
-            return lambda model: keep_apart(model, maps, Settings(**settings))[0]
+            return lambda model: keep_apart(model, maps, SpatialSettings(**settings))[0]
 
         rows: dict[str, Callable[[Any], Any]] = {"no rule": lambda model: model}
         rows |= {f"SMA {strength:g}": apart(strength=strength) for strength in STRENGTHS}

@@ -198,7 +198,7 @@ def ours(scene: Occlusion, ground: str | None = None) -> dict[str, Painted]:
     from mild.benchmarks.shared.ours import load_nodes, run_erasing
 
     load_nodes()
-    from mild.mild_core.recompose.recompose import recompose
+    from mild.mild_core.layers.recompose import recompose
     from mild.mild_core.scene import PERSON
 
     who = str(scene.front + 1)

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
 
 from mild.benchmarks.shared import cutouts, metrics, scenes
-from mild.mild_core.order.order import in_order, nearness
-from mild.mild_core.people import person_from_mask
+from mild.mild_core.people.depth_order import in_order, nearness
+from mild.mild_core.people.from_masks import person_from_mask
 from mild.mild_core.scene import Person
 
 SIZE = (480, 720)

@@ -27,9 +27,9 @@ from torch import Tensor
 runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
 
 from mild.benchmarks.shared import metrics, ours, scenes
-from mild.mild_core import boxes
-from mild.mild_core.recompose.recompose import recompose
-from mild.mild_core.recompose.seams import SEAMS
+from mild.mild_core.image import boxes
+from mild.mild_core.layers.recompose import recompose
+from mild.mild_core.layers.seams import SEAMS
 from mild.mild_core.scene import PERSON, Layer, Scene
 from mild.tools.erase_graph import erasing_graph
 

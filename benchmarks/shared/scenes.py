@@ -165,8 +165,10 @@ def distinct_plates(corpus: Path) -> list[str]:
 
 
 def picture_names(folder: Path) -> list[str]:
-    """Names of the pictures in a folder, sorted."""
-    found = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
+    """Names of the pictures in a folder, sorted. NAME_parsing.png beside a picture NAME is part of that one."""
+    pictures = [p for p in folder.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")]
+    parsings = {f"{p.stem}_parsing.png" for p in pictures}
+    found = sorted(p.name for p in pictures if p.name not in parsings)
     if not found:
         raise ValueError(f"{folder} holds no PNG, JPEG or WebP pictures")
     return found

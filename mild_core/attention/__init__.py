@@ -1,1 +1,1 @@
-"""Attention that respects regions: which token may look at which, exactly, and how much each looked at the others."""
+"""Attention under rules between regions: which token may look at which, and how much each looked at the others."""

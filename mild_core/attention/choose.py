@@ -1,4 +1,4 @@
-"""Which form of an attention under rules is the faster one: measured, not guessed.
+"""Choose the faster form of an attention under rules, by a table of measured times.
 
 forms.json holds what `benchmarks/cost/attention.py --write-table` measured: for each kind of device, head size and
 number of tokens, how many times as long as plain attention each form took.
@@ -16,9 +16,9 @@ DENSE = "dense"
 TABLE = Path(__file__).with_name("forms.json")
 
 MOST_DENSE = 2**22
-"""Queries times keys of a bias that is built as a matrix; beyond this its memory would matter."""
+"""Queries times keys of a bias that is built as a matrix, at most; beyond this its memory would matter."""
 WORTH = 0.95
-"""The matrix is built only where it takes at most this share of the columns' time."""
+"""Share of the columns' time: the matrix is built only where it takes at most so much."""
 
 
 class Measured(NamedTuple):

@@ -21,7 +21,7 @@ MULTIPLE = 8
 KERNELS = (32, 64, 96, 128, 192, 256)
 """Head sizes for which torch has fused kernels; others are computed by the next larger one."""
 LARGEST = 1e4
-"""What a column may hold: half precision ends at 65504."""
+"""Largest absolute value in a column: half precision ends at 65504."""
 
 
 class Columns(NamedTuple):

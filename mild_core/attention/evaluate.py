@@ -85,7 +85,7 @@ def attend_measured(
     out = q.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[-1])
     count = max(0 if row is None or row.measured is None else row.measured.shape[1] for row in rows)
     mass = q.new_empty(*q.shape[:3], count) if count else None
-    call = _Call(function, named, scale, form, whole, memo)
+    call = _AttentionCall(function, named, scale, form, whole, memo)
     for index in _groups(rows, whole):
         at = _regular(index)
         group = [PLAIN if row is None else row for row in (rows[n] for n in index)]
@@ -127,7 +127,7 @@ def _regular(index: list[int]) -> slice | list[int]:
     return index
 
 
-class _Call(NamedTuple):
+class _AttentionCall(NamedTuple):
     """What all parts of one call share."""
 
     function: Function
@@ -148,7 +148,7 @@ class _Prepared(NamedTuple):
     bias: Tensor | None  # [b, H | 1, N, M], of the dense form
 
 
-def _prepared(call: _Call, q: Tensor, k: Tensor, rows: Sequence[RowRule]) -> _Prepared:
+def _prepared(call: _AttentionCall, q: Tensor, k: Tensor, rows: Sequence[RowRule]) -> _Prepared:
     if call.memo is None:
         return _prepare(call, q, k, rows)
     key = (q.shape[1:], k.shape[2], q.dtype, q.device, call.scale, call.form, call.whole, *map(id, rows))
@@ -158,7 +158,7 @@ def _prepared(call: _Call, q: Tensor, k: Tensor, rows: Sequence[RowRule]) -> _Pr
     return call.memo[key][1]
 
 
-def _prepare(call: _Call, q: Tensor, k: Tensor, rows: Sequence[RowRule]) -> _Prepared:
+def _prepare(call: _AttentionCall, q: Tensor, k: Tensor, rows: Sequence[RowRule]) -> _Prepared:
     if call.whole:
         same = {id(row): columns.without_gather(row, q, k) for row in rows}
         rows = [same[id(row)] for row in rows]
@@ -182,17 +182,17 @@ def _prepare(call: _Call, q: Tensor, k: Tensor, rows: Sequence[RowRule]) -> _Pre
     return _Prepared(rows, every, scales, None if every.gain is not None else _tails(call, q, every), None)
 
 
-def _tails(call: _Call, q: Tensor, added: Columns) -> Tails | None:
+def _tails(call: _AttentionCall, q: Tensor, added: Columns) -> Tails | None:
     """None: nothing is added."""
     return columns.tails(added, q.shape[-1], q.dtype, _scale(call, q)) if added.any else None
 
 
-def _scale(call: _Call, q: Tensor) -> float:
+def _scale(call: _AttentionCall, q: Tensor) -> float:
     return q.shape[-1] ** -0.5 if call.scale is None else call.scale
 
 
 def _run(
-    call: _Call,
+    call: _AttentionCall,
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -241,7 +241,7 @@ def _run(
                 continue
             count = row.measured.shape[1]
             one[..., count:] = 0
-            for kept in row.kept if call.whole else ():  # gathered ones have been told already
+            for kept in row.kept if call.whole else ():  # for gathered ones this is done above
                 if kept.removed is not None:
                     removed, its = kept.removed.to(one.device), one[None, ..., :count]
                     which = None if kept.queries is None else kept.queries.to(one.device)

@@ -1,4 +1,4 @@
-"""Forbidden keys are not handed to the attention at all: exact, and not dearer than plain attention.
+"""Leave forbidden keys out of the attention call: exact, and not slower than plain attention.
 
 Queries come in groups that may see the same keys; each group is one call on the keys that are left.
 """

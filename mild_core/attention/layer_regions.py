@@ -1,4 +1,4 @@
-"""Which regions a layer's pathway sees in its own crop: its hole, who else stands there, and what is its own."""
+"""Work out the regions of a layer's crop for its pathway: its hole, who else stands there, and what is its own."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,17 +6,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .. import boxes
-from ..choose.selection import layers_named
-from ..framed import crop_of
-from ..people import resize_mask
+from ..image import boxes
+from ..image.framed import crop_of
+from ..pairing import Size, check_count, row_of, stretched
+from ..people.from_masks import resize_mask
+from ..people.selection import layers_named
 from ..scene import PERSON, Layer, Scene
 from .regions import HOLE, REST
 
 PEOPLE = "people"
 """In a background's crop: those who stay, with the rim that holds their colours. To its hole they are all alike."""
-HERSELF = "herself"
-"""In a person's crop: what is seen of her. The rest there is ground, or the background with others in it."""
+OWN_PERSON = "herself"
+"""In a person's crop: what is seen of the person. The rest there is ground, or the background with others in it. The
+value is a key of the JSON text that Show Attention Gap gives out, and stays as it is; artists read "the person".
+"""
 
 Key = str | int
 """Whose regions: a layer's id, or the number of a mask in its batch."""
@@ -24,31 +27,31 @@ Key = str | int
 ALL = "all"
 
 LONGEST = 1024
-"""Pixels; several for each token of any model's grid."""
+"""Pixels of a mask's longer side, at most: several for each token of any model's grid."""
 
 
-class Regions(NamedTuple):
+class RegionMasks(NamedTuple):
     """Of one pathway."""
 
     masks: dict[str, Tensor]  # [H, W] each, 0..1, all of one size
-    own: str  # what its hole is to be filled from: REST or HERSELF
+    own: str  # what its hole is to be filled from: REST or OWN_PERSON
 
 
-def of_layer(layer: Layer) -> Regions:
+def of_layer(layer: Layer) -> RegionMasks:
     """A layer's regions in the frame of its crop. What has to be invented is nobody's but the hole's.
 
     Nothing more is kept in a Layer for this: whatever a background may not look at and need not invent are the people
-    who stay, and to a person everything but herself is foreign.
+    who stay, and in a person's layer everything but the person is foreign.
     """
     hole = layer.hole > 0
     masks = {HOLE: hole.float()}
     if layer.domain == PERSON:
-        masks[HERSELF] = layer.alpha.float().masked_fill(hole, 0)
-        return Regions(masks, HERSELF)
+        masks[OWN_PERSON] = layer.alpha.float().masked_fill(hole, 0)
+        return RegionMasks(masks, OWN_PERSON)
     people = ~((layer.allowed > 0) | hole)
     if people.any():
         masks[PEOPLE] = people.float()
-    return Regions(masks, REST)
+    return RegionMasks(masks, REST)
 
 
 def reduced(masks: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -78,6 +81,7 @@ class Maps:
         self._layers: dict[Key, Layer] = {layer.id: layer for layer in layers}
         self._others = frozenset(others)
         self._masks, self._avoided = masks, avoided
+        self.notes: list[str] = []  # what the artist ought to know of them, in sentences
         self.names: tuple[Key, ...] = tuple(self._layers) if masks is None else tuple(range(len(masks)))
 
     @classmethod
@@ -95,14 +99,15 @@ class Maps:
 
         ValueError where avoided is another batch. What lies in both is hole.
         """
+        notes: list[str] = []
         if avoided is not None:
-            if len(avoided) not in (1, len(mask)):
-                raise ValueError(
-                    f"avoid: got {len(avoided)} masks for {len(mask)} in mask. Connect one, or one for each."
-                )
-            size = (int(mask.shape[1]), int(mask.shape[2]))
+            check_count(len(avoided), len(mask), "avoid")
+            size, own = ((int(one.shape[1]), int(one.shape[2])) for one in (mask, avoided))
+            notes = stretched("avoid", [own], [size], "mask") if avoided.any() else []
             avoided = torch.minimum(resize_mask(avoided, size), 1 - mask)
-        return cls(masks=mask, avoided=avoided)
+        maps = cls(masks=mask, avoided=avoided)
+        maps.notes += notes
+        return maps
 
     def key(self, row: Key, count: int) -> Key | None:
         """Whose regions hold in a row of a latent of `count` rows; None: it is left alone.
@@ -126,15 +131,15 @@ class Maps:
             )  # fmt: skip
         return self.names[0 if len(self.names) == 1 else row]
 
-    def regions(self, key: Key) -> Regions:
+    def regions(self, key: Key) -> RegionMasks:
         """Of one of `names`; worked out anew each time, because layers are kept anyway and maps need not be."""
         if self._masks is None:
             return of_layer(self._layers[key])
         number = int(key)
         masks = {HOLE: self._masks[number]}
         if self._avoided is not None:
-            masks[PEOPLE] = self._avoided[min(number, len(self._avoided) - 1)]
-        return Regions(masks, REST)
+            masks[PEOPLE] = self._avoided[row_of(len(self._avoided), number)]
+        return RegionMasks(masks, REST)
 
     def masks(self, key: Key) -> dict[str, Tensor]:
         """[H, W] each, 0..1, by region."""
@@ -143,7 +148,13 @@ class Maps:
     def own(self, key: Key) -> str:
         """The region that a pathway's hole is to be filled from."""
         layer = self._layers.get(key)
-        return HERSELF if layer is not None and layer.domain == PERSON else REST
+        return OWN_PERSON if layer is not None and layer.domain == PERSON else REST
+
+    def misfits(self, latent: Size) -> list[str]:
+        """Sentences on masks of another shape than the latent (height and width in cells) that they lie over."""
+        if self._masks is None or not self.any:
+            return []
+        return stretched("mask", [(int(self._masks.shape[1]), int(self._masks.shape[2]))], [latent], "the latent")
 
     def title(self, key: Key) -> str:
         """What an artist calls it."""
@@ -153,7 +164,7 @@ class Maps:
     @property
     def foreign(self) -> bool:
         """Whether there is anything that a hole must not look at."""
-        return any({HERSELF, PEOPLE} & set(self.masks(key)) for key in self.names)
+        return any({OWN_PERSON, PEOPLE} & set(self.masks(key)) for key in self.names)
 
     @property
     def avoids(self) -> bool:

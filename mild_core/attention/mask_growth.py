@@ -1,4 +1,4 @@
-"""A mask grows before an eraser hides what it covers: a model sees more of an object than its outline holds."""
+"""Dilate a mask before an eraser hides what it covers: the pixels around an outline still show the object."""
 
 import math
 
@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..fill import area_resize
+from ..image.fill import area_resize
 from .regions import TOUCHED
 
 SIDE = 1024
-"""Masks are looked at no larger than this (square root of their pixels): tokens are far coarser."""
+"""Side, in pixels (square root of the area), to which larger masks are shrunk: tokens are far coarser."""
 
 THRESHOLD = 0.1
 REACH = 77 / 2 / 11.9
@@ -35,6 +35,18 @@ def grown(mask: Tensor, share: float) -> Tensor:
     touched = F.adaptive_max_pool2d(mask[:, None].float(), size) > TOUCHED
     blurred = _blurred(small, share * side * shrink)
     return ((blurred >= THRESHOLD) | touched)[:, 0].float()
+
+
+def on_cells(mask: Tensor, size: tuple[int, int], cell: int) -> Tensor:
+    """mask [B, h, w] of a picture of size (height, width) in pixels, as a mask of whole latent cells, each `cell`
+    pixels wide: a cell that the mask touches is filled, as Attentive Eraser's max-pooling has it. Returns
+    [B, height, width], 0 or 1.
+
+    Samplers shrink a mask by interpolation, which leaves cells at its rim half painted; they take this one as it is.
+    """
+    cells = max(1, size[0] // cell), max(1, size[1] // cell)
+    filled = (F.adaptive_max_pool2d(mask[:, None].float(), cells) > TOUCHED).float()
+    return F.interpolate(filled, size, mode="nearest-exact")[:, 0]
 
 
 def _blurred(mask: Tensor, deviation: float) -> Tensor:

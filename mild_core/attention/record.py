@@ -1,4 +1,4 @@
-"""What is written down of a sampling: how much each layer's hole looked at what, by block, head and noise level."""
+"""Record a sampling's attention: how much each layer's hole looked at what, by block, head and noise level."""
 
 import json
 import math
@@ -21,7 +21,7 @@ DIGITS = 4
 EARLY, MIDDLE, LATE = "early", "middle", "late"
 
 
-class Regions(NamedTuple):
+class RegionNames(NamedTuple):
     """Of one pathway in one kind of attention."""
 
     names: tuple[str, ...]
@@ -33,7 +33,7 @@ class Regions(NamedTuple):
         return sides(self.names, self.own, self.ignored)
 
 
-class Level(NamedTuple):
+class NoiseLevel(NamedTuple):
     """A noise level."""
 
     progress: float  # through the sampling, 0..1
@@ -44,7 +44,7 @@ class Seen(NamedTuple):
     """What the mean token of the hole looked at, in one block at one noise level."""
 
     mass: Tensor  # [heads, R], shares of its attention, by region; nan: not measured
-    regions: Regions
+    regions: RegionNames
 
     @property
     def gap(self) -> Tensor:
@@ -83,10 +83,10 @@ class LayerRecord:
     def __init__(self, key: str | int) -> None:
         """key: whose regions they were."""
         self.key = key
-        self._mass: dict[tuple[Block, Level], tuple[Regions, Mean]] = {}
+        self._mass: dict[tuple[Block, NoiseLevel], tuple[RegionNames, Mean]] = {}
         self._where: dict[str, Mean] = {}
 
-    def add(self, block: Block, level: Level, regions: Regions, mass: Tensor) -> None:
+    def add(self, block: Block, level: NoiseLevel, regions: RegionNames, mass: Tensor) -> None:
         """mass: [heads, R]. Several of one block at one level (prompts in parts, samplers that look twice) are
         averaged.
         """
@@ -104,7 +104,7 @@ class LayerRecord:
             mean.settle()
 
     @property
-    def seen(self) -> dict[tuple[Block, Level], Seen]:
+    def seen(self) -> dict[tuple[Block, NoiseLevel], Seen]:
         """In the order in which it came."""
         return {place: Seen(mean.value, regions) for place, (regions, mean) in self._mass.items()}
 
@@ -114,7 +114,7 @@ class LayerRecord:
         return tuple(dict.fromkeys(block for block, _ in self._mass))
 
     @property
-    def levels(self) -> tuple[Level, ...]:
+    def levels(self) -> tuple[NoiseLevel, ...]:
         """From early to late."""
         return tuple(sorted(dict.fromkeys(level for _, level in self._mass), key=lambda level: level.progress))
 

@@ -1,4 +1,4 @@
-"""Which token of an attention belongs to which region.
+"""Work out which token of an attention belongs to which region.
 
 Soft membership (area averages, each row sums to 1) serves rules that weigh; touched cells (any part of a token counts)
 serve hard ones, so that a hole thinner than a token is still seen.
@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import boxes
-from ..framed import crop_of
+from ..image import boxes
+from ..image.framed import crop_of
 
 REST = "rest"
 """What no mask covers: in a background's pathway, the background that stays."""
@@ -25,7 +25,7 @@ TEXT = "text"
 PADDING = "padding"
 
 TOUCHED = 0.5 / 255
-"""A mask counts as touching a token from half a grey level on."""
+"""Value of a mask (0..1) above which it counts as touching a token: half a grey level."""
 
 
 class Span(NamedTuple):
@@ -101,7 +101,7 @@ def on_spans(masks: Mapping[str, Tensor], spans: Sequence[Span]) -> Members:
 
 def tiles(grid: tuple[int, int], count: tuple[int, int]) -> Tensor:
     """[N, T]: which of count (down, across) equal tiles each token of a grid lies in, shared at their edges: measured
-    in place of regions, they tell where in the picture a query looks.
+    in place of regions, they show where in the picture a query looks.
     """
     across, down = _shares(grid[1], count[1]), _shares(grid[0], count[0])
     return (down[:, None, :, None] * across[None, :, None, :]).flatten(2).flatten(0, 1)

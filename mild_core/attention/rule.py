@@ -13,7 +13,7 @@ from torch import Tensor
 from .regions import HOLE, PADDING, REST, SHOWN, TEXT
 
 FORBIDDEN = 1e3
-"""A bias that leaves exactly no weight, yet finite: infinity times 0 would be NaN."""
+"""Bias, in logits, that leaves exactly no weight, yet is finite: infinity times 0 would be NaN."""
 
 
 class Schedule(NamedTuple):
@@ -76,9 +76,9 @@ def sma(
 ) -> Rule:
     """Spatially-modulated attention of the pathway that paints `own`: its hole must not look at foreign regions.
 
-    The background's pathway (own = REST): hole to others strong, rest to hole and others medium. A person's (own = her
-    region): hole to everything but herself strong. In both the hole looks at itself a little less in the beginning,
-    while nothing of it is known. Foreign is whatever is neither own, HOLE nor `ignored`.
+    The background's pathway (own = REST): hole to others strong, rest to hole and others medium. A person's (own = that
+    person's region): hole to everything but the person strong. In both the hole looks at itself a little less in the
+    beginning, while nothing of it is known. Foreign is whatever is neither own, HOLE nor `ignored`.
     strong, medium, mild: logits, 0 to FORBIDDEN.
     """
     regions = tuple(regions)

@@ -1,8 +1,8 @@
 """What is known of each family of models: one record each, and a new family is one record more.
 
 Records name what others work with: prompts (own_prompts.py), where tokens lie (layouts.py), and where body guidance
-goes (guidance_places.py). Functions in a record get ComfyUI's BaseModel, or the MODEL where they look at its network,
-which other nodes may have replaced.
+goes (guidance_places.py). Functions in a record get ComfyUI's BaseModel, or the MODEL where they look at what other
+nodes may have replaced, such as its network.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from comfy.model_base import BaseModel, ModelType
 from comfy.model_patcher import ModelPatcher
 
 from ..attention.mask_growth import SHARE_512, SHARE_1024
-from ..morphology.guidance_config import GuidanceConfig
+from ..guidance.config import GuidanceConfig
 from . import guidance_places, layouts, own_prompts
 from .layouts import Layout
 from .own_prompts import OwnPrompts
@@ -44,7 +44,7 @@ def _in_captions(model: ModelPatcher) -> int | None:
 
 
 def _anywhere(model: ModelPatcher) -> int | None:
-    """Of models that are not known: the first place that tells."""
+    """Of models that are not known: the first place that has a width."""
     for source in (_in_configuration, _in_layer("txt_in"), _in_layer("context_embedder"), _in_captions):
         width = source(model)
         if width is not None:
@@ -71,9 +71,9 @@ class Pooled(NamedTuple):
 # -- inpainting --------------------------------------------------------------------------------------------------------
 
 
-def _by_keys(model: BaseModel) -> bool:
+def _by_keys(model: ModelPatcher) -> bool:
     """ComfyUI names what an inpaint checkpoint reads beside the latent."""
-    return bool(model.concat_keys)
+    return bool(model.get_model_object("concat_keys"))
 
 
 def _by_width(model: BaseModel) -> bool:
@@ -84,30 +84,29 @@ def _by_width(model: BaseModel) -> bool:
     return unet["in_channels"] > 2 * unet.get("out_channels", 16)
 
 
-def _by_either(model: BaseModel) -> bool:
-    return _by_keys(model) or _by_width(model)
+def _by_either(model: ModelPatcher) -> bool:
+    return _by_keys(model) or _by_width(model.model)
 
 
 # -- the record --------------------------------------------------------------------------------------------------------
 
 
 class Family(NamedTuple):
-    """Models that are alike in all of this. What is not said is as with most."""
+    """Models that are alike in all of this. Defaults are what most models have."""
 
     name: str  # what artists call them
     matches: Callable[[BaseModel], bool]  # asked in the order of FAMILIES
-    native_pixels: int = 1024 * 1024  # how large the pictures were that they learnt from
+    native_pixels: int = 1024 * 1024  # size of the pictures that they were trained on
     prompts: OwnPrompts = own_prompts.OTHERS
-    guidance: float | None = None  # what a model with distilled guidance is told, where it reads any
-    text_width: Callable[[ModelPatcher], int | None] = (
-        _anywhere  # channels of a token of its text; None: it is not told
-    )
+    guidance: float | None = None  # the value that a model with distilled guidance gets, where it reads any
+    text_width: Callable[[ModelPatcher], int | None] = _anywhere  # channels of a token of its text; None: unknown
     texts: Mapping[int, str] = {}  # whose text has how many channels, for a sentence to the artist
-    reads_as_is: bool = True  # False: text may be transformed first, so nothing is held against its width
+    reads_as_is: bool = True  # False: text may be transformed first, so its width is not checked
     pooled: Pooled | None = None
-    inpaint: Callable[[BaseModel], bool] = _by_keys  # whether it reads the visible picture and the mask
+    inpaint: Callable[[ModelPatcher], bool] = _by_keys  # whether it reads the visible picture and the mask
     layout: Layout | None = None  # None: attention cannot be steered
     body: Callable[[BaseModel], GuidanceConfig | None] | None = None  # None: takes no body guidance
+    t2i_places: int = 0  # length of T2I-Adapters' lists for input blocks, where they list more than the network has
     mask_growth: float = SHARE_512  # how far Attentive Eraser blurs a mask: deviation in shares of the picture's side
 
 
@@ -152,6 +151,7 @@ _SDXL = Family(
     pooled=Pooled(lambda model: model.adm_channels - 6 * 256, instead="unclip_conditioning"),
     layout=layouts.UNET,
     body=guidance_places.of_sdxl,
+    t2i_places=10,
     mask_growth=SHARE_1024,
 )
 _FLUX = Family(
@@ -206,7 +206,7 @@ FAMILIES = (
         prompts=own_prompts.SD3,
         text_width=_in_layer("context_embedder"),
         texts={4096: "that of Flux and SD3"},
-        # It takes a none that is said to be one.
+        # A pooled_output of None may be given, but it has to be there.
         pooled=Pooled(lambda model: model.adm_channels, instead="pooled_output"),
         layout=layouts.SD3,
     ),

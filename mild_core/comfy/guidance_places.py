@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from ..morphology.guidance_config import GuidanceConfig
+from ..guidance.config import GuidanceConfig
 
-SHARE = 8
+CHANNEL_DIVISOR = 8
 """A UNet's guidance has an eighth of the model's channels: the network of SD1.5 stays at 3.6 million parameters."""
 
-TOKENS_INNER = 256
+TRANSFORMER_CHANNELS = 256
 """Channels of a transformer's guidance: it has one level only."""
 
-EVERY = 2
+BLOCK_STRIDE = 2
 """Flux gets residuals behind every second double block."""
 
 
@@ -35,9 +35,9 @@ def of_flux(model: Any) -> GuidanceConfig | None:
         return None
     config = model.model_config
     unet = config.unet_config
-    places = tuple(range(0, blocks_of(model), EVERY))
+    places = tuple(range(0, blocks_of(model), BLOCK_STRIDE))
     widths, cell = (unet["hidden_size"],) * len(places), config.latent_format.spacial_downscale_ratio
-    family, inner = unet["image_model"], (TOKENS_INNER,)
+    family, inner = unet["image_model"], (TRANSFORMER_CHANNELS,)
     return GuidanceConfig(family, widths, places, inner, unet["context_in_dim"], cell, unet["patch_size"])
 
 
@@ -54,6 +54,6 @@ def _of_unet(family: str, config: Any) -> GuidanceConfig:
     for count in [counts] * len(widths) if isinstance(counts, int) else counts:
         last += 1 + count  # conv_in or a downsampling, and the level's blocks
         blocks.append(last)
-    inner = tuple(max(width // SHARE, 8) for width in widths)
+    inner = tuple(max(width // CHANNEL_DIVISOR, 8) for width in widths)
     cell = config.latent_format.spacial_downscale_ratio
     return GuidanceConfig(family, widths, tuple(blocks), inner, unet["context_dim"], cell)

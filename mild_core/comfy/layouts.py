@@ -1,6 +1,6 @@
-"""Which tokens an attention of a network is about: one layout for networks that order them alike.
+"""Where text and picture lie in the tokens of an attention: one layout for networks that order them alike.
 
-An attention of a network runs inside some module; `attentions` lists these modules, and `spans` tells from the
+An attention of a network runs inside some module; `attentions` lists these modules, and `spans` works out from the
 arguments of such a module's call, and from the sizes of the model's call, what lies where in its tokens.
 """
 

@@ -1,4 +1,4 @@
-"""The photo that comes with the pack. Where it is from stands in NOTICE.txt."""
+"""Load the photo that comes with the pack. NOTICE.txt names its source."""
 
 import json
 from pathlib import Path

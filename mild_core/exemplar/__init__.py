@@ -1,4 +1,4 @@
-"""The exemplar prior: a diffusion model without weights, the photo's own patches being all it knows."""
+"""The exemplar prior: a diffusion model without weights, whose only data are the photo's own patches."""
 
 from .denoiser import denoise
 from .references import Reference, register

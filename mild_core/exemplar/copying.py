@@ -1,4 +1,4 @@
-"""Detail at full size: matches found on a smaller level say where to copy from, pixel by pixel."""
+"""Fill a large hole at full size: matches found on a smaller level give the place to copy from, pixel by pixel."""
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +17,9 @@ def copy_full_size(
 ) -> Tensor:
     """Fill the hole of a large photo from the matches of a smaller level -> [1, 3, H, W].
 
-    Each pixel is a mean of what the four nearest targets of the level say of it (their source, moved along to the very
-    pixel), weighted bilinearly; neighbours that copy from the same place say the same, so detail stays sharp. A source
-    pixel that may not be looked at is silent; where all are, the level's own picture speaks, enlarged.
+    Each pixel is a mean of what the four nearest targets of the level propose for it (their source, moved along to the
+    very pixel), weighted bilinearly; neighbours that copy from the same place propose the same, so detail stays sharp.
+    A source pixel that may not be looked at has weight 0; where all have, the level's own picture is taken, enlarged.
 
     picture [3, h, w] and source [N, 3] belong to the level; sources as in `build_level`; hole [1, 1, H, W].
     """
@@ -56,8 +56,8 @@ def copy_full_size(
                 weight = weight * (inside & level.is_target[y, x]) * allowed[address]
                 total += weight[:, None] * (F.embedding(address, colours) + shifts[y, x])
                 mass += weight
-        spoken = total / mass.clamp_min(1e-6)[:, None]
+        copied = total / mass.clamp_min(1e-6)[:, None]
         y, x = pixels[:, 0], pixels[:, 1]
-        spoken = torch.where((mass > 1e-3)[:, None], spoken, enlarged[0, :, y, x].T)
-        result[0, :, y, x] = spoken.clamp(-1, 1).T
+        copied = torch.where((mass > 1e-3)[:, None], copied, enlarged[0, :, y, x].T)
+        result[0, :, y, x] = copied.clamp(-1, 1).T
     return result

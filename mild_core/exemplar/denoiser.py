@@ -1,4 +1,4 @@
-"""The denoiser: noisy picture in, clean picture out. The noise decides how fine a level of the pyramid may speak."""
+"""The denoiser: noisy picture in, clean picture out. The noise decides how fine a level of the pyramid is used."""
 
 import functools
 import math
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..fill import area_resize, push_pull
+from ..image.fill import area_resize, push_pull
 from .copying import copy_full_size
 from .inwards import grow_inwards
 from .level import Level, build_level
@@ -17,8 +17,8 @@ from .search import carry_over, improve, search_everywhere
 from .vote import looked_at, vote
 
 TRUSTED_NOISE = 0.05
-"""Standard deviation (range -1..1) at which noise no longer misleads matching. Averaging f x f pixels divides the noise
-by f, so the level shrinks the photo by f = sigma / TRUSTED_NOISE: high noise speaks of coarse levels only."""
+"""Standard deviation of noise (range -1..1) up to which matching is reliable. Averaging f x f pixels divides the noise
+by f, so the level shrinks the photo by f = sigma / TRUSTED_NOISE: high noise leaves coarse levels only."""
 
 COARSEST_AREA = 2_400
 """Pixels of the coarsest level: a short side of 40 in a 3:2 photo."""
@@ -30,20 +30,20 @@ MATCHED_TARGETS = 80_000
 """The finest level on which patches are compared has at most so many targets; beyond, its matches are copied."""
 
 STEP = 1.7
-"""From the exhaustive level to the one that speaks, each level is at most so many times finer than the one before."""
+"""From the exhaustive level to the finest, each level is at most so many times finer than the one before."""
 
 SMOOTH_SPREAD = 0.15
 REFERENCE_SPREAD = 0.05
-"""Standard deviation (range -1..1) of the truth around the smooth fill, and around a reference found in its place: how
-the guess weighs against a noisy picture."""
+"""Standard deviation (range -1..1) of the truth around the smooth fill, and around a reference found in its place: the
+weight of the guess against a noisy picture."""
 
 Watch = Callable[[int, Tensor], None]
-"""Told where a row's hole looks: the row, and `looked_at` [S, h, w] of the finest level on which patches are compared.
-The first picture is the photo, then come the references, at the level's size.
+"""Called with where a row's hole looks: the row, and `looked_at` [S, h, w] of the finest level on which patches are
+compared. The first picture is the photo, then come the references, at the level's size.
 """
 
 ROUNDS = 2
-"""Matching and voting alternate so often on each level, and each propagation goes so many rounds."""
+"""Number of times that matching and voting alternate on each level, and of rounds of each propagation."""
 
 
 def denoise(
@@ -101,18 +101,19 @@ def _nothing() -> None:
 
 
 def level_factors(sigma: float, size: tuple[int, int], hole_area: float) -> tuple[list[float], float]:
-    """By how much each level shrinks the photo, coarse to fine, and the factor of the level that speaks.
+    """By how much each level shrinks the photo, coarse to fine, and the factor of the finest level that the noise
+    allows.
 
-    The first level of the list is searched exhaustively. The list ends at the speaking level, or before it where that
-    has too many targets to compare.
+    The first level of the list is searched exhaustively. The list ends at the finest level, or before it where that has
+    too many targets to compare.
     """
     area = size[0] * size[1]
     coarsest = max(1.0, math.sqrt(area / COARSEST_AREA))
-    speaking = min(max(sigma / TRUSTED_NOISE, 1.0), coarsest)
-    last = max(speaking, math.sqrt(hole_area / MATCHED_TARGETS))
+    finest = min(max(sigma / TRUSTED_NOISE, 1.0), coarsest)
+    last = max(finest, math.sqrt(hole_area / MATCHED_TARGETS))
     first = max(last, min(coarsest, math.sqrt(area / EXHAUSTIVE_AREA)))
     steps = math.ceil(math.log(first / last) / math.log(STEP) - 1e-6)
-    return [first * (last / first) ** (i / max(steps, 1)) for i in range(steps + 1)], speaking
+    return [first * (last / first) ** (i / max(steps, 1)) for i in range(steps + 1)], finest
 
 
 def level_size(size: tuple[int, int], factor: float) -> tuple[int, int]:
@@ -135,7 +136,7 @@ def _denoise_row(
     generator = torch.Generator().manual_seed(0)
     size = (x.shape[2], x.shape[3])
     known = allowed * (1 - hole)
-    factors, speaking = level_factors(sigma, size, float(hole.sum()))
+    factors, finest = level_factors(sigma, size, float(hole.sum()))
     placed = next((number for number, reference in enumerate(references) if reference.in_place), None)
     in_place = None if placed is None else references[placed]
     own = None if placed is None else placed + 1  # among the sources
@@ -161,7 +162,7 @@ def _denoise_row(
     tick()
     if watch is not None:
         watch(looked_at(level, area_resize(hole, level.size)[0, 0], source, distance, decisive=True))
-    if factors[-1] > speaking * 1.01:
+    if factors[-1] > finest * 1.01:
         return copy_full_size(level, picture, source, sources, hole)
     if level.size == size:
         return picture[None]
@@ -171,7 +172,7 @@ def _denoise_row(
 def _smooth_fill(
     clean: Tensor, known: Tensor, allowed: Tensor, in_place: Reference | None, size: tuple[int, int]
 ) -> Tensor:
-    """What one would guess before looking at any patch, at the size of the first level: [1, 3, h, w]."""
+    """The guess before any patch is compared, at the size of the first level: [1, 3, h, w]."""
     if in_place is not None:
         clean = clean * known + in_place.picture * (1 - known)
         known = torch.maximum(known, in_place.covered)
@@ -183,9 +184,9 @@ def _smooth_fill(
 
 
 def _estimate(level: Level, expected: Tensor, x: Tensor, hole: Tensor, noise: float, spread: float) -> Tensor:
-    """What the noisy picture and the expected one say together, each weighed by its variance -> [3, h, w].
+    """The mean of the noisy picture and the expected one, each weighted by its variance -> [3, h, w].
 
-    The noisy picture is heard in the hole only: elsewhere it may show what must not be looked at.
+    The noisy picture counts in the hole only: elsewhere it may show what must not be looked at.
     """
     share = area_resize(hole, level.size)
     seen = (area_resize(x * hole, level.size) / share.clamp_min(1e-6))[0]

@@ -1,4 +1,4 @@
-"""A first picture of the hole while noise still hides everything: grown inwards ring by ring from what is known."""
+"""Make a first picture of the hole while noise still hides everything, ring by ring inwards from what is known."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ RING = 2
 """Pixels by which the fill grows each time; less than the patch radius, so that each patch rests on what is there."""
 
 UNSEEN = 1e-6
-"""Weight of pixels that are not filled yet. Compared with the smooth fill they would favour smooth patches."""
+"""Weight, 0..1, of pixels that are not filled yet: the smooth fill that they hold would favour smooth patches."""
 
 
 def grow_inwards(level: Level) -> Tensor:

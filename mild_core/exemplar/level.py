@@ -7,23 +7,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..fill import area_resize
+from ..image.fill import area_resize
 
 PATCH_RADIUS = 3
-"""Patches are 7 x 7 pixels of their level, smaller only where so little may be looked at that hardly one 7 x 7 fits."""
+"""Pixels: patches are 7 x 7 pixels of their level, smaller only where hardly one 7 x 7 fits into what may be looked at.
+"""
 
 CONFIDENCE_DECAY = 2.5
 CONFIDENCE_FLOOR = 0.02
-"""A pixel k steps inside the hole counts DECAY^-k of a known one: the known speaks first, the fill grows inwards."""
+"""Weight of a pixel k steps inside the hole is DECAY^-k of a known one's, and at least the floor: known pixels decide
+first, and the fill grows inwards.
+"""
 
 GUIDED_FLOOR = 0.4
-"""Where a first guess was given, it counts so much of a known pixel at least: it is more than a smooth fill."""
+"""The same floor where a first guess was given, which is more than a smooth fill."""
 
 LOCALITY = 0.3
-"""Squared colour distance (range -1..1) that a source one short side away is charged: road comes from road, not sky."""
+"""Squared colour distance (range -1..1) added to a source one short side away: road is copied from road, not sky."""
 
 UNPLACED = 0.03
-"""Squared colour distance charged to every source but the very place of a target in a reference that was found in its
+"""Squared colour distance added to every source but the very place of a target in a reference that was found in its
 place: other patches are used where the reference shows something else, not where noise makes them a little closer."""
 
 
@@ -40,7 +43,7 @@ class Level:
     radius: int
     picture: Tensor  # [3, h, w]: known pixels; 0 where unknown
     unknown: Tensor  # [h, w] bool: to be invented, or not to be looked at
-    smooth: Tensor  # [3, h, w]: what one would guess before looking at any patch
+    smooth: Tensor  # [3, h, w]: the guess before any patch is compared
     valid: Tensor  # [S, h, w] bool: centres of patches that may be copied
     canvas: Tensor  # [S * (h + 2r) * (w + 2r), 3]
     targets: Tensor  # [N, 2]: y, x
@@ -91,7 +94,7 @@ class Level:
 
     @property
     def locality(self) -> float:
-        """Charge per squared pixel of distance between target and source."""
+        """Squared colour distance added per squared pixel of distance between target and source."""
         return LOCALITY / min(self.size) ** 2
 
     def roots(self) -> Tensor:

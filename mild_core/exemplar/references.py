@@ -1,4 +1,4 @@
-"""Further photos of the same place, brought into the photo's frame and exposure before their patches are used."""
+"""Bring further photos of the same place into the photo's frame and exposure, before their patches are used."""
 
 import math
 from typing import NamedTuple
@@ -7,17 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..fill import area_resize, push_pull
+from ..image.fill import area_resize, push_pull
 
 SEARCH_SIDE = 128
-"""Long side at which every shift is tried, by Fourier transform."""
+"""Longer side, in pixels, at which every shift is tried, by Fourier transform."""
 
 REFINE_SIDE = 1024
-"""Long side up to which the best shift and scale are refined."""
+"""Longer side, in pixels, up to which the best shift and scale are refined."""
 
 SCALES = 33
 SCALE_RANGE = 2.5
-"""The reference may show the place up to so many times larger or smaller; so many scales are tried in between."""
+"""Number of scales that are tried, and the factor by which the reference may show the place larger or smaller."""
 
 ALIKE = 0.4
 SURE = 0.8
@@ -25,7 +25,9 @@ SURE = 0.8
 which the plain placement (a camera that did not move) is taken without a search."""
 
 DETAIL = 3.0
-"""What is correlated is the difference from a blur by so many pixels: broad light and dark are alike in many places."""
+"""Standard deviation, in pixels, of a blur: the difference from it is correlated, because broad light and dark are
+alike in many places.
+"""
 
 OVERLAP = 0.4
 """Share of the known pixels that a shift must cover to be believed."""
@@ -36,7 +38,7 @@ class Reference(NamedTuple):
 
     picture: Tensor  # [1, 3, H, W] in -1..1, exposure matched
     covered: Tensor  # [1, 1, H, W]: 1 where the reference shows anything
-    in_place: bool  # whether it was found where it belongs: then it also says what the hole most likely holds
+    in_place: bool  # whether it was found where it belongs: then it also shows what the hole most likely holds
 
 
 class Placement(NamedTuple):

@@ -1,4 +1,6 @@
-"""Which source patch looks most like each target patch: exhaustive on coarse levels, by propagation on fine ones."""
+"""Find the source patch that is most like each target patch: exhaustively on coarse levels, by propagation on fine
+ones.
+"""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""From matched patches back to a picture: every pixel is a weighted mean of what the patches over it say."""
+"""Make a picture of matched patches: every pixel is a weighted mean of the patches over it."""
 
 import math
 from collections.abc import Iterator
@@ -16,7 +16,9 @@ wall, and no exemplar has just the right shade."""
 
 DECISIVE_SPREAD = 0.15
 DECISIVE_BANDWIDTH = 0.15
-"""The last vote listens to patch centres and close matches nearly alone: means of many patches would be soft."""
+"""Standard deviation in patch radii, and bandwidth as a share of the usual one, of the last vote: patch centres and
+close matches count nearly alone, because means of many patches would be soft.
+"""
 
 
 def level_shift(level: Level, patches: Tensor, source: Tensor) -> Tensor:
@@ -32,9 +34,9 @@ def level_shift(level: Level, patches: Tensor, source: Tensor) -> Tensor:
 def vote(level: Level, picture: Tensor, source: Tensor, distance: Tensor, decisive: bool = False) -> Tensor:
     """Rebuild the unknown pixels of a picture [3, h, w] from the targets' sources [N, 3] and their distances [N].
 
-    A patch speaks the louder the closer it matched (bandwidth: the 75th percentile of the distances; Wexler, Shechtman
-    and Irani, PAMI 2007, section 3.2), the nearer its centre is to known pixels, and the nearer to its own centre.
-    The centre's window has a standard deviation of one radius, or less in a `decisive` vote.
+    A patch weighs the more the closer it matched (bandwidth: the 75th percentile of the distances; Wexler, Shechtman
+    and Irani, PAMI 2007, section 3.2), the nearer its centre is to known pixels, and the nearer the pixel is to its
+    centre. The centre's window has a standard deviation of one radius, or less in a `decisive` vote.
     Summed offset by offset, always in the same order, so that the result does not depend on the device's scheduling.
     """
     radius, (height, width) = level.radius, level.size
@@ -50,8 +52,8 @@ def vote(level: Level, picture: Tensor, source: Tensor, distance: Tensor, decisi
     for share, address, centre in _votes(level, pixels, source, distance, decisive):
         total += share[:, None] * (F.embedding(address, level.canvas) + shifts[centre])
         mass += share
-    spoken = mass > 0
-    pixels, total = pixels[spoken], (total / mass.clamp_min(1e-12)[:, None])[spoken]
+    voted = mass > 0
+    pixels, total = pixels[voted], (total / mass.clamp_min(1e-12)[:, None])[voted]
     result = picture.clone()
     result[:, pixels[:, 0], pixels[:, 1]] = total.clamp(-1, 1).T
     return result
@@ -81,20 +83,20 @@ def looked_at(level: Level, hole: Tensor, source: Tensor, distance: Tensor, deci
 def _votes(
     level: Level, pixels: Tensor, source: Tensor, distance: Tensor, decisive: bool
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """For each of the pixels [n, 2], patch by patch over it and always in the same order: how loud the patch is [n],
+    """For each of the pixels [n, 2], patch by patch over it and always in the same order: the weight of the patch [n],
     which pixel of the canvas it proposes [n], and which target it belongs to, as a place in maps padded by the radius.
     """
     every = max(1, len(distance) // 10_000)
     bandwidth = torch.quantile(distance[::every], 0.75).clamp_min(1e-6) * (DECISIVE_BANDWIDTH if decisive else 1)
-    loudness = torch.exp(-distance / bandwidth).clamp_min(1e-8)
-    loudness = loudness * level.confidence[level.targets[:, 0], level.targets[:, 1]]
+    weights = torch.exp(-distance / bandwidth).clamp_min(1e-8)
+    weights = weights * level.confidence[level.targets[:, 0], level.targets[:, 1]]
 
     radius, (height, width) = level.radius, level.size
     # maps padded by the radius, so that centres beyond the picture's border read weight 0
     first = torch.zeros((height + 2 * radius, width + 2 * radius), dtype=torch.long, device=distance.device)
     weight = torch.zeros(first.shape, device=distance.device)
     y, x = level.targets[:, 0] + radius, level.targets[:, 1] + radius
-    first[y, x], weight[y, x] = level.first(source), loudness
+    first[y, x], weight[y, x] = level.first(source), weights
     first, weight = first.reshape(-1), weight.reshape(-1)
 
     place = (pixels[:, 0] + radius) * level.row + pixels[:, 1] + radius

@@ -3,11 +3,22 @@
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from .. import boxes
+from ..image import boxes
 from ..scene import Person
 from .found import Found
+
+AS_SHARES = 1.01
+"""Boxes that all end before this are shares of the photo, not pixels: nobody fills one pixel."""
+
+
+class InFrames(NamedTuple):
+    """The people whom the boxes of some photos show."""
+
+    found: list[list[Found]]  # one list for each photo
+    other: int  # boxes with other labels
+    shares: bool  # the boxes were shares of the photo's sides, 0..1
 
 
 def frames_of(value: Any) -> tuple[list[list[dict]], bool]:
@@ -31,12 +42,14 @@ def frames_of(value: Any) -> tuple[list[list[dict]], bool]:
     return [list(frame) for frame in value], flat
 
 
-def found_in_frames(value: Any, count: int, labels: str) -> tuple[list[list[Found]], int]:
-    """Whom the boxes of `count` photos show, one list for each photo, and how many boxes other things have.
+def found_in_frames(value: Any, sizes: Sequence[tuple[int, int]], labels: str) -> InFrames:
+    """The people whom the boxes of some photos show.
 
-    labels: names, parted by commas; a box with another label is left out, one without a label is kept. Empty text
-    keeps all. Raises ValueError if the boxes are no boxes, or are meant for another number of photos.
+    sizes: height and width of each photo. labels: names, separated by commas; a box with another label is left out, one
+    without a label is kept. Empty text keeps all. Boxes may be pixels or, all of them, shares of the photo (0..1), as
+    some detectors give them. Raises ValueError if the boxes are no boxes, or are meant for another number of photos.
     """
+    count = len(sizes)
     frames, flat = frames_of(value)
     if flat:
         frames = frames * count
@@ -55,7 +68,13 @@ def found_in_frames(value: Any, count: int, labels: str) -> tuple[list[list[Foun
                 other += 1
             else:
                 people.append(_found(one))
-    return result, other
+    ends = [end for people in result for one in people for end in one.box]
+    # A list of boxes without any size is no list of shares, and a photo of one pixel has no use for them.
+    shares = bool(ends) and min(ends) >= -0.5 and 0 < max(ends) <= AS_SHARES and max(map(max, sizes)) > 2
+    if shares:
+        scaled = [[_scaled(one, size) for one in people] for people, size in zip(result, sizes, strict=True)]
+        return InFrames(scaled, other, True)
+    return InFrames(result, other, False)
 
 
 def boxes_of(found: Sequence[Found]) -> list[dict]:
@@ -100,3 +119,8 @@ def _found(box: dict) -> Found:
         raise ValueError(f"boxes: a box holds numbers that are none (NaN or infinite): {box}. Run the detector again.")
     # A box drawn from right to left, or upwards, is the same box.
     return Found((min(x, x + width), min(y, y + height), max(x, x + width), max(y, y + height)), score)
+
+
+def _scaled(one: Found, size: tuple[int, int]) -> Found:
+    x0, y0, x1, y1 = one.box
+    return one._replace(box=(x0 * size[1], y0 * size[0], x1 * size[1], y1 * size[0]))

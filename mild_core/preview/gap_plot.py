@@ -1,4 +1,4 @@
-"""The attention gap as a picture: how well each block kept apart at each step, and where the hole looked."""
+"""Draw the attention gap: how well each block kept regions apart at each step, and where the hole looked."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..attention.record import EARLY, LATE, MIDDLE, LayerRecord
-from ..fill import area_resize
+from ..image.fill import area_resize
 from . import gap_words as words
 from .marks import Colour, Font, edge, font
 
@@ -29,10 +29,10 @@ LEFT, TOP, MAP = 150, 150, (640, 368)
 TALLEST_ROW = 56
 PANEL = 850
 PHOTO = 396
-"""Widest photo; as tall as what stands above leaves."""
+"""Pixels of the widest photo; its height is what is left below."""
 MARGIN = 28
 EVEN = 4.0
-"""What is looked at so many times as much as if attention were even, or more, may be as bright as can be."""
+"""Attention, in multiples of an even one, that is drawn at full brightness unless some place gets more."""
 
 CAPTIONS = {EARLY: "at the first step", MIDDLE: "halfway", LATE: "at the last step"}
 
@@ -45,11 +45,11 @@ def gap_plot(name: str, record: LayerRecord, photo: Tensor | None, hole: Tensor)
     picture = Image.new("RGB", (WIDTH, HEIGHT), GROUND)
     draw = ImageDraw.Draw(picture)
     draw.text((MARGIN, 18), f"{name}: what its hole looks at", INK, font(30))
-    told = (
+    summary = (
         f"Attention gap {words.number(record.gap())} on average, over all blocks, heads and steps. +1: it looks at "
         "nothing but its own; -1: at nothing but what is foreign."
     )
-    draw.text((MARGIN, 60), told, PALE, font(17))
+    draw.text((MARGIN, 60), summary, PALE, font(17))
     reached = max(_heat_map(draw, record), _shares(draw, record))
     reached = _where(picture, reached + 20, record, photo, hole)
     return torch.from_numpy(np.asarray(picture)[: math.ceil(reached) + MARGIN].astype(np.float32) / 255)
@@ -144,11 +144,11 @@ def _shares(draw: ImageDraw.ImageDraw, record: LayerRecord) -> float:
         where = f"{words.number(least[2])} in {least[0]}, step {least[1]} of {len(record.levels)}"
         draw.text((PANEL, y + 30), where, PALE, font(16))
         y += 58
-    told = (
+    note = (
         "Gap = its own minus foreign: our own definition. A rule that forbids looking raises it by definition; look at "
         "the picture too."
     )
-    return _lines(draw, y + 6, told, font(14), wide)
+    return _lines(draw, y + 6, note, font(14), wide)
 
 
 def _lines(draw: ImageDraw.ImageDraw, y: float, text: str, small: Font, wide: int) -> float:

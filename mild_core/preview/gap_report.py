@@ -1,4 +1,4 @@
-"""What is shown of a record: a picture for each layer, all numbers, and a line for each layer."""
+"""Report a record of attention: a picture for each layer, all numbers, and a line for each layer."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

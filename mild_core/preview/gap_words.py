@@ -1,15 +1,15 @@
-"""A record in words: what regions and blocks are called, and a sentence about each layer."""
+"""Put a record of attention into words: names of regions and blocks, and a sentence about each layer."""
 
 import math
 
 import torch
 
-from ..attention.layer_regions import HERSELF, PEOPLE
+from ..attention.layer_regions import OWN_PERSON, PEOPLE
 from ..attention.record import Block, LayerRecord
 from ..attention.regions import HOLE, REFERENCE, REST, SHOWN
 
 ALIKE = 0.02
-"""Gaps that differ less are the same to a reader."""
+"""Difference of two gaps (each -1..1) below which they are the same to a reader."""
 
 OWN, FOREIGN, NEITHER = "its own", "foreign", ""
 
@@ -17,13 +17,13 @@ OWN, FOREIGN, NEITHER = "its own", "foreign", ""
 def region_name(region: str, own: str) -> str:
     """What an artist calls a region of a pathway whose own one is `own`."""
     if region == REST:
-        return "the background that stays" if own == REST else "everything around her"
+        return "the background that stays" if own == REST else "everything around the person"
     names = {
         HOLE: "the hole itself",
         PEOPLE: "people who stay",
-        HERSELF: "herself",
+        OWN_PERSON: "the person",
         SHOWN: "the erased, in a reference",
-        REFERENCE: "further pictures" if own == REST else "the background behind her",
+        REFERENCE: "further pictures" if own == REST else "the background behind the person",
         "text": "the prompt",
         "padding": "empty words",
     }

@@ -1,4 +1,4 @@
-"""What previews are drawn with: stripes, outlines, number plates and arrows, on 8-bit pictures [h, w, 3]."""
+"""Draw stripes, outlines, number plates and arrows of previews, on 8-bit pictures [h, w, 3]."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from .. import boxes
+from ..image import boxes
 from ..scene import Body, Box, Person
 
 Colour = tuple[int, int, int]
@@ -33,7 +33,7 @@ STRIPE = 7
 
 
 SHARES = (0.5, 0.35, 0.65, 0.2, 0.8)
-"""Where in a person's box, from above, her number may stand."""
+"""Places of a person's number, as shares of the box's height from above, in the order in which they are tried."""
 
 
 class Marked:
@@ -104,8 +104,8 @@ class Plates:
         self.taken: list[Box] = []
 
     def add(self, person: Person | Body, box: Box, note: str, head: Sequence[float] | None = None) -> None:
-        """Her number inside her box, in the middle if nothing is there yet; below it a small note, if she has room for
-        it. head: x, y of where she ends above; with it, her number stands over her, if nothing is there.
+        """The person's number inside the box, in the middle if nothing is there yet; below it a small note, if the box
+        has space for it. head: x, y of the person's upper end; with it, the number stands above, if nothing is there.
         """
         height = max(min(boxes.height(box) / 8, max(self.size) / 30, 28), 11)
         number = (str(person.number), font(round(height)))
@@ -128,7 +128,7 @@ class Plates:
         self.taken.append((x0 - 2, y0 - 2, x1 + 3, y1 + 3))
 
     def write(self, text: str, place: Sequence[float]) -> None:
-        """Small words beside a place, or nowhere if there is no room near it."""
+        """Small words beside a place, or nowhere if there is no space near it."""
         letters = font(max(11, min(16, max(self.size) // 60)))
         left, top, right, bottom = self.draw.textbbox((0, 0), text, font=letters)
         wide, tall = round(right - left) + 6, round(bottom - top) + 6
@@ -164,8 +164,8 @@ class Plates:
 
 
 def arrow(draw: ImageDraw.ImageDraw, tail: Sequence[float], head: Sequence[float], told: bool, doubt: bool) -> None:
-    """An arrow: solid with a filled head if somebody told it; dashed with an open head if it is a guess, with a
-    question mark if it is a doubtful one.
+    """An arrow: solid with a filled head if the artist said so (told); dashed with an open head if it is a guess, with
+    a question mark if it is a doubtful one.
     """
     dx, dy = head[0] - tail[0], head[1] - tail[1]
     length = math.hypot(dx, dy)

@@ -1,4 +1,4 @@
-"""What the signs and colours of a preview of bodies mean, in a strip below it: only those that occur."""
+"""Draw the legend below a preview of bodies: its signs and colours, only those that occur."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..find.poses import L_ELBOW, L_WRIST, R_ELBOW, R_WRIST
-from ..morphology.parts import PART_COLOURS, PARTS
+from ..body.body_parts import PART_COLOURS, PARTS
+from ..body.poses import L_ELBOW, L_WRIST, R_ELBOW, R_WRIST
 from . import marks
 from .marks import ERASED, KEPT, Colour
 from .skeleton_marks import FINE, GREY, RAINBOW, draw_skeleton

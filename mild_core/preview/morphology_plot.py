@@ -1,4 +1,4 @@
-"""Bodies as a picture: parts in soft colours, skeletons, and arrows from who stands in front to whom she hides."""
+"""Draw bodies: parts in soft colours, skeletons, and arrows from who stands in front to whom that person hides."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .. import boxes
-from ..growth import VISIBLE
-from ..morphology.parts import PART_COLOURS, PARTS
-from ..morphology.relations import PAIRS
+from ..body.body_parts import PART_COLOURS, PARTS
+from ..body.relations import PAIRS
+from ..image import boxes
+from ..image.growth import VISIBLE
 from ..scene import Body, Morphology
 from . import marks
 from .marks import ERASED, KEPT, Marked, marked
@@ -19,13 +19,13 @@ from .overlay import LONGEST, Place, arrow_across, canvas_of, one_batch
 from .skeleton_marks import GREY, RAINBOW, Skeleton, points_of, with_skeletons
 
 NARROWEST = 420
-"""Pixels that the legend needs beside a very narrow photo."""
+"""Pixels: least width of a preview; a narrower photo gets empty ground beside it, for the legend."""
 
 GREYED, LIGHTENED = 0.75, 0.15
-"""How far the photo's colours go towards grey, and its brightness towards white."""
+"""Shares, 0..1, by which the photo's colours go towards grey, and its brightness towards white."""
 
 OPACITY = (0.25, 0.65)
-"""Of parts that are not sure at all, and of those that are certain."""
+"""Opacity, 0..1, of parts of confidence 0, and of confidence 1."""
 
 EMPTY = 96
 """Grey level where there is no photo."""

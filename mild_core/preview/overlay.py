@@ -8,11 +8,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .. import boxes
-from ..fill import area_resize, shrunk
-from ..growth import VISIBLE
-from ..order.order import Order, in_order
-from ..people import fitted, photo_size
+from ..image import boxes
+from ..image.fill import area_resize, shrunk
+from ..image.growth import VISIBLE
+from ..pairing import row_of
+from ..people.depth_order import Order, in_order
+from ..people.from_masks import fitted, photo_size
 from ..scene import PERSON, Box, Layer, Person, Scene
 from . import marks
 from .marks import ERASED, GUESSED, KEPT, TOLD, Marked, marked
@@ -21,10 +22,10 @@ LONGEST = 1280
 """Longest side of a preview in pixels: enough to read numbers, cheap to send to the browser."""
 
 LIKELY = 0.5
-"""Probability from which a pixel behind somebody erased counts as a kept person's, not as the wall's."""
+"""Probability from which a pixel behind somebody erased counts as a kept person's, not as the background's."""
 
 DOUBT = 0.5
-"""A guess about who is in front that is less sure than this gets a question mark."""
+"""Confidence, 0..1, of a guess about who is in front, below which it gets a question mark."""
 
 ARROW = (16.0, 44.0)
 """Shortest and longest arrow in pixels."""
@@ -55,7 +56,7 @@ def preview_layers(scenes: Sequence[Scene], people: Sequence[Person], protect: T
     Striped red: the background's holes. Striped yellow, the other way: where a kept person probably goes on behind an
     erased one, in a thin line where that is possible. Level green stripes in place of yellow: where the artist said
     so. Blue outline: what stays untouched (kept people; protect [B or 1, H, W]). Numbers: people, with their depth.
-    Arrows lead from who is in front to whom she hides.
+    Arrows lead from who is in front to whom that person hides.
     """
     pictures = []
     for index, scene in enumerate(scenes):
@@ -65,7 +66,7 @@ def preview_layers(scenes: Sequence[Scene], people: Sequence[Person], protect: T
         told = {person.number for person in here if person.hidden is not None}
         _draw_layers(canvas, scene.layers, told, size)
         if protect is not None:
-            own = protect[min(index, protect.shape[0] - 1)] > VISIBLE
+            own = protect[row_of(len(protect), index)] > VISIBLE
             small = area_resize(own[None, None].float(), (canvas.shape[0], canvas.shape[1]))[0, 0]
             canvas[marks.edge((small > 0.5).cpu().numpy())] = KEPT
         pictures.append(_with_people(canvas, here, in_order(here), size, stripes=False))
@@ -85,7 +86,11 @@ def _drawn_people(people: Sequence[Person], photos: Sequence[Tensor], index: int
 
 
 def _draw_layers(canvas: np.ndarray, layers: Sequence[Layer], told: set[int], size: tuple[int, int]) -> None:
-    """The holes of the layers; where somebody is told or likely to go on, that is shown and not the wall behind."""
+    """The holes of the layers; where the artist said that somebody goes on, or where that is likely, that is shown and
+    not the background behind.
+
+    told: numbers of the people of whom the artist said where they go on.
+    """
     small = (canvas.shape[0], canvas.shape[1])
     somebody = np.zeros(small, dtype=bool)
     areas: list[tuple[Marked, marks.Colour, tuple[int, int]]] = []
@@ -95,8 +100,8 @@ def _draw_layers(canvas: np.ndarray, layers: Sequence[Layer], told: set[int], si
             continue
         open_ = layer.hole > 0
         is_told = layer.number in told
-        hers = open_ if is_told or layer.likely is None else open_ & (layer.likely > LIKELY)
-        sure = marked(hers, layer.box, size, small)
+        goes_on = open_ if is_told or layer.likely is None else open_ & (layer.likely > LIKELY)
+        sure = marked(goes_on, layer.box, size, small)
         if sure is not None:
             sure.under(somebody)[sure.mask] = True
             areas.append((sure, TOLD if is_told else GUESSED, marks.LEVEL if is_told else marks.FALLING))
@@ -105,10 +110,10 @@ def _draw_layers(canvas: np.ndarray, layers: Sequence[Layer], told: set[int], si
             possible.append(whole)
     for layer in layers:
         opacity = layer.hole if layer.reveal is None else layer.reveal
-        wall = None if layer.domain == PERSON else marked(opacity > 0, layer.box, size, small)
-        if wall is not None:
-            marks.stripe(canvas, Marked(wall.box, wall.mask & ~wall.under(somebody)), ERASED, marks.RISING)
-            marks.outline(canvas, wall, ERASED)
+        hole = None if layer.domain == PERSON else marked(opacity > 0, layer.box, size, small)
+        if hole is not None:
+            marks.stripe(canvas, Marked(hole.box, hole.mask & ~hole.under(somebody)), ERASED, marks.RISING)
+            marks.outline(canvas, hole, ERASED)
     for area in possible:
         marks.outline(canvas, area, GUESSED, 1)
     for area, colour, direction in areas:
@@ -145,8 +150,8 @@ def _with_people(
 ) -> np.ndarray:
     """The canvas with every person's outline and number; with depths and arrows if an order is given.
 
-    people: fitted to `size`. stripes: fill who goes, and where somebody is told to go on, as long as no layers are
-    drawn there.
+    people: fitted to `size`. stripes: fill who goes, and where the artist said that somebody goes on, as long as no
+    layers are drawn there.
     """
     small = (canvas.shape[0], canvas.shape[1])
     areas = {person.number: _area(person, size, small) for person in people}
@@ -180,7 +185,7 @@ def _with_people(
 
 def _area(person: Person, size: tuple[int, int], small: tuple[int, int]) -> Marked:
     area = marked(person.mask > VISIBLE, person.box, size, small)
-    # Her mask is tight around what is seen of her, but a hand-made Person need not be.
+    # Masks are tight in their boxes, so not empty; that of a hand-made Person may be.
     return area if area is not None else Marked((0, 0, 1, 1), np.ones((1, 1), dtype=bool))
 
 

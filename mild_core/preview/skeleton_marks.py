@@ -1,4 +1,4 @@
-"""Skeletons as previews show them: full where joints were seen, dashed and hollow where they were worked out."""
+"""Draw skeletons on previews: full where joints were seen, dashed and hollow where they were worked out."""
 
 import math
 from collections.abc import Sequence
@@ -8,21 +8,21 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..find.poses import SEEN
-from ..morphology.skeleton import COLOURS, LIMBS, placed_joints
+from ..body.poses import SEEN
+from ..guidance.skeleton import COLOURS, LIMBS, placed_joints
 from .marks import Colour
 
 HALO: Colour = (20, 20, 20)
 HALO_OPACITY = 170
 
 FINE = 2
-"""Skeletons are drawn this many times as large and averaged, for smooth edges."""
+"""Factor by which skeletons are drawn larger and then averaged, for smooth edges."""
 
 LIMB_SHARE, LIMB_WIDTHS = 0.012, (2.0, 7.0)
 """Width of a limb as a share of the skeleton's longer side, and the narrowest and widest, in pixels."""
 
 PALEST = 0.3
-"""Opacity of a joint that is hardly sure."""
+"""Opacity, 0..1, of a joint of confidence 0."""
 
 JOINT = 1.1
 """Radius of a joint in widths of a limb."""

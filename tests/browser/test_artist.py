@@ -1,4 +1,4 @@
-"""What an artist does first: open our template, run it, then put in a photo of her own and paint a mask."""
+"""What an artist does first: open our template, run it, then put in a photo of their own and paint a mask."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ from mild.tools.find_comfyui import PACK_FOLDER
 
 TEMPLATE = "erase_people_no_download"
 
-# What the template's notes say: what fed from the example photo is fed from a Load Image node with her photo, and what
-# she paints are separate blobs.
+# What the template's notes say: what fed from the example photo is fed from a Load Image node with their photo, and
+# what they paint are separate blobs.
 USE_OWN_PHOTO = """async name => {
     await window.app.refreshComboInNodes()  // so that Load Image knows the file
     const graph = window.app.graph

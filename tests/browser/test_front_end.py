@@ -52,6 +52,10 @@ def test_every_node_can_be_placed(browser_page, ours):
     assert browser_page.problems == []
 
 
+def test_nobody_is_told_that_our_nodes_did_not_load(browser_page):
+    assert browser_page.get_by_role("alert").filter(has_text="MILD").count() == 0
+
+
 def test_a_node_that_nobody_has_is_red(browser_page):
     load_workflow(browser_page, workflow_of("EmptyImage", "MILD_NoSuchNode"))
     assert red_nodes(browser_page) == ["2: MILD_NoSuchNode"]

@@ -7,6 +7,8 @@ import mild.tests.helpers.in_process  # noqa: F401
 # isort: split
 import folder_paths
 import pytest
+from comfy.samplers import CFGGuider, sampler_object
+from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 
 from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.scene import Scene
@@ -68,5 +70,30 @@ def sample(run_node):
             **changes,
         }
         return run_node("MILD_SampleLayers", layers=scenes, **inputs)[0]
+
+    return run
+
+
+@pytest.fixture
+def advanced(run_node):
+    """advanced(tiny, scenes, ...): the same of Sample Layers (Advanced), by default with CFG Guider and euler."""
+
+    def run(tiny, scenes, positive=None, negative=None, guider=None, scheduler="normal", steps=2, **changes):
+        if guider is None:
+            guider = CFGGuider(tiny.model)
+            guider.set_conds(positive or tiny.positive, negative or tiny.negative)
+            guider.set_cfg(4.0)
+        (sigmas,) = run_node("BasicScheduler", model=tiny.model, scheduler=scheduler, steps=steps, denoise=1.0)
+        inputs = {"which": "all", "ground": "plate", "start": "automatic", "memory": "automatic", **changes}
+        return run_node(
+            "MILD_SampleLayersAdvanced",
+            noise=Noise_RandomNoise(3),
+            guider=guider,
+            sampler=sampler_object("euler"),
+            sigmas=sigmas,
+            layers=scenes,
+            vae=tiny.vae,
+            **inputs,
+        )[0]
 
     return run

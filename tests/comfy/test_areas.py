@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mild.mild_core.comfy.sampling.areas import cropped_areas
-from mild.mild_core.fill import area_resize
+from mild.mild_core.image.fill import area_resize
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.layers import background, layers_of, picture
 from mild.tests.helpers.tiny_models import make
@@ -59,7 +59,7 @@ def test_a_mask_is_cropped_like_the_layer(run_node, scale, dims):
     given = masked(run_node, mask.repeat_interleave(scale, 1).repeat_interleave(scale, 2))
     before = dict(given)
     cells = (1, *CELLS)[3 - dims :]
-    cond = cropped_areas(given, layer_at(CROP), PHOTO, cells)
+    cond = cropped_areas(given, layer_at(CROP), PHOTO, cells, [])
     expected = area_resize(mask[None, :, 16:64, 24:88], CELLS)[0]
     assert cond["mask"].shape == (1, *cells) and torch.allclose(cond["mask"].reshape(1, *CELLS), expected, atol=1e-6)
     assert cond["mask_strength"] == 0.7 and "area" not in cond and cond["cross_attn"] is given["cross_attn"]
@@ -71,13 +71,13 @@ def test_a_mask_is_cropped_like_the_layer(run_node, scale, dims):
 @pytest.mark.parametrize("bounds", ["default", "mask bounds"])
 def test_a_mask_that_does_not_touch_the_crop(run_node, bounds):
     mask = torch.zeros(1, *PHOTO)
-    assert cropped_areas(masked(run_node, mask, bounds), layer_at(CROP), PHOTO, CELLS) is None
+    assert cropped_areas(masked(run_node, mask, bounds), layer_at(CROP), PHOTO, CELLS, []) is None
     mask[:, :, :24] = 1
-    assert cropped_areas(masked(run_node, mask, bounds), layer_at(CROP), PHOTO, CELLS) is None
+    assert cropped_areas(masked(run_node, mask, bounds), layer_at(CROP), PHOTO, CELLS, []) is None
     mask[:, 20, 24] = 1
-    assert cropped_areas(masked(run_node, mask, bounds), layer_at(CROP), PHOTO, CELLS) is not None
+    assert cropped_areas(masked(run_node, mask, bounds), layer_at(CROP), PHOTO, CELLS, []) is not None
     empty = torch.zeros(1, 64, 64)  # what Load Image gives for a picture without transparency
-    assert cropped_areas(masked(run_node, empty, bounds), layer_at(CROP), PHOTO, CELLS) is None
+    assert cropped_areas(masked(run_node, empty, bounds), layer_at(CROP), PHOTO, CELLS, []) is None
 
 
 @pytest.mark.parametrize("box", [(30, 30, 40, 41), (0, 0, 128, 96), (80, 56, 128, 96)])
@@ -86,7 +86,7 @@ def test_bounds_are_those_that_stock_code_finds(run_node, box):
     mask = torch.zeros(1, *PHOTO)
     mask[:, box[1] : box[3], box[0] : box[2]] = 1
     cells = (24, 32)
-    cond = cropped_areas(masked(run_node, mask, "mask bounds"), layer_at(CROP), PHOTO, cells)
+    cond = cropped_areas(masked(run_node, mask, "mask bounds"), layer_at(CROP), PHOTO, cells, [])
     cut = area_resize(mask[None, :, 16:64, 24:88], cells)[0]
     expected = resolved(masked(run_node, cut, "mask bounds"), cells)
     mine = resolved(cond, cells)
@@ -96,11 +96,11 @@ def test_bounds_are_those_that_stock_code_finds(run_node, box):
 def test_masks_of_several_photos_and_of_another_shape(run_node):
     masks = torch.rand(2, *PHOTO)
     for photo in (0, 1, 2):
-        cond = cropped_areas(masked(run_node, masks), layer_at(CROP, photo), PHOTO, CELLS)
-        expected = cropped_areas(masked(run_node, masks[photo % 2]), layer_at(CROP), PHOTO, CELLS)
+        cond = cropped_areas(masked(run_node, masks), layer_at(CROP, photo), PHOTO, CELLS, [])
+        expected = cropped_areas(masked(run_node, masks[photo % 2]), layer_at(CROP), PHOTO, CELLS, [])
         assert torch.equal(cond["mask"], expected["mask"])
     square = torch.rand(1, 100, 100)
-    cond = cropped_areas(masked(run_node, square), layer_at(CROP), PHOTO, (10, 10))
+    cond = cropped_areas(masked(run_node, square), layer_at(CROP), PHOTO, (10, 10), [])
     assert torch.allclose(cond["mask"], area_resize(square[None], (10, 10))[0], atol=1e-6)
 
 
@@ -120,7 +120,7 @@ def test_masks_of_several_photos_and_of_another_shape(run_node):
 def test_an_area_in_cells_of_the_crop(run_node, set_area, box, area):
     given = set_area(run_node, *box)
     for cells in (CELLS, (1, *CELLS)):
-        cond = cropped_areas(given, layer_at(CROP), PHOTO, cells)
+        cond = cropped_areas(given, layer_at(CROP), PHOTO, cells, [])
         if area is None:
             assert cond is None
         elif area == "whole":
@@ -132,7 +132,7 @@ def test_an_area_in_cells_of_the_crop(run_node, set_area, box, area):
             assert found.input_x.shape[-2:] == (height, width)
             assert found.area[-2:] == [top, left]
     # Twice as many cells: the same place.
-    finer = cropped_areas(given, layer_at(CROP), PHOTO, (12, 16))
+    finer = cropped_areas(given, layer_at(CROP), PHOTO, (12, 16), [])
     if isinstance(area, tuple):
         assert finer["area"] == tuple(2 * value for value in area)
 
@@ -140,7 +140,7 @@ def test_an_area_in_cells_of_the_crop(run_node, set_area, box, area):
 def test_the_whole_photo_keeps_its_areas(run_node):
     cells = (12, 16)
     for given in (in_pixels(run_node, 16, 24, 80, 88), in_shares(run_node, 16, 24, 80, 88)):
-        cond = cropped_areas(given, layer_at(WHOLE), PHOTO, cells)
+        cond = cropped_areas(given, layer_at(WHOLE), PHOTO, cells, [])
         assert tuple(cond["area"]) == tuple(resolved(given, cells)["area"])
 
 
@@ -148,7 +148,7 @@ def test_a_film_s_area_has_its_last_two_sizes(run_node):
     """("percentage", frames, h, w, z, y, x), as Conditioning Set Area Percentage Video writes it."""
     sizes = {"width": 0.25, "height": 0.5, "temporal": 1.0, "x": 0.5, "y": 0.25, "z": 0.0, "strength": 1.0}
     given = cond_of(run_node, "ConditioningSetAreaPercentageVideo", **sizes)
-    cond = cropped_areas(given, layer_at(WHOLE), PHOTO, (1, 12, 16))
+    cond = cropped_areas(given, layer_at(WHOLE), PHOTO, (1, 12, 16), [])
     assert cond["area"] == (6, 4, 3, 8)
 
 
@@ -156,18 +156,18 @@ def test_gligen_boxes_are_mapped(run_node):
     texts = [torch.randn(1, 768) for _ in range(3)]
     boxes = [(3, 4, 2, 4), (12, 16, 0, 0), (2, 2, 10, 14)]  # h, w, y, x in cells of 8 px
     given = {"gligen": ("position", "model", [(text, *box) for text, box in zip(texts, boxes, strict=True)])}
-    kind, model, mapped = cropped_areas(given, layer_at(CROP), PHOTO, (12, 16))["gligen"]
+    kind, model, mapped = cropped_areas(given, layer_at(CROP), PHOTO, (12, 16), [])["gligen"]
     assert (kind, model) == ("position", "model") and len(mapped) == 2
     assert mapped[0][0] is texts[0] and mapped[0][1:] == (6, 8, 0, 2)
     assert mapped[1][0] is texts[1] and mapped[1][1:] == (12, 16, 0, 0)
     assert given["gligen"][2][0][1:] == boxes[0]
     other = {"gligen": ("position_empty", "model")}
-    assert cropped_areas(other, layer_at(CROP), PHOTO, CELLS)["gligen"] is other["gligen"]
+    assert cropped_areas(other, layer_at(CROP), PHOTO, CELLS, [])["gligen"] is other["gligen"]
 
 
 def test_what_has_no_place_stays_as_it_is():
     cond = {"cross_attn": torch.zeros(1, 77, 768), "strength": 0.5, "uuid": 1}
-    assert cropped_areas(cond, layer_at(CROP), PHOTO, CELLS) == cond
+    assert cropped_areas(cond, layer_at(CROP), PHOTO, CELLS, []) == cond
 
 
 @pytest.mark.usefixtures("small_native_size")
@@ -207,7 +207,7 @@ def test_a_layer_of_the_whole_photo_is_painted_as_without_layers(run_node, bound
         guider.set_cfg(3.0)
         if ours:
             guider.original_conds = {
-                name: [cropped_areas(cond, layer_at(WHOLE), PHOTO, (12, 16)) for cond in conds]
+                name: [cropped_areas(cond, layer_at(WHOLE), PHOTO, (12, 16), []) for cond in conds]
                 for name, conds in guider.original_conds.items()
             }
         noise = torch.randn(1, 4, 12, 16, generator=torch.Generator().manual_seed(2))

@@ -1,4 +1,4 @@
-"""Attention is caught beside the patches and overrides of other nodes: all of them have their say."""
+"""Attention is caught beside the patches and overrides of other nodes: all of them take effect."""
 
 import logging
 
@@ -9,17 +9,43 @@ import comfy.sd
 import pytest
 import torch
 
+from mild.mild_core.comfy import builtin_model
 from mild.mild_core.comfy.attention import catch
 from mild.tests.helpers.attention import (
     Foreign,
     Noting,
     biased,
+    counting_calls,
     handlers,
     hooked,
     overridden,
     sampled,
 )
+from mild.tests.helpers.layers import WIDGETS as SAMPLE
 from mild.tests.helpers.tiny_models import make
+
+TITLES = {
+    "MILD_SpatialAttention": "Stop Attention Bleed",
+    "MILD_AttentionEraser": "Erase by Attention",
+    "MILD_RecordGap": "Record Attention Gap",
+}
+WIDGETS = {
+    "MILD_SpatialAttention": {
+        "strength": 1.0, "mode": "fixed", "which": "all", "blocks": "all", "start_percent": 0.0, "end_percent": 1.0,
+        "target": 0.98, "words": False, "gains": "none",
+    },
+    "MILD_AttentionEraser": {
+        "method": "attention alone", "method.suppression": 0.3, "method.suppressed": 0.25, "method.until": 1.0,
+        "grow": 0.0, "which": "all",
+    },
+    "MILD_RecordGap": {"which": "all"},
+}  # fmt: skip
+
+
+def left_half():
+    mask = torch.zeros(1, 64, 64)
+    mask[:, :, :32] = 1
+    return mask
 
 
 @pytest.mark.parametrize("family", ["sd15", "flux"])
@@ -50,19 +76,19 @@ def test_two_handlers_that_change_attention():
 
 
 def test_who_comes_next_wants_the_whole():
-    tiny, told = make("sd15"), {"alone": set(), "first": set(), "last": set(), "overridden": set()}
+    tiny, wholes = make("sd15"), {"alone": set(), "first": set(), "last": set(), "overridden": set()}
 
     def telling(name):
-        def tell(inner, site, q, *rest, **kwargs):
-            told[name].add(inner.whole)
+        def note(inner, site, q, *rest, **kwargs):
+            wholes[name].add(inner.whole)
             return inner(q, *rest, **kwargs)
 
-        return Noting(change=tell)
+        return Noting(change=note)
 
     sampled(tiny, catch.put(tiny.model, telling("alone"), "test"))
     sampled(tiny, catch.put(catch.put(tiny.model, telling("first"), "test"), telling("last"), "test"))
     sampled(tiny, overridden(catch.put(tiny.model, telling("overridden"), "test"), Foreign()))
-    assert told == {"alone": {False}, "first": {True}, "last": {False}, "overridden": {True}}
+    assert wholes == {"alone": {False}, "first": {True}, "last": {False}, "overridden": {True}}
 
 
 def test_a_handler_that_hands_nothing_on():
@@ -162,6 +188,128 @@ def test_a_replaced_flux_block_is_told(caplog):
     assert {site.block for site in handler.sites} == {("double", 0), ("double", 1), ("single", 0)}
     (line,) = [record.getMessage() for record in caplog.records if "MILD" in record.getMessage()]
     assert "1 of 4" in line and "single 1" in line
+
+
+def referenced(model, which=lambda name: True):
+    """A clone whose blocks run as Advanced-ControlNet's Reference has them: attentions without transformer_options."""
+
+    def forward_of(block):
+        def forward(x, context=None, transformer_options=None):
+            x = x + block.attn1(block.norm1(x), context=None, value=None)
+            x = x + block.attn2(block.norm2(x), context=context, value=None)
+            return x + block.ff(block.norm3(x))
+
+        return forward
+
+    model = model.clone()
+    for name, module in model.model.named_modules():
+        if isinstance(module, comfy.ldm.modules.attention.BasicTransformerBlock) and which(name):
+            model.add_object_patch(f"{name}.forward", forward_of(module))
+    return model
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_an_attention_without_options_is_another_nodes(order, caplog):
+    """It stays as it is, with a note: no KeyError."""
+    tiny, handler = make("sd15"), Noting()
+    plain = sampled(tiny, referenced(tiny.model, lambda name: "middle" in name))
+    if order == "before":
+        model = catch.put(referenced(tiny.model, lambda name: "middle" in name), handler, "test")
+    else:
+        model = referenced(catch.put(tiny.model, handler, "test"), lambda name: "middle" in name)
+    assert torch.equal(sampled(tiny, model), plain)
+    assert len({(site.block, site.kind) for site in handler.sites}) == 30
+    (line,) = [record.getMessage() for record in caplog.records if "MILD" in record.getMessage()]
+    assert "Noting: 2 of 32" in line and "middle 0 0 (self)" in line and "middle 0 0 (cross)" in line
+
+
+def test_an_attention_that_came_by_only_sometimes_is_told(caplog):
+    """A node that works in a part of the steps computes a block's second call by itself."""
+    tiny, handler, calls = make("sd15"), Noting(), []
+    model = catch.put(tiny.model, handler, "test").clone()
+    block = model.model.diffusion_model.middle_block[1].transformer_blocks[0]
+    former = block.forward
+
+    def forward(x, context=None, transformer_options=None):
+        calls.append(len(x))
+        if len(calls) > 1:
+            return x + block.attn1(block.norm1(x))
+        return former(x, context=context, transformer_options=transformer_options)
+
+    model.add_object_patch("diffusion_model.middle_block.1.transformer_blocks.0.forward", forward)
+    sampled(tiny, model)
+    (line,) = [record.getMessage() for record in caplog.records if "MILD" in record.getMessage()]
+    assert "1 of 32" in line and "middle 0 0 (self)" in line and "in a part of the steps only" in line
+
+
+@pytest.mark.parametrize("node", ["MILD_SpatialAttention", "MILD_AttentionEraser", "MILD_RecordGap"])
+def test_a_node_that_gets_no_attention_at_all_is_refused(run_node, node):
+    """At the first step: nobody waits for a picture that was never steered."""
+    tiny, title = make("sd15"), TITLES[node]
+    model, calls = counting_calls(referenced(tiny.model))
+    model = run_node(node, model=model, mask=left_half(), **WIDGETS[node])[0]
+    with pytest.raises(ValueError, match=f"model: {title} would have no effect") as error:
+        sampled(tiny, model)
+    assert "\n" not in str(error.value) and len(calls) == 1 and not hooked(tiny.model)
+
+
+def test_whoever_gets_none_of_its_blocks_is_refused_though_others_get_theirs(run_node):
+    """Erase by Attention works in the decoder only; the encoder's attentions still come by."""
+    tiny = make("sd15")
+    model = referenced(tiny.model, lambda name: "output_blocks" in name)
+    kept_apart, erasing = (
+        run_node(node, model=model, mask=left_half(), **WIDGETS[node])[0]
+        for node in ("MILD_SpatialAttention", "MILD_AttentionEraser")
+    )
+    assert torch.isfinite(sampled(tiny, kept_apart)).all()
+    with pytest.raises(ValueError, match="Erase by Attention would have no effect.* all 9 of"):
+        sampled(tiny, erasing)
+
+
+@pytest.mark.usefixtures("small_native_size")
+def test_sample_layers_says_what_a_node_could_not_do(comfy, run_node, run_graph, scenes):
+    tiny = make("sd15")
+    steered = run_node("MILD_SpatialAttention", model=tiny.model, layers=scenes, **WIDGETS["MILD_SpatialAttention"])[0]
+    model = referenced(steered, lambda name: "middle" in name)
+    giving = {"model": model, "vae": tiny.vae, "layers": scenes}
+    graph = {name: {"class_type": "TEST_Give", "inputs": {"key": comfy.give(value)}} for name, value in giving.items()}
+    graph["node"] = {"class_type": "MILD_SampleLayers", "inputs": {**SAMPLE, **{name: [name, 0] for name in giving}}}
+    text = run_graph(graph, wanted=["node"]).ui["node"]["text"][0]
+    (line,) = [line for line in text.split("\n") if "another node" in line]
+    assert line.startswith("Stop Attention Bleed: 1 of 16 attentions") and "middle 0 0 (self)" in line
+
+
+@pytest.mark.parametrize("node", ["MILD_SpatialAttention", "MILD_AttentionEraser", "MILD_RecordGap"])
+@pytest.mark.parametrize("dim", [0, 2, 3])
+def test_context_windows_are_refused(run_node, node, dim):
+    """They show the model a part of the batch (0), of the height (2) or of the width (3)."""
+    tiny = make("sd15")
+    windows = {
+        "context_overlap": 1, "context_schedule": "standard_static", "context_stride": 1, "closed_loop": False,
+        "fuse_method": "pyramid", "dim": dim, "freenoise": False, "cond_retain_index_list": "",
+        "split_conds_to_windows": False, "latent_retain_index_list": "", "causal_window_fix": False,
+    }  # fmt: skip
+    steered = run_node(node, model=tiny.model, mask=left_half(), **WIDGETS[node])[0]
+    # in ComfyUI 0.30.0 such windows over height or width take one picture at a time
+    size = {"height": 16, "width": 16, "batch": 1 if dim else 3, "cfg": 1.0}
+    (cut,) = run_node("ContextWindowsManual", model=steered, context_length=8 if dim else 2, **windows)
+    with pytest.raises(ValueError, match="model: Context Windows show the model a part") as error:
+        sampled(tiny, cut, **size)
+    assert "\n" not in str(error.value)
+    (whole,) = run_node("ContextWindowsManual", model=steered, context_length=16, **windows)
+    assert torch.equal(sampled(tiny, whole, **size), sampled(tiny, steered, **size))
+
+
+def test_context_windows_are_refused_for_the_built_in_models_record(run_node, scenes):
+    model = builtin_model.load_model()
+    recording = run_node("MILD_RecordGap", model=model, layers=scenes, which="all")[0]
+    (cut,) = run_node(
+        "ContextWindowsManual", model=recording, context_length=8, context_overlap=1, causal_window_fix=False,
+        context_schedule="standard_static", context_stride=1, closed_loop=False, fuse_method="pyramid", dim=2,
+        freenoise=False, cond_retain_index_list="", split_conds_to_windows=False, latent_retain_index_list="",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="model: Context Windows show the model a part"):
+        run_node("MILD_SampleLayers", model=cut, layers=scenes, **SAMPLE)
 
 
 def test_nothing_is_told_where_all_is_caught(caplog):

@@ -94,7 +94,7 @@ def test_a_controlnets_attentions_are_not_the_models(run_node):
     assert len(handler.sites) == 32 * len(calls)
 
 
-# -- what a handler is told -------------------------------------------------------------------------------------------
+# -- what a handler gets ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("family", ["sd15", "flux"])
@@ -103,8 +103,8 @@ def test_progress_and_sigmas(family):
     sampled(tiny, catch.put(tiny.model, handler, "test"), steps=4, sampler="heun")
     (run,) = handler.runs
     assert len(run.sigmas) == 5 and run.sigmas[-1] == 0 and run.shape == tiny.shape()
-    told = list(dict.fromkeys(site.progress for site in handler.sites))
-    assert told == [0.0, 0.25, 0.5, 0.75]
+    given = list(dict.fromkeys(site.progress for site in handler.sites))
+    assert given == [0.0, 0.25, 0.5, 0.75]
     assert set(handler.options) >= {
         "sigmas",
         "sample_sigmas",
@@ -117,8 +117,8 @@ def test_progress_and_sigmas(family):
 def test_between_two_steps():
     tiny, handler = make("sd15"), Noting()
     sampled(tiny, catch.put(tiny.model, handler, "test"), steps=2, sampler="dpm_2")
-    told = sorted({site.progress for site in handler.sites})
-    assert told[0] == 0 and told[-1] == 0.5 and len(told) == 3 and 0 < told[1] < 0.5
+    given = sorted({site.progress for site in handler.sites})
+    assert given[0] == 0 and given[-1] == 0.5 and len(given) == 3 and 0 < given[1] < 0.5
 
 
 @pytest.mark.parametrize(("sigma", "expected"), [

@@ -214,7 +214,24 @@ def test_other_nodes_guidance_before_and_after(erasing, cfg):
     halved = sampled(tiny, guided(tiny.model), steps=1, cfg=cfg)
     assert close(halved, 0.5 * plain + 0.25 * latents(inputs[0]))
     assert close(sampled(tiny, erasing(guided(tiny.model), mask, 3), steps=1, cfg=cfg), halved + delta)
-    assert close(sampled(tiny, guided(erasing(tiny.model, mask, 3)), steps=1, cfg=cfg), halved + 0.5 * delta)
+    assert close(sampled(tiny, guided(erasing(tiny.model, mask, 3)), steps=1, cfg=cfg), halved + delta)
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_a_guidance_limiter_takes_nothing_away(erasing, order):
+    """Outside its range such a node gives back the plain prediction, whatever came before it."""
+    tiny, mask = make("sd15"), mask_of()
+
+    def limited(model):
+        model = model.clone()
+        model.set_model_sampler_post_cfg_function(lambda args: args["cond_denoised"])
+        return model
+
+    plain, hidden = (sampled(tiny, model, steps=1, cfg=1.0) for model in (tiny.model, erasing(tiny.model, mask)))
+    before = order == "before"
+    model = erasing(limited(tiny.model), mask, 3) if before else limited(erasing(tiny.model, mask, 3))
+    assert close(sampled(tiny, model, steps=1, cfg=7.0), plain + 3 * (hidden - plain))
+    assert "sampler_post_cfg_function" not in tiny.model.model_options
 
 
 def test_calls_of_the_model(erasing):
@@ -245,15 +262,18 @@ def test_until(erasing):
     # the second step is a plain one, from where the first had left it
 
 
-def test_a_guider_without_a_place_for_guidance(erasing, caplog):
+def test_a_guider_without_a_place_for_guidance(erasing):
+    """Refused as soon as it goes on to a second step without it: the picture would be a plain one."""
     tiny, mask = make("sd15"), mask_of()
     guider = custom.DualModelGuider.execute(erasing(tiny.model, mask, 9), tiny.positive, 1.0, tiny.model, tiny.negative)
     latent = tiny.empty_latent()["samples"]
-    with torch.inference_mode(), caplog.at_level(logging.WARNING):
+    with (
+        torch.inference_mode(),
+        pytest.raises(ValueError, match="gives no place for guidance, so Erase by Attention would have no effect"),
+    ):
         guider.result[0].sample(
             torch.randn(latent.shape), latent, comfy.samplers.sampler_object("euler"), torch.tensor([9.0, 3.0, 0.0])
         )
-    assert sum("no place for guidance" in record.message for record in caplog.records) == 1
 
 
 # -- layers -----------------------------------------------------------------------------------------------------------
@@ -354,6 +374,37 @@ def test_a_hole_of_one_pixel_is_seen(erasing):
     assert close(found, reference) and not close(found, sampled(tiny, height=19, width=13), 1e-3)
 
 
+def noise_mask_of(mask, height, width):
+    """As ComfyUI's samplers shrink a noise mask to a latent: [B, h, w]."""
+    return comfy.sampler_helpers.prepare_mask(mask[:, None], (len(mask), 4, height, width), torch.device("cpu"))[:, 0]
+
+
+@pytest.mark.parametrize("size", [(512, 512), (520, 333), (1024, 768), (1500, 1111)])
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+def test_what_is_hidden_is_what_is_painted_anew(run_node, family, size):
+    """One grown mask for both, as published: every cell of the latent that attention does not see is painted whole."""
+    tiny, (height, width) = make(family), size
+    mask = mask_of(height, width, (10, 33, 51, 47))
+    mask[:, 1, 1] = 1
+    (_, painted) = run_node(
+        "MILD_AttentionEraser", model=tiny.model, mask=mask, method="attention alone", grow=1.0, which="all",
+        **{"method.suppression": 0.3, "method.suppressed": 0.25, "method.until": 1.0},
+    )  # fmt: skip
+    hidden = erase.grown_mask(tiny.model, mask, 1.0)
+    cells = F.adaptive_max_pool2d(hidden[:, None], (height // 8, width // 8))[:, 0]
+    assert painted.shape == mask.shape and torch.equal(noise_mask_of(painted, height // 8, width // 8), cells)
+    # the mask as it was leaves a rim of what is hidden unpainted
+    assert (cells > noise_mask_of(mask, height // 8, width // 8)).any()
+
+
+def test_layers_need_no_noise_mask(run_node, alike):
+    (_, painted) = run_node(
+        "MILD_AttentionEraser", model=make("sd15").model, layers=alike, method="attention alone", grow=1.0, which="all",
+        **{"method.suppression": 0.3, "method.suppressed": 0.25, "method.until": 1.0},
+    )  # fmt: skip
+    assert painted.ndim == 3 and not painted.any()
+
+
 def test_a_mask_grows_more_for_sdxl(erasing):
     mask = mask_of(512, 512)
     small, large = (erase.grown_mask(make(family).model, mask, 1.0) for family in ("sd15", "sdxl"))
@@ -443,6 +494,6 @@ def test_a_mask_or_layers(run_node, alike):
     with pytest.raises(ValueError, match="mask: expected a MASK"):
         run_node("MILD_AttentionEraser", model=make("sd15").model, mask=torch.zeros(1, 8, 8, 3), grow=1.0, which="all",
                  **method)  # fmt: skip
-    with pytest.raises(ValueError, match="method: choose"):
+    with pytest.raises(ValueError, match="method: this version .* attentive eraser, attention alone"):
         run_node("MILD_AttentionEraser", model=make("sd15").model, mask=mask_of(), grow=1.0, which="all",
                  **(method | {"method": "witchcraft"}))  # fmt: skip

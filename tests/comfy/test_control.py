@@ -7,8 +7,9 @@ import comfy.utils
 import pytest
 import torch
 
-from mild.mild_core.comfy.sampling.control import Hints
-from mild.mild_core.fill import area_resize
+from mild.mild_core.comfy.sampling.controlnets import Hints
+from mild.mild_core.image.fill import area_resize
+from mild.mild_core.pairing import dealt
 from mild.mild_core.scene import Scene
 from mild.tests.helpers import tiny_controlnets
 from mild.tests.helpers.attention import close
@@ -206,14 +207,33 @@ def test_marks_stay_marks(apply, tiny):
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
 def test_a_batch_of_photos(apply, tiny, batch):
-    """As many pictures as photos: each layer gets its photo's. Fewer are dealt out in turn, as stock code does."""
+    """As many pictures as photos: each layer gets its photo's. Fewer are dealt out in turn, as stock code does, and
+    that is said.
+    """
     model = tiny("sd15")
     images = torch.stack([picture(HEIGHT, WIDTH, seed) for seed in range(batch)])
     control = apply(model, "controlnet", images)[0][0][1]["control"]
     photos = [1, 0, 2]
-    rows = Hints(layers_at(BOXES, photos), [(HEIGHT, WIDTH)] * 3, SIZE).copied(control).cond_hint_original
+    hints = Hints(layers_at(BOXES, photos), [(HEIGHT, WIDTH)] * 3, SIZE)
+    rows = hints.copied(control).cond_hint_original
+    note = dealt("ControlNet pictures", batch, 3)
+    assert hints.notes == ([note] if batch == 2 else [])
     for row, photo, (x0, y0, x1, y1) in zip(rows, photos, BOXES, strict=True):
         assert torch.equal(row.movedim(0, -1), images[photo % batch, y0:y1, x0:x1])
+
+
+def test_pictures_of_layers_are_said_to_be_theirs(apply, tiny):
+    """Two photos with three layers, and three pictures."""
+    model = tiny("sd15")
+    images = torch.stack([picture(HEIGHT, WIDTH, seed) for seed in range(3)])
+    control = apply(model, "controlnet", images)[0][0][1]["control"]
+    layers = layers_at(BOXES, [0, 0, 1])
+    scenes = [Scene(picture(HEIGHT, WIDTH), tuple(layers[:2])), Scene(picture(HEIGHT, WIDTH), tuple(layers[2:]))]
+    hints = Hints(layers, [(HEIGHT, WIDTH)] * 2, SIZE, scenes)
+    rows = hints.copied(control).cond_hint_original
+    assert hints.notes == ["ControlNet pictures: there are as many as layers (3), so each layer got its own."]
+    for row, image, (x0, y0, x1, y1) in zip(rows, images, BOXES, strict=True):
+        assert torch.equal(row.movedim(0, -1), image[y0:y1, x0:x1])
 
 
 @pytest.mark.parametrize("mask_size", [(HEIGHT, WIDTH), (HEIGHT * 2, WIDTH * 2), (HEIGHT, HEIGHT)])
@@ -251,7 +271,7 @@ def test_extra_hooks_and_settings_come_along(apply, tiny, run_node):
 
 @pytest.mark.usefixtures("small_native_size")
 def test_sample_layers_shows_each_layer_its_part(apply, tiny, sample, comfy):
-    """What lies beside a layer's crop has no say in it, alone or in a batch; a picture of another shape is told."""
+    """What lies beside a layer's crop has no say in it, alone or in a batch; a picture of another shape is noted."""
     model = tiny("sd15")
     photo, control = picture(HEIGHT, WIDTH), make_controlnet("controlnet", model)
     layers = [

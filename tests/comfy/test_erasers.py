@@ -1,11 +1,11 @@
-"""What a special model needs hangs on its MODEL, wherever that goes, and is all that samplers and nodes ask."""
+"""What a special model needs is attached to its MODEL, wherever that goes, and is all that samplers and nodes ask."""
 
 import comfy.sd
 import pytest
 import torch
 
 from mild.mild_core.attention.layer_regions import Maps
-from mild.mild_core.comfy.attention.spatial import Settings, keep_apart
+from mild.mild_core.comfy.attention.spatial import SpatialSettings, keep_apart
 from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.comfy.erasers.eraser import ORDINARY, Eraser, attach, eraser_of
 from mild.mild_core.comfy.sampling.encode import latent_space
@@ -26,7 +26,7 @@ def pair():
 
 
 class Special(Eraser):
-    """As an eraser of the literature would be: another size, told of the layer, by itself."""
+    """As an eraser of the literature would be: another size, values of the layer, by itself."""
 
     name = "the Special Model"
     fills_itself = True
@@ -39,7 +39,7 @@ class Special(Eraser):
     def multiple(self, model):
         return 32
 
-    def told(self, layer, hole, plate):
+    def layer_values(self, layer, hole, plate):
         return {"mild_special": torch.full((1,), float(layer.box[0])), "mild_cells": hole.shape}
 
 
@@ -89,10 +89,10 @@ def test_the_sampler_asks_for_size_values_and_batches(sample, tiny, special, pai
     sd15 = tiny("sd15")
 
     def sampled(model):
-        told = []
+        received = []
 
         def extra_conds(**kwargs):
-            told.append((kwargs.get("mild_special"), kwargs.get("mild_cells")))
+            received.append((kwargs.get("mild_special"), kwargs.get("mild_cells")))
             return model.model.__class__.extra_conds(model.model, **kwargs)
 
         model, calls = noting_calls(model, lambda x, *_, **__: tuple(x.shape))
@@ -100,15 +100,15 @@ def test_the_sampler_asks_for_size_values_and_batches(sample, tiny, special, pai
         settings = {"positive": sd15.positive, "negative": sd15.negative, "cfg": 1.0, "start": "noise"}
         result = sample(pair, sd15, model=model, **settings)
         check(pair, result)
-        return set(calls), told, result
+        return set(calls), received, result
 
-    calls, told, result = sampled(special)
+    calls, received, result = sampled(special)
     assert calls == {(1, 4, 8, 8)}  # 64 px, each alone
-    given = {float(value): cells for value, cells in told if value is not None}
+    given = {float(value): cells for value, cells in received if value is not None}
     assert given == {0.0: (1, 1, 8, 8), 43.0: (1, 1, 8, 8)}
-    plain, told, _ = sampled(sd15.model)
+    plain, received, _ = sampled(sd15.model)
     assert {shape[0] for shape in plain} == {2} and plain != calls
-    assert all(value is None for value, _ in told)
+    assert all(value is None for value, _ in received)
     assert layers_of(result).keys() == layers_of(pair).keys()
 
 
@@ -123,7 +123,7 @@ def test_the_start_follows_from_what_it_makes_by_itself(tiny, special, pair):
 
 def test_attention_is_left_alone_where_it_keeps_apart_by_itself(tiny, special, pair):
     maps = Maps.of(pair)
-    same, text = keep_apart(special, maps, Settings())
+    same, text = keep_apart(special, maps, SpatialSettings())
     assert same is special and text.startswith("The Special Model looks at nobody")
-    other, text = keep_apart(tiny("sd15").model, maps, Settings())
+    other, text = keep_apart(tiny("sd15").model, maps, SpatialSettings())
     assert other is not tiny("sd15").model and text.startswith("Held apart")

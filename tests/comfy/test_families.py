@@ -17,7 +17,7 @@ from mild.mild_core.comfy.families import (
     layout_of,
     pooled_width,
 )
-from mild.mild_core.morphology.guidance_config import FAMILIES as GUIDED
+from mild.mild_core.guidance.config import FAMILIES as GUIDED
 from mild.mild_core.scene import BACKGROUND, PERSON
 from mild.tests.helpers.tiny_models import FAMILIES as TINY
 
@@ -44,11 +44,18 @@ def test_every_small_model_finds_its_record(tiny, family):
     name, native, inpaint, layout, body, text, pooled = EXPECTED[family]
     model = tiny(family).model
     record = family_of(model)
-    assert (record.name, record.native_pixels, record.inpaint(model.model)) == (name, native, inpaint)
+    assert (record.name, record.native_pixels, record.inpaint(model)) == (name, native, inpaint)
     assert record.layout is layout and layout_of(model.get_model_object("diffusion_model")) is layout
     assert record.body is body and (body_config_of(model.model) is not None) == (body is not None)
     assert record.text_width(model) == text and pooled_width(model.model) == pooled
     assert family_of(model.clone()) is record and family_of_base(model.model) is record
+
+
+def test_inpaint_inputs_are_asked_of_the_patched_model(tiny):
+    model = tiny("sd15").model.clone()
+    model.add_object_patch("concat_keys", ("mask", "masked_image"))
+    assert family_of(model).inpaint(model)
+    assert not family_of(tiny("sd15").model).inpaint(tiny("sd15").model)
 
 
 def test_every_kind_of_small_model_is_in_the_table():
@@ -129,6 +136,6 @@ def test_the_refiners_pooled_text_has_a_number_less():
     assert not family_of_base(refiner).pooled.fits(refiner, {"pooled_output": torch.zeros(1, 768)})
 
 
-def test_a_texts_width_is_told_in_words():
+def test_a_texts_width_in_words():
     assert channels(768) == "768 channels (SD1.5's)" and channels(1280) == "1,280 channels (the SDXL refiner's)"
     assert channels(4096) == "4,096 channels (that of Flux and SD3)" and channels(17) == "17 channels"

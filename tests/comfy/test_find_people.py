@@ -15,8 +15,10 @@ from mild.tests.helpers.in_process import GraphInvalid
 import comfy.model_management
 import folder_paths
 
-from mild.mild_core.comfy import find_files, find_openpose, find_people, find_sam2
-from mild.mild_core.find.poses import seen
+from mild.mild_core.body.poses import seen
+from mild.mild_core.comfy.find import find_people, weight_files
+from mild.mild_core.comfy.find import openpose as find_openpose
+from mild.mild_core.comfy.find import sam2 as find_sam2
 from mild.tests.helpers.bodies import pose_frame
 from mild.tests.unit.test_found import standing
 
@@ -31,7 +33,7 @@ FIND = {
 }
 MOVENET = {
     "detector": find_people.MOVENET,
-    "detector.model": find_files.ABSENT,
+    "detector.model": weight_files.ABSENT,
     "detector.threshold": 0.1,
     "detector.closer": 2,
 }
@@ -158,7 +160,7 @@ def test_only_who_is_missing_is_added(find):
     more, _, boxes = find(
         photos(2), boxes=[[box(11, 11, 30, 60), box(70, 5, 20, 50)], [box(1, 1, 50, 50)]], people=first
     )
-    assert summary(more) == [(0, 1, (10, 10, 40, 70)), (0, 2, (70, 5, 90, 55)), (1, 1, (1, 1, 51, 51))]
+    assert summary(more) == [(0, 1, (10, 10, 40, 70)), (0, 2, (70, 5, 90, 55)), (1, 2, (1, 1, 51, 51))]
     assert more[0] is first[0] and [len(one) for one in boxes] == [1, 1]
 
 
@@ -186,7 +188,7 @@ def test_bad_input_names_its_socket(find, inputs):
 
 
 def test_a_missing_file_says_what_to_put_where(find):
-    absent = find_files.ABSENT
+    absent = weight_files.ABSENT
     openpose = {"detector": find_people.OPENPOSE, "detector.model": absent, "detector.threshold": 0.3}
     onnx = {"masks": find_people.SAM2_ONNX, "masks.encoder": absent, "masks.decoder": absent, "masks.prompts": "box"}
     package = {"masks": find_sam2.FINDER, "masks.model": absent, "masks.prompts": "box"}
@@ -203,7 +205,7 @@ def test_a_file_of_another_machine_is_refused_by_comfyui(find):
 @pytest.fixture
 def weights(tmp_path, monkeypatch):
     """weights(*names): files without weights in a folder of the artist's; at the end all folders are as before."""
-    for key in ("detection", find_files.KEY):
+    for key in ("detection", weight_files.KEY):
         paths, extensions = folder_paths.folder_names_and_paths.get(key, ([], set()))
         monkeypatch.setitem(folder_paths.folder_names_and_paths, key, (list(paths), extensions))
     folder_paths.add_model_folder_path("detection", str(tmp_path))
@@ -221,16 +223,16 @@ def test_folders_are_merged_and_nobody_elses_lists_grow(weights, tmp_path):
     others = {key: (list(paths), list(known)) for key, (paths, known) in folder_paths.folder_names_and_paths.items()}
     weights("a.tflite", "sub/b.onnx", "c.txt", "d.safetensors")
     mine = tmp_path / "of the artist"
-    folder_paths.add_model_folder_path(find_files.KEY, str(mine))
-    find_files.register()
-    paths, _ = folder_paths.folder_names_and_paths[find_files.KEY]
+    folder_paths.add_model_folder_path(weight_files.KEY, str(mine))
+    weight_files.register()
+    paths, _ = folder_paths.folder_names_and_paths[weight_files.KEY]
     assert str(mine) in paths and str(tmp_path) in paths and len(paths) == len(set(paths))
-    assert find_files.files(lambda name: name.endswith(".tflite")) == ["a.tflite"]
-    assert [name.replace("\\", "/") for name in find_files.files(lambda name: name == "b.onnx")] == ["sub/b.onnx"]
-    assert find_files.files(lambda name: name.endswith(".txt")) == [find_files.ABSENT]
-    assert find_files.path_of("a.tflite", "x", "y") == tmp_path / "a.tflite"
+    assert weight_files.files(lambda name: name.endswith(".tflite")) == ["a.tflite"]
+    assert [name.replace("\\", "/") for name in weight_files.files(lambda name: name == "b.onnx")] == ["sub/b.onnx"]
+    assert weight_files.files(lambda name: name.endswith(".txt")) == [weight_files.ABSENT]
+    assert weight_files.path_of("a.tflite", "x", "y") == tmp_path / "a.tflite"
     for key, (paths, known) in others.items():
-        if key != find_files.KEY:
+        if key != weight_files.KEY:
             now = folder_paths.folder_names_and_paths[key]
             assert (list(now[0]), list(now[1])) == (paths, known)
     assert folder_paths.get_filename_list("detection") == ["d.safetensors"]
@@ -240,7 +242,7 @@ def test_folders_are_merged_and_nobody_elses_lists_grow(weights, tmp_path):
 def test_a_path_never_leaves_its_folder(weights, name):
     (weights("a.tflite").parent / "secret.tflite").write_bytes(b"secret")
     with pytest.raises(ValueError, match="models/detection"):
-        find_files.path_of(name, "x", "y")
+        weight_files.path_of(name, "x", "y")
 
 
 def test_a_missing_package_is_said_through_the_node(find, weights, monkeypatch):
@@ -433,3 +435,10 @@ def test_core_draws_our_boxes(find):
     drawn = DrawBBoxes.execute(boxes, image)[0]
     y, x = drawn[0].amax(-1).nonzero(as_tuple=True)
     assert abs(int(x.min()) - 70) <= 3 and abs(int(y.max()) - 70) <= 3 and drawn[1].sum() == 0
+
+
+@pytest.mark.parametrize(("name", "known"), [("detector", "MoveNet"), ("masks", "boxes")])
+def test_an_unknown_choice_is_named(find, name, known):
+    """Of a workflow made with another version, or an API client's: ComfyUI hands on nothing then."""
+    with pytest.raises(ValueError, match=f"{name}: this version of the pack does not know what was chosen.*{known}"):
+        find(photos(), boxes=[[box(10, 10, 30, 60)]], **{name: "of another version"})

@@ -1,7 +1,9 @@
 """Record Attention Gap and Show Attention Gap: what is measured is what happens, and nothing else happens."""
 
+import inspect
 import json
 
+import comfy.ldm.modules.attention
 import pytest
 import torch
 from comfy import model_management
@@ -12,11 +14,11 @@ from mild.mild_core.attention.regions import on_grid
 from mild.mild_core.comfy.attention import catch
 from mild.mild_core.comfy.attention.erase import AttentiveEraser, erase
 from mild.mild_core.comfy.attention.recorder import PATCHES, recording
-from mild.mild_core.comfy.attention.spatial import Settings, keep_apart
+from mild.mild_core.comfy.attention.spatial import SpatialSettings, keep_apart
 from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.comfy.pixel_space import pixel_vae
 from mild.mild_core.preview.gap_plot import WIDTH
-from mild.tests.helpers.attention import Noting, sampled
+from mild.tests.helpers.attention import Noting, overridden, sampled
 from mild.tests.helpers.layers import WIDGETS, picture
 from mild.tests.helpers.tiny_models import make
 
@@ -51,6 +53,23 @@ def same_numbers(one, other, tolerance=1e-4):
 
 
 # -- what is measured -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["sd15", "flux"])
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-5), (torch.float16, 0.01), (torch.bfloat16, 0.05)])
+def test_in_half_precision_it_moves_as_far_as_with_another_attention_function(family, dtype, most):
+    """As the help says: by rounding, and so hardly at all in float32."""
+    tiny, size = make(family, dtype=dtype), {"height": 16, "width": 16, "steps": 4}
+
+    def split(func, q, k, v, heads, *args, **kwargs):
+        return inspect.unwrap(comfy.ldm.modules.attention.attention_split)(q, k, v, heads, *args, **kwargs)
+
+    plain = sampled(tiny, **size)
+    recorded_so, other = (
+        float((sampled(tiny, model, **size) - plain).abs().max() / plain.abs().max())
+        for model in (recording(tiny.model, maps_of())[0], overridden(tiny.model, split))
+    )
+    assert 0 < recorded_so < 3 * other and recorded_so < most
 
 
 @pytest.mark.parametrize(("family", "cfg"), [("sd15", 1.0), ("sdxl", 7.0), ("flux", 1.0), ("flux2", 7.0)])
@@ -112,9 +131,9 @@ def test_noise_levels_are_the_samplers(sampler, steps):
     tiny, handler = make("sd15"), Noting()
     record, _ = recorded(tiny, catch.put(tiny.model, handler, "test"), steps=steps, sampler=sampler)
     sigmas = handler.runs[0].sigmas.tolist()
-    told = [level.sigma for level in record.levels]
-    assert told == sorted(told, reverse=True) and told[0] == pytest.approx(sigmas[0], rel=1e-4)
-    assert all(any(abs(own - sigma) < 1e-3 * sigma for own in told) for sigma in sigmas[:-1])
+    levels = [level.sigma for level in record.levels]
+    assert levels == sorted(levels, reverse=True) and levels[0] == pytest.approx(sigmas[0], rel=1e-4)
+    assert all(any(abs(own - sigma) < 1e-3 * sigma for own in levels) for sigma in sigmas[:-1])
     assert list(record.where) == {1: ["early"], 2: ["early", "late"]}.get(steps, ["early", "middle", "late"])
 
 
@@ -138,7 +157,7 @@ def test_with_stop_attention_bleed(family):
     tiny = make(family)
     plain = recorded(tiny, cfg=1.0)[0]
     before, after = (
-        put_both(tiny, order, lambda model: keep_apart(model, maps_of(), Settings())[0]).layers[ROW]
+        put_both(tiny, order, lambda model: keep_apart(model, maps_of(), SpatialSettings())[0]).layers[ROW]
         for order in ("before", "after")
     )
     assert before.shares()["people"] < 0.3 * plain.shares()["people"] and before.gap() > plain.gap()
@@ -147,7 +166,7 @@ def test_with_stop_attention_bleed(family):
 
 @pytest.mark.parametrize("guidance", [None, 5.0])
 def test_with_erase_by_attention(guidance):
-    """What is hidden gets nothing at all; with guidance that is the second call's, told apart from the first."""
+    """What is hidden gets nothing at all; with guidance that is the second call's, kept apart from the first."""
     tiny = make("sd15")
     plain = recorded(tiny, cfg=1.0)[0]
 

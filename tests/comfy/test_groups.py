@@ -162,7 +162,7 @@ def test_other_errors_are_not_taken_for_lack_of_memory(sample, alike):
 
 
 def test_each_row_has_its_own_text_mask_and_inpaint_channels(sample, alike, run_node):
-    """What differs between rows of one batch: told apart by leaving each layer alone with the same."""
+    """What differs between rows of one batch: found by leaving each layer alone with the same."""
     tiny = make("sd15_inpaint")
     other = make("sd15_inpaint", seed=5)
     mask = torch.zeros(1, 90, 130)

@@ -5,10 +5,9 @@ import safetensors.torch
 import torch
 
 from mild.mild_core.comfy.families import body_config_of
-from mild.mild_core.comfy.morphology.control import MorphologyControl
-from mild.mild_core.comfy.morphology.files import ABSENT, files
-from mild.mild_core.comfy.morphology.load import load_guidance
-from mild.mild_core.morphology.guidance import MorphologyGuidance, save_guidance
+from mild.mild_core.comfy.guidance.body_control import MorphologyControl
+from mild.mild_core.comfy.guidance.load import ABSENT, files, load_guidance
+from mild.mild_core.guidance.network import MorphologyGuidance, save_guidance
 from mild.tests.helpers.tiny_models import randomize
 
 

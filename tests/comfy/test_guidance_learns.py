@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from mild.mild_core.comfy.families import body_config_of
-from mild.mild_core.comfy.morphology.control import MorphologyControl
-from mild.mild_core.comfy.morphology.load import load_guidance, patcher_for
-from mild.mild_core.morphology.guidance import MorphologyGuidance, save_guidance
-from mild.mild_core.morphology.maps import maps
+from mild.mild_core.comfy.guidance.body_control import MorphologyControl
+from mild.mild_core.comfy.guidance.load import load_guidance, patcher_for
+from mild.mild_core.guidance.maps import maps
+from mild.mild_core.guidance.network import MorphologyGuidance, save_guidance
 from mild.tests.helpers.bodies import morphology
 
 CELLS = (16, 12)  # of one person's layer

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from mild.mild_core import boxes
 from mild.mild_core.comfy.sampling.groups import layer_seed
-from mild.mild_core.people import numbered, person_from_mask
-from mild.mild_core.recompose.recompose import recompose
+from mild.mild_core.image import boxes
+from mild.mild_core.layers.decompose import decompose
+from mild.mild_core.layers.recompose import recompose
+from mild.mild_core.layers.work_size import SIZE_MODES
+from mild.mild_core.people.from_masks import numbered, person_from_mask
 from mild.mild_core.scene import Scene
-from mild.mild_core.split.decompose import decompose
-from mild.mild_core.work_size import SIZE_MODES
 from mild.tests.helpers.in_process import GraphInvalid
 from mild.tests.helpers.layers import background, layers_of, picture
 from mild.tests.helpers.tiny_models import make
@@ -17,19 +17,19 @@ from mild.tests.helpers.tiny_models import make
 SMALL = 96 * 96 / 1024**2
 """Megapixels of crops for random models, as the fixture small_native_size says for Sample Layers."""
 
-HERS = "1/person-1"
+PERSON_LAYER = "1/person-1"
 
 
 def split(photos=1):
     """Somebody in red, whose right half stands behind somebody in green, who goes; the photo is 110 x 130 px."""
-    her, front = torch.zeros(110, 130), torch.zeros(110, 130)
-    her[12:100, 30:62] = 1
+    person_mask, front = torch.zeros(110, 130), torch.zeros(110, 130)
+    person_mask[12:100, 30:62] = 1
     front[20:104, 50:84] = 1
     generator = torch.Generator().manual_seed(0)
     photo = 0.6 + 0.2 * torch.rand(110, 130, 1, generator=generator).expand(-1, -1, 3).contiguous()
-    photo = torch.where(her[..., None] > 0, torch.tensor((0.8, 0.1, 0.1)), photo)
+    photo = torch.where(person_mask[..., None] > 0, torch.tensor((0.8, 0.1, 0.1)), photo)
     photo = torch.where(front[..., None] > 0, torch.tensor((0.0, 1.0, 0.0)), photo)
-    people = numbered([person_from_mask(her * (1 - front)), person_from_mask(front)])
+    people = numbered([person_from_mask(person_mask * (1 - front)), person_from_mask(front)])
     people = [person._replace(erased=person.number == 2) for person in people]
     return decompose(
         photo.expand(photos, -1, -1, -1),
@@ -92,7 +92,7 @@ def test_plain_nodes_paint_what_sample_layers_paints(comfy, small_native_size, f
     }
     graph = {**give, "sampled": sampled}
     layers = ["layers", 0]
-    for which in ("1/background", HERS):
+    for which in ("1/background", PERSON_LAYER):
         graph |= by_plain_nodes(which, layers, widgets | {"seed": layer_seed(7, which)}, channels=family != "sd15")
         layers = [f"put {which}", 0]
     ran = comfy.run_graph(graph, wanted=["sampled", layers[0]])
@@ -134,9 +134,9 @@ def by_plain_nodes(which, layers, widgets, channels):
     return graph
 
 
-@pytest.mark.parametrize("which", ["background", "1", HERS])
+@pytest.mark.parametrize("which", ["background", "1", PERSON_LAYER])
 def test_the_picture_never_shows_who_is_erased(get, put, which):
-    """Painted green or purple wherever she was seen, she vanishes into the same picture, before and after painting."""
+    """Painted green or purple wherever the person was seen, they vanish into the same picture, now and once painted."""
     pictures = []
     for colour in (torch.tensor((0.0, 1.0, 0.0)), torch.tensor((1.0, 0.0, 1.0))):
         (scene,) = split()
@@ -178,7 +178,7 @@ def test_sizes_and_masks_suit_latents(get, multiple, megapixels, mode):
         assert 0.9 < height * width / (megapixels * 1024**2) < 1.1
 
 
-@pytest.mark.parametrize("which", ["1/background", HERS])
+@pytest.mark.parametrize("which", ["1/background", PERSON_LAYER])
 @pytest.mark.parametrize("shape", [(8, 8, 1), (200, 131, 4), (300, 300, 3)])
 def test_any_picture_goes_into_the_hole_and_nowhere_else(put, which, shape):
     layers = split()
@@ -197,7 +197,7 @@ def test_any_picture_goes_into_the_hole_and_nowhere_else(put, which, shape):
 def test_what_was_handed_out_comes_back(get, put):
     """Unpainted, at the photo's own scale: the background's hole holds its smooth fill, and the person goes nowhere."""
     layers = split()
-    for which in ("background", HERS):
+    for which in ("background", PERSON_LAYER):
         image, _ = get(layers, which, megapixels=0, multiple=1)
         again, _ = get(put(layers, image, which), which, megapixels=0, multiple=1)
         if which == "background":
@@ -212,13 +212,13 @@ def test_somebody_stands_on_the_background_once_it_is_painted(get, put):
     done = put(layers, wall)
     before, _ = get(layers, "1", megapixels=0, multiple=1)
     after, mask = get(done, "1", megapixels=0, multiple=1)
-    hers = layers_of(layers)[HERS]
-    assert torch.equal(before[0][(hers.alpha == 0) & (hers.hole == 0)].unique(dim=0), torch.tensor([hers.ground]))
-    assert ((after[0] - wall[0, 0, 0]).abs().amax(-1)[mask[0] > 0] < 0.01).any(), "the wall is seen beside her"
-    flat = layers_of(put(done, wall, "1"))[HERS]
-    assert flat.alpha[hers.hole > 0].mean() < 0.3, "nothing but wall was painted, so hardly anything is hers"
-    red = layers_of(put(done, torch.tensor((0.8, 0.1, 0.1)).expand(1, 9, 9, 3), "1"))[HERS]
-    assert red.alpha[hers.hole > 0].mean() > flat.alpha[hers.hole > 0].mean() + 0.3
+    old = layers_of(layers)[PERSON_LAYER]
+    assert torch.equal(before[0][(old.alpha == 0) & (old.hole == 0)].unique(dim=0), torch.tensor([old.ground]))
+    assert ((after[0] - wall[0, 0, 0]).abs().amax(-1)[mask[0] > 0] < 0.01).any(), "the wall is seen beside the person"
+    flat = layers_of(put(done, wall, "1"))[PERSON_LAYER]
+    assert flat.alpha[old.hole > 0].mean() < 0.3, "nothing but wall was painted, so hardly anything is a person"
+    red = layers_of(put(done, torch.tensor((0.8, 0.1, 0.1)).expand(1, 9, 9, 3), "1"))[PERSON_LAYER]
+    assert red.alpha[old.hole > 0].mean() > flat.alpha[old.hole > 0].mean() + 0.3
 
 
 def test_a_batch_of_photos_by_id(get, put, run_node):

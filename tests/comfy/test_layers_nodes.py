@@ -60,9 +60,8 @@ def test_a_batch_of_masks_from_left_to_right(run_node):
 @pytest.mark.parametrize(
     "masks",
     [
-        Many([RIGHT[None], LEFT[None]]),
         Many([TWO]),
-        Many([RIGHT, LEFT]),
+        TWO,
         TWO[:, None],
         TWO[..., None].expand(-1, -1, -1, 3),
     ],
@@ -88,7 +87,7 @@ def test_label_images(run_node, as_image):
     masks = labels[None, ..., None].expand(-1, -1, -1, 3) if as_image else labels[None]
     photo = photos(size=(194, 262))
     people, *_ = run_node("MILD_PeopleFromMasks", masks=masks, image=photo, split="label image", photo=1)
-    assert [person.box for person in people] == [(10, 10, 50, 120), (120, 10, 160, 120)]
+    assert summary(people) == [(0, 1, (120, 10, 160, 120)), (0, 2, (10, 10, 50, 120))]
 
 
 def test_a_photo_is_no_label_image(run_node):

@@ -40,7 +40,14 @@ def test_photos_one_by_one_in_a_list(run_node):
     masks, boxes = zip(*(sam3(count) for count in (2, 0, 1)), strict=True)
     image = Many([photos(), photos(), photos()])
     people, *_ = run_node("MILD_PeopleFromMasks", masks=Many(masks), boxes=Many(boxes), image=image, **FROM_MASKS)
-    assert [person.photo for person in people] == [0, 0, 2]
+    assert [[person.photo for person in one] for one in people] == [[0, 0], [], [0]]
+
+
+def test_without_a_word_boxes_still_tell(run_node):
+    """An API call that leaves split and photo away gets the automatic mode."""
+    masks, boxes = sam3(2, 1)
+    people, *_ = run_node("MILD_PeopleFromMasks", masks=masks, boxes=boxes, image=photos(2))
+    assert [person.photo for person in people] == [0, 0, 1]
 
 
 @pytest.mark.parametrize("boxes", [None, [[]]])

@@ -151,7 +151,7 @@ def test_differential_diffusion_gets_a_soft_mask(sample, scenes, run_node, famil
     for mask in given:
         assert mask.ndim == SOFT[family] and mask.shape[-2:] == given[0].shape[-2:]
         assert ((mask > 0) & (mask < 1)).any() and (mask == 1).any()
-    # It paints more and more of the hole, from its heart outwards.
+    # It paints more and more of the hole, from its middle outwards.
     assert all((later >= earlier).all() for earlier, later in zip(used, used[1:4], strict=False))
     assert 0 < used[0].sum() < used[3].sum()
     given.clear()

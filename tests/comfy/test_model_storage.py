@@ -94,6 +94,8 @@ def test_weights_stored_in_float8(sample, scenes, load, dtype):
 @pytest.mark.parametrize("form", ["float8_e4m3fn", "int8_tensorwise", "nvfp4"])
 def test_quantised_weights(sample, scenes, load, form):
     """ComfyUI's own: values and scales in the file. Near to what the weights give as they were."""
+    if form not in comfy.quant_ops.QUANT_ALGOS:
+        pytest.skip(f"This ComfyUI stores no weights as {form} (0.24 does not).")
     weights, vae = flux_fill_weights(), make_vae(16)
     model = load(quantised(weights, form))
     assert sum(isinstance(weight, comfy.quant_ops.QuantizedTensor) for weight in model.model.parameters()) >= 10
@@ -147,7 +149,7 @@ def test_a_model_with_a_lora(sample, scenes, family):
 def little_memory(monkeypatch):
     """As on a small graphics card with --lowvram, where ComfyUI loads what fits and casts the rest layer by layer.
 
-    On the CPU that flag changes nothing, so its loader is told here that there is room for a third of the weights.
+    On the CPU that flag changes nothing, so its loader finds room here for a third of the weights.
     """
     stock = comfy.model_management.LoadedModel.model_load
     partly = []

@@ -6,8 +6,8 @@ import comfy.model_patcher
 import pytest
 import torch
 
-from mild.mild_core.morphology.guidance import CONFIDENCE
-from mild.mild_core.morphology.maps import CHANNELS
+from mild.mild_core.guidance.maps import CHANNELS
+from mild.mild_core.guidance.network import CONFIDENCE
 from mild.tests.helpers.attention import close, counting_calls
 from mild.tests.helpers.layers import picture
 from mild.tests.helpers.tiny_controlnets import apply, make_controlnet
@@ -116,6 +116,7 @@ def test_it_meets_t2i_adapters_of_sdxl_at_the_same_blocks(tiny, guidance):
     """Their lists are longer than SDXL's input blocks, and stock code adds lists up from the far end."""
     model = tiny("sdxl")
     control = guidance(model)
+    control.pre_run(model.model.model, lambda share: 1 - share)
     residuals = [torch.full((1, 1), float(block)) for block in control.config.blocks]
     theirs = {"input": [torch.full((1, 1), 100.0 + block) for block in reversed(range(10))], "middle": [], "output": []}
     expected = [100.0 + block + (block if block in control.config.blocks else 0) for block in range(9)]

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from mild.mild_core.comfy.morphology.apply import guided
-from mild.mild_core.comfy.sampling.control import DRAWN, Hints
-from mild.mild_core.morphology.maps import CHANNELS, maps
+from mild.mild_core.comfy.guidance.apply import guided
+from mild.mild_core.comfy.sampling.controlnets import DRAWN_NOTE, Hints
+from mild.mild_core.guidance.maps import CHANNELS, maps
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.attention import close
-from mild.tests.helpers.bodies import morphology
+from mild.tests.helpers.bodies import morphology, skeleton
 from mild.tests.helpers.layers import HEIGHT, WIDTH, background, check, layers_of, person, picture
 from mild.tests.helpers.tiny_controlnets import SPAN, apply, make_controlnet
 from mild.tests.helpers.tiny_guidance import ksampled, plain
@@ -24,7 +24,7 @@ def people():
 @pytest.mark.usefixtures("small_native_size")
 @pytest.mark.parametrize(("family", "relations"), [("sd15", 0.0), ("sd15", 0.5), ("flux", 0.5)])
 def test_each_layer_of_a_batch_has_its_own_people(sample, tiny, guidance, run_node, people, family, relations):
-    """With the relations of each in her text, and without."""
+    """With the relations of each in their own text, and without."""
     model, control = tiny(family), guidance(tiny(family))
     photo = picture()
     layers = (
@@ -74,7 +74,7 @@ def test_layers_are_drawn_and_not_cropped(run_node, tiny, guidance, people):
     assert torch.equal(rows(bound.copy())[0], drawn)
     given = apply(run_node, model, control, picture()[None])[0][0][1]["control"]
     drawn, notes = rows(given)
-    assert torch.equal(drawn, expected(other[0])) and notes == [DRAWN]
+    assert torch.equal(drawn, expected(other[0])) and notes == [DRAWN_NOTE]
     unknown, notes = rows(given, [scenes[0]._replace(morphology=None)])
     assert unknown.shape == (2, 3, *size) and notes == []
     each = apply(run_node, model, control, torch.stack([picture(), picture(seed=3)]))[0][0][1]["control"]
@@ -85,8 +85,40 @@ def test_a_photo_that_nobody_was_read_from_gets_nothing(tiny, guidance, people):
     control = guidance(tiny("sd15")).set_people(people)
     photo = picture()
     layer = background(photo, (30, 15, 50, 50), index=1)
-    assert torch.equal(control.layer_hint(layer, None, (64, 96)), torch.zeros(1, len(CHANNELS), 16, 24))
-    assert guidance(tiny("sd15")).layer_hint(layer, None, (64, 96)) is None
+    size, photo_size = (64, 96), (HEIGHT, WIDTH)
+    assert torch.equal(control.layer_hint(layer, None, size, photo_size), torch.zeros(1, len(CHANNELS), 16, 24))
+    assert guidance(tiny("sd15")).layer_hint(layer, None, size, photo_size) is None
+    hints = Hints([layer], [photo_size] * 2, size)
+    hints.copied(control)
+    assert hints.notes == ["Guide by Bodies got no bodies for photo 2, so it adds nothing there."]
+
+
+@pytest.mark.parametrize("shrunk", [1.0, 0.5, 0.75, 2.0])
+def test_bodies_read_in_a_copy_of_another_size_lie_where_they_are(tiny, guidance, shrunk):
+    """Who they are and where their limbs are, in the crop of the photo in its own size."""
+    photo_size, size = (64, 96), (64, 96)
+
+    def people(by):
+        places = [tuple(round(side * by) for side in box) for box in [(8, 8, 32, 56), (56, 4, 80, 60)]]
+        joints = [skeleton(box, seed) for seed, box in enumerate(places)]
+        return morphology((round(64 * by), round(96 * by)), places, (2,), joints=joints)
+
+    photo = picture(*photo_size)
+    box = (3, 5, 45, 61)
+    layer = person(photo, 1, (8, 8, 32, 56), (32, 12, 40, 50), box)
+    control = guidance(tiny("sd15")).set_people([people(shrunk)])
+    drawn = Hints([layer], [photo_size], size).copied(control).cond_hint_original[0]
+    expected = maps(people(1.0), 1, box, (16, 24))
+    assert torch.allclose(drawn, expected, atol=0.02)
+    this = CHANNELS.index("this")
+    assert 0.9 < float(drawn[this].sum() / (16 * 24)) / (24 * 48 / (42 * 56)) < 1.1  # the person's share of the crop
+
+
+def test_bodies_of_a_photo_of_another_shape_are_refused(tiny, guidance):
+    control = guidance(tiny("sd15")).set_people([morphology((64, 64), [(8, 8, 32, 56)])])
+    layer = background(picture(64, 96), (30, 15, 50, 50))
+    with pytest.raises(ValueError, match="morphology: the bodies were read in a photo of 64 x 64 px, but photo 1 of "):
+        Hints([layer], [(64, 96)], (64, 96)).copied(control)
 
 
 def test_guide_by_bodies_on_a_whole_photo(run_node, tiny, guidance, people):
@@ -108,9 +140,9 @@ def test_guide_by_bodies_on_a_whole_photo(run_node, tiny, guidance, people):
     assert torch.equal(ksampled(model, run(unsure), **size), plain(model, **size))
     same = run(strength=0.0)
     assert same[0] is model.positive and same[1] is model.negative
-    told = run(strength=0.0, relations=1.0)
-    assert "control" not in told[0][0][1] and told[0][0][0].shape == model.positive[0][0].shape
-    assert not torch.equal(told[0][0][0], model.positive[0][0])
+    related = run(strength=0.0, relations=1.0)
+    assert "control" not in related[0][0][1] and related[0][0][0].shape == model.positive[0][0].shape
+    assert not torch.equal(related[0][0][0], model.positive[0][0])
     with pytest.raises(ValueError, match="morphology: there is no photo"):
         run([])
     given["guidance"] = make_controlnet("controlnet", model)

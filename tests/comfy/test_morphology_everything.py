@@ -10,9 +10,9 @@ import comfy.model_management
 import pytest
 import torch
 
-from mild.mild_core.comfy.morphology import parse_people
-from mild.mild_core.morphology.parts import PARTS, SETS
-from mild.mild_core.people import numbered, person_from_mask
+from mild.mild_core.body.body_parts import PARTS, SETS
+from mild.mild_core.comfy.find import parse_people
+from mild.mild_core.people.from_masks import numbered, person_from_mask
 from mild.tests.helpers.bodies import pose_frame
 from mild.tests.helpers.in_process import InProcess
 from mild.tests.helpers.layers import SPLIT, WIDGETS, check, layers_of, picture
@@ -176,12 +176,12 @@ def test_each_prior_alone_and_all_together_change_the_picture(paint):
         "everything": paint(poses=POSES, parsing=parsing_of(), depth=nearer),
     }
     assert all(all_differ(one, vanilla) for name, one in found.items() if name != "vanilla")
-    hers = {name: layers_of(scenes)["1/person-1"].pixels for name, scenes in found.items()}  # a background has no body
-    for name, other in itertools.combinations(hers, 2):
-        assert not torch.allclose(hers[name], hers[other], atol=ROUNDING), (name, other)
+    pixels = {name: layers_of(scenes)["1/person-1"].pixels for name, scenes in found.items()}  # no background: no body
+    for name, other in itertools.combinations(pixels, 2):
+        assert not torch.allclose(pixels[name], pixels[other], atol=ROUNDING), (name, other)
 
 
-def test_another_order_changes_what_is_told(paint):
+def test_another_order_changes_the_text(paint):
     """Who is in front, from a depth picture, where outlines leave it open."""
     boxes = ((18, 8, 56, 92), (60, 8, 96, 92), (98, 12, 126, 90))
     people = people_of(boxes=boxes)

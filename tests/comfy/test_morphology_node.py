@@ -12,12 +12,11 @@ from mild.tests.helpers.in_process import GraphInvalid
 import comfy.model_management
 import folder_paths
 
-from mild.mild_core.comfy import find_files
-from mild.mild_core.comfy.morphology import parse_people
-from mild.mild_core.find.poses import L_WRIST, seen
-from mild.mild_core.morphology.parsers.parsed import Parsed
-from mild.mild_core.morphology.parts import PARTS, SETS
-from mild.mild_core.people import numbered, person_from_mask
+from mild.mild_core.body.body_parts import PARTS, SETS
+from mild.mild_core.body.parsers.parsed import Parsed
+from mild.mild_core.body.poses import L_WRIST, seen
+from mild.mild_core.comfy.find import parse_people, weight_files
+from mild.mild_core.people.from_masks import numbered, person_from_mask
 from mild.tests.comfy.test_find_people import SIZE, frame, photos, weights
 from mild.tests.unit.test_found import standing
 from mild.tests.unit.test_parsers import real
@@ -27,8 +26,8 @@ __all__ = ["weights"]
 Interrupted = comfy.model_management.InterruptProcessingException
 
 READ = {"labels": "ATR", "parser": parse_people.CONNECTED, "invert_depth": False, "min_confidence": 0.3}
-BODYPIX = {"parser": parse_people.BODYPIX, "parser.model": find_files.ABSENT}
-MEDIAPIPE = {"parser": parse_people.MEDIAPIPE, "parser.model": find_files.ABSENT}
+BODYPIX = {"parser": parse_people.BODYPIX, "parser.model": weight_files.ABSENT}
+MEDIAPIPE = {"parser": parse_people.MEDIAPIPE, "parser.model": weight_files.ABSENT}
 
 LEFT, RIGHT = (10, 5, 45, 95), (80, 8, 120, 92)
 HAIR = SETS["ATR"].index(PARTS.index("hair"))
@@ -244,8 +243,8 @@ def test_a_missing_package_is_said_through_the_node(read, weights, monkeypatch):
 
 @pytest.fixture
 def parser(monkeypatch, weights):
-    """A parser in BodyPix's place: everything in a person's upper half is her face, surely, the rest her torso,
-    hardly; her joints stand in her box.
+    """A parser in BodyPix's place: everything in a person's upper half is face, with high confidence, the rest torso,
+    with low confidence; the joints stand in the person's box.
     """
     weights("bodypix.onnx")
 
@@ -273,7 +272,7 @@ def test_a_parser_gives_parts_and_a_pose_to_who_has_none(read, parser):
         assert seen(body.joints).sum() > 12 and not seen(body.joints)[L_WRIST]
     given = pose_in(LEFT)
     given.joints[:, 0] += 2
-    given.joints[12:, 2] = 0  # the parser sees more of her
+    given.joints[12:, 2] = 0  # the parser sees more of the person
     ((one,), _) = read(photos(), two(), poses=[frame(given)], **parser)
     both = seen(one.bodies[0].joints) & seen(given.joints)
     assert torch.allclose(one.bodies[0].joints[both, :2], given.joints[both, :2])
@@ -331,3 +330,9 @@ def test_the_real_parsers_on_the_example_photo(run_node, read, weights, package,
     assert sum(body.parts is not None and bool((body.parts > 0).any()) for body in one.bodies) >= 3
     with_pose = [body.joints is not None for body in one.bodies]
     assert all(with_pose) if kind == parse_people.BODYPIX else not any(with_pose)
+
+
+def test_an_unknown_parser_is_named(read):
+    """Of a workflow made with another version, or an API client's: ComfyUI hands on nothing then."""
+    with pytest.raises(ValueError, match="parser: this version of the pack does not know what was chosen.*BodyPix"):
+        read(photos(), two(), parser="of another version")

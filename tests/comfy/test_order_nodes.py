@@ -99,11 +99,11 @@ def test_nobody_can_be_ordered(run_node):
 def test_a_hidden_part_is_what_gets_painted(run_node, people, layers_of):
     hidden = figure(25, 30, 40, 50)[None]
     inputs = {"people": people, "hidden": hidden, "who": "1", "photo": 1}
-    told, preview = run_node("MILD_HiddenPart", image=PHOTO, **inputs)
+    marked, preview = run_node("MILD_HiddenPart", image=PHOTO, **inputs)
     assert preview.shape == PHOTO.shape
     assert (preview[0] - PHOTO[0]).abs().amax(-1)[30:50, 30:40].mean() > 0.05
     assert people[0].hidden is None, "the word must not leak into the people before it"
-    _, person = layers_of(told, feather=0.0)
+    _, person = layers_of(marked, feather=0.0)
     opened = torch.zeros(SIZE)
     x0, y0, x1, y1 = person.box
     opened[y0:y1, x0:x1] = person.hole
@@ -129,8 +129,8 @@ def test_hidden_parts_are_chained_and_said(comfy, run_node):
         },
     }
     ran = comfy.run_graph(graph, wanted=["second"])
-    told = ran.outputs["second"][0]
-    assert [person.hidden.numel() for person in told] == [64, 1]
+    marked = ran.outputs["second"][0]
+    assert [person.hidden.numel() for person in marked] == [64, 1]
     text = ran.ui["second"]["text"][0]
     assert "Person 1: goes on where it is green" in text and "Person 2: nothing is hidden" in text
     assert comfy.run_graph(graph, wanted=["second"]).executed == []
@@ -154,10 +154,10 @@ def test_hidden_parts_that_make_no_sense(run_node, people, inputs, words):
 
 
 def test_a_hidden_part_where_nobody_goes_is_said(comfy, run_node, people):
-    told, _ = run_node("MILD_HiddenPart", people=people, hidden=figure(90, 5, 99, 20)[None], who="1", photo=1)
+    marked, _ = run_node("MILD_HiddenPart", people=people, hidden=figure(90, 5, 99, 20)[None], who="1", photo=1)
     graph = {
         "image": {"class_type": "TEST_Give", "inputs": {"key": comfy.give(PHOTO)}},
-        "people": {"class_type": "TEST_Give", "inputs": {"key": comfy.give(told)}},
+        "people": {"class_type": "TEST_Give", "inputs": {"key": comfy.give(marked)}},
         "split": {"class_type": "MILD_Decompose", "inputs": {"image": ["image", 0], "people": ["people", 0], **SPLIT}},
     }
     ran = comfy.run_graph(graph, wanted=["split"])
@@ -165,8 +165,8 @@ def test_a_hidden_part_where_nobody_goes_is_said(comfy, run_node, people):
 
 
 def test_a_choice_made_later_is_checked_when_the_photo_is_split(run_node, people, layers_of):
-    told, _ = run_node("MILD_HiddenPart", people=people, hidden=torch.ones(1, 5, 5), who="1", photo=1)
-    chosen = run_node("MILD_ChoosePeople", people=told, who="all")[0]
+    marked, _ = run_node("MILD_HiddenPart", people=people, hidden=torch.ones(1, 5, 5), who="1", photo=1)
+    chosen = run_node("MILD_ChoosePeople", people=marked, who="all")[0]
     with pytest.raises(ValueError, match="Person 1 goes, but Paint Hidden Part says"):
         layers_of(chosen)
 

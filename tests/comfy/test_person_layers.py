@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from mild.mild_core import boxes
 from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.comfy.sampling.sample_layers import GROUNDS
-from mild.mild_core.people import numbered, person_from_mask
-from mild.mild_core.recompose.recompose import recompose
+from mild.mild_core.image import boxes
+from mild.mild_core.layers.decompose import decompose
+from mild.mild_core.layers.recompose import recompose
+from mild.mild_core.layers.start_picture import start_picture
+from mild.mild_core.people.from_masks import numbered, person_from_mask
 from mild.mild_core.scene import PERSON
-from mild.mild_core.split.decompose import decompose
-from mild.mild_core.start import start_picture
 from mild.tests.helpers.tiny_models import made_for, make
 
 WIDGETS = {
@@ -70,20 +70,20 @@ def sample(run_node):
     return run
 
 
-def hers(scenes):
+def person_layer(scenes):
     return next(layer for layer in scenes[0].layers if layer.domain == PERSON)
 
 
 @pytest.mark.parametrize("ground", GROUNDS)
 @pytest.mark.parametrize("family", MODELS)
-def test_only_her_hole_is_painted(sample, family, ground):
-    """Pixels that show her, and everything outside the holes, stay bit for bit; the erased colour never matters."""
+def test_only_the_persons_hole_is_painted(sample, family, ground):
+    """Pixels of the person, and everything outside the holes, stay bit for bit; the erased colour never matters."""
     tiny = family and make(family)
     results = []
     for colour in ((0.0, 1.0, 0.0), (1.0, 0.0, 1.0)):
         before = split(colour)
         after = sample(before, tiny, ground=ground)
-        old, new = hers(before), hers(after)
+        old, new = person_layer(before), person_layer(after)
         outside = old.hole == 0
         assert new.sampled and torch.isfinite(new.pixels).all()
         assert torch.equal(new.pixels[outside], old.pixels[outside])
@@ -101,10 +101,10 @@ def test_only_her_hole_is_painted(sample, family, ground):
 
 
 @pytest.mark.parametrize("ground", GROUNDS)
-def test_she_goes_on_in_her_own_colours(sample, ground):
-    """Her hidden half comes back, red above and blue below, and beside her stays the wall."""
+def test_a_person_goes_on_in_their_own_colours(sample, ground):
+    """The hidden half comes back, red above and blue below, and the wall beside it stays."""
     whole, _, front = standing()
-    layer = hers(sample(split(), ground=ground, steps=8))
+    layer = person_layer(sample(split(), ground=ground, steps=8))
     alpha = boxes.placed(layer.alpha, layer.box, (0, 0, 120, 110))
     shown, true = (alpha > 0.5) & front, whole & front
     assert (shown & true).sum() / (shown | true).sum() > 0.35
@@ -118,10 +118,10 @@ def test_she_goes_on_in_her_own_colours(sample, ground):
 def test_people_alone_are_painted_on_the_neutral_ground(sample):
     """Where the background is not painted yet there is no plate; where it was painted before, there is."""
     scenes = split()
-    alone = hers(sample(scenes, which="people"))
-    assert torch.equal(alone.pixels, hers(sample(scenes, which="people", ground="neutral")).pixels)
-    together = hers(sample(scenes))
-    after = hers(sample(sample(scenes, which="background"), which="people"))
+    alone = person_layer(sample(scenes, which="people"))
+    assert torch.equal(alone.pixels, person_layer(sample(scenes, which="people", ground="neutral")).pixels)
+    together = person_layer(sample(scenes))
+    after = person_layer(sample(sample(scenes, which="background"), which="people"))
     assert torch.equal(together.pixels, after.pixels) and torch.equal(together.alpha, after.alpha)
     assert not torch.equal(together.pixels, alone.pixels)
 
@@ -130,9 +130,9 @@ def test_a_second_sampling_begins_from_the_first(sample):
     tiny = make("sd15")
     for ground in GROUNDS:
         first = sample(split(), ground=ground)
-        second = hers(sample(first, tiny, which="people", denoise=0.3, ground=ground))
-        start = start_picture(hers(first))
-        inside = hers(first).hole > 0
-        surely = inside & (hers(first).alpha > 0.95)
-        assert torch.allclose(start[surely], hers(first).pixels[surely], atol=0.06)
-        assert second.sampled and torch.equal(second.pixels[~inside], hers(first).pixels[~inside])
+        second = person_layer(sample(first, tiny, which="people", denoise=0.3, ground=ground))
+        start = start_picture(person_layer(first))
+        inside = person_layer(first).hole > 0
+        certain = inside & (person_layer(first).alpha > 0.95)
+        assert torch.allclose(start[certain], person_layer(first).pixels[certain], atol=0.06)
+        assert second.sampled and torch.equal(second.pixels[~inside], person_layer(first).pixels[~inside])

@@ -1,10 +1,10 @@
-"""Pose Hint: every layer gets the picture of her own body, by stock ControlNet nodes."""
+"""Pose Hint: every layer gets the picture of its own person's body, by stock ControlNet nodes."""
 
 import pytest
 import torch
 
-from mild.mild_core.comfy.sampling.control import Hints
-from mild.mild_core.find.poses import R_ELBOW, R_WRIST
+from mild.mild_core.body.poses import R_ELBOW, R_WRIST
+from mild.mild_core.comfy.sampling.controlnets import Hints
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.bodies import morphology, skeleton
 from mild.tests.helpers.layers import background, layers_of, person, picture
@@ -13,7 +13,7 @@ from mild.tests.helpers.tiny_models import make
 
 HEIGHT, WIDTH = 320, 400
 KEPT, GONE, OTHER = (40, 60, 140, 250), (130, 50, 230, 270), (300, 75, 390, 250)
-BEHIND, HERS = (60, 20, 350, 310), (20, 30, 230, 275)  # the layers' crops
+BACKGROUND_CROP, PERSON_CROP = (60, 20, 350, 310), (20, 30, 230, 275)  # the layers' crops
 HOLE = (120, 40, 240, 280)
 WIDGETS = {"hands_and_face": False, "megapixels": 1.0}
 
@@ -34,11 +34,11 @@ def hint(run_node):
 
 
 def scene(index=0, seed=0, size_mode="detail"):
-    """The second of three goes; the first one's arm is behind her."""
+    """The second of three goes; the first one's arm is behind them."""
     photo = picture(HEIGHT, WIDTH, seed)
     layers = (
-        background(photo, HOLE, BEHIND, index, size_mode=size_mode),
-        person(photo, 1, KEPT, (140, 60, 200, 250), HERS, index, size_mode=size_mode),
+        background(photo, HOLE, BACKGROUND_CROP, index, size_mode=size_mode),
+        person(photo, 1, KEPT, (140, 60, 200, 250), PERSON_CROP, index, size_mode=size_mode),
     )
     return Scene(photo, layers)
 
@@ -65,7 +65,7 @@ def test_a_row_for_every_layer(hint):
     assert pose.shape == depth.shape == (2, HEIGHT, WIDTH, 3)  # never larger than the photo
     for result in (pose, depth):
         assert result.dtype == torch.float32 and 0 <= result.min() and result.max() <= 1
-    # Her own row shows her alone, with the wrist that nobody saw, as bright as any other joint.
+    # A person's own row shows them alone, with the wrist that nobody saw, as bright as any other joint.
     joints = bodies[0].bodies[0].joints
     wrist = pose[1, int(joints[R_WRIST, 1]), int(joints[R_WRIST, 0])]
     assert float(wrist.max()) > 0.9
@@ -171,9 +171,9 @@ def test_what_does_not_belong_together(hint):
         hint([scene()], [bodies_of()._replace(size=(20, 90))])
     with pytest.raises(ValueError, match="layers: there is none in it"):
         hint([scene()._replace(layers=())], [bodies_of()])
-    with pytest.raises(ValueError, match="depth: a picture of 30 x 320 px has another shape"):
+    with pytest.raises(ValueError, match="depth: it has 30 x 320 px, the photo .*: another shape"):
         hint([scene()], [bodies_of()], depth=torch.rand(1, HEIGHT, 30, 3))
-    with pytest.raises(ValueError, match="depth: there are 3 pictures for 1 photos"):
+    with pytest.raises(ValueError, match="depth: got 3 pictures for 1 photo"):
         hint([scene()], [bodies_of()], depth=torch.rand(3, HEIGHT, WIDTH, 3))
 
 
@@ -186,8 +186,8 @@ def test_every_layer_is_sampled_with_its_own_picture(hint, run_node, sample, tin
     control = make_controlnet("controlnet", tiny)
     photo = picture(HEIGHT, WIDTH)
     behind = background(photo, (120, 100, 160, 180), (90, 90, 186, 186), size_mode="detail")
-    hers = person(photo, 1, KEPT, (140, 110, 170, 190), (84, 100, 180, 196), size_mode="detail")
-    whole = Scene(photo, (behind, hers))
+    in_front = person(photo, 1, KEPT, (140, 110, 170, 190), (84, 100, 180, 196), size_mode="detail")
+    whole = Scene(photo, (behind, in_front))
     rows = hint([whole], [bodies_of()])[which == "depth"]
     assert rows.shape[1:3] == (HEIGHT, WIDTH)
 

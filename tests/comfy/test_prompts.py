@@ -136,8 +136,8 @@ def test_flux_spends_no_pass_on_a_negative(tiny, clip_of):
     prompts = Prompts(tiny("flux_fill").model, clip=counting)
     positive = prompts.of(BEHIND)["positive"]
     assert len(counting.texts) == 1 and positive[0][1]["guidance"] == 30.0
-    told = ["Prompts: the pack's own (Flux Fill, guidance 30).", "Negative prompts: none (zeroed text)."]
-    assert prompts.notes() == told
+    expected = ["Prompts: the pack's own (Flux Fill, guidance 30).", "Negative prompts: none (zeroed text)."]
+    assert prompts.notes() == expected
 
 
 def test_a_layers_own_prompt_wins_then_what_is_connected_then_the_packs(tiny, clip_of):
@@ -161,8 +161,8 @@ def test_notes_call_a_whole_domain_by_its_name(tiny, clip_of):
     for layer in (BEHIND, ALSO_BEHIND, ANNA, BEN):
         own = sd15.positive if layer.domain == BACKGROUND else None
         prompts.of(layer._replace(positive=own, negative=own))
-    told = "from Prompt Layers for the background; the pack's own (SD1.5 and SD2) for people"
-    assert prompts.notes() == [f"Prompts: {told}."]
+    expected = "from Prompt Layers for the background; the pack's own (SD1.5 and SD2) for people"
+    assert prompts.notes() == [f"Prompts: {expected}."]
 
 
 def test_a_missing_side_is_zeros_of_the_shape_of_the_other(tiny):

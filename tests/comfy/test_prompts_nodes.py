@@ -11,7 +11,7 @@ from mild.tests.helpers.tiny_models import make
 
 
 def said(number):
-    """A CONDITIONING that can be told from others."""
+    """A CONDITIONING that differs from all others."""
     return [[torch.full((1, 3, 8), float(number)), {}]]
 
 

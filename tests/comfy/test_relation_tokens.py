@@ -1,4 +1,4 @@
-"""Who stands where, in the text: same shapes and as many calls as without it, and each layer is told who she is."""
+"""Who stands where, in the text: same shapes and as many calls as without it, and each layer's text has its person."""
 
 import copy
 
@@ -10,7 +10,7 @@ import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
 
-from mild.mild_core.comfy.morphology.tokens import CHANGED, KEY, for_layers, mixed
+from mild.mild_core.comfy.guidance.relation_text import CHANGED, KEY, for_layers, mixed
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.attention import noting_calls
 from mild.tests.helpers.bodies import morphology
@@ -89,8 +89,8 @@ def painted(tiny, positive, negative, steps=3, cfg=4.0, rows=1):
 def test_no_more_calls_than_without(tiny, prompts, bodies, family):
     """Per step one call for cond and uncond together; another picture; nothing of the network is left loaded."""
     guidance = make_guidance(tiny(family))
-    told = both(prompts(family), guidance, bodies)
-    for before, after in zip(prompts(family), told, strict=True):
+    mixes = both(prompts(family), guidance, bodies)
+    for before, after in zip(prompts(family), mixes, strict=True):
         for (text, values), (new, new_values) in zip(before, after, strict=True):
             assert new.shape == text.shape and new.dtype == text.dtype and new.device == text.device
             assert not torch.allclose(new, text)
@@ -98,7 +98,7 @@ def test_no_more_calls_than_without(tiny, prompts, bodies, family):
     loaded = [model.model for model in comfy.model_management.current_loaded_models]
     assert guidance.patcher not in loaded
     counted = []
-    for conds in (prompts(family), told):
+    for conds in (prompts(family), mixes):
         model, seen = calls(tiny(family))
         counted.append((painted(model, *conds), [rows for rows, _ in seen]))
     assert counted[0][1] == counted[1][1] == [2, 2, 2]
@@ -108,9 +108,9 @@ def test_no_more_calls_than_without(tiny, prompts, bodies, family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_before_training_the_picture_is_the_same_to_the_bit(tiny, prompts, bodies, family):
     guidance = make_guidance(tiny(family), seed=None)
-    told = both(prompts(family), guidance, bodies)
-    assert all(torch.equal(after[0][0], before[0][0]) for before, after in zip(prompts(family), told, strict=True))
-    assert torch.equal(painted(tiny(family), *told), painted(tiny(family), *prompts(family)))
+    mixes = both(prompts(family), guidance, bodies)
+    assert all(torch.equal(after[0][0], before[0][0]) for before, after in zip(prompts(family), mixes, strict=True))
+    assert torch.equal(painted(tiny(family), *mixes), painted(tiny(family), *prompts(family)))
 
 
 def test_nothing_sure_or_no_strength_gives_the_same_object(tiny, prompts, bodies):
@@ -127,12 +127,12 @@ def test_nothing_sure_or_no_strength_gives_the_same_object(tiny, prompts, bodies
 def test_texts_of_half_the_size(tiny, prompts, bodies, dtype, seed):
     positive, negative = ([[text.to(dtype), values] for text, values in cond] for cond in prompts("sd15"))
     guidance = make_guidance(tiny("sd15"), seed, dtype)
-    told = both((positive, negative), guidance, bodies)
-    assert told[0][0][0].dtype == dtype and bool(torch.isfinite(told[0][0][0]).all())
-    assert torch.equal(told[0][0][0], positive[0][0]) == (seed is None)
+    mixes = both((positive, negative), guidance, bodies)
+    assert mixes[0][0][0].dtype == dtype and bool(torch.isfinite(mixes[0][0][0]).all())
+    assert torch.equal(mixes[0][0][0], positive[0][0]) == (seed is None)
     model, seen = calls(tiny("sd15"))
     plain = painted(model, positive, negative)
-    assert torch.equal(painted(model, *told), plain) == (seed is None)
+    assert torch.equal(painted(model, *mixes), plain) == (seed is None)
     assert [rows for rows, _ in seen] == [2] * 6
 
 
@@ -261,7 +261,7 @@ def test_a_text_that_was_changed_since_stays_so_and_is_said_to(run_node, sample,
 
 
 def test_two_guidances_one_after_the_other(tiny, prompts, bodies, alike):
-    """Each layer's text is what it would be had both been told of that layer."""
+    """Each layer's text is what it would be had both been mixed for that layer."""
     layers = alike[0].layers
     first, second = make_guidance(tiny("sd15")), make_guidance(tiny("sd15"), seed=4)
     once = mixed(prompts("sd15")[0], first.patcher, bodies, 1.0)

@@ -5,6 +5,7 @@ import comfy.patcher_extension
 import pytest
 import torch
 
+from mild.mild_core import exemplar
 from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.comfy.sampling import encode
 from mild.mild_core.scene import BACKGROUND, PERSON, Scene
@@ -213,6 +214,56 @@ def test_references_of_the_photos_aspect_are_cropped_like_the_layer(sample, scen
                 assert torch.allclose(picture, same, atol=0.02)
 
 
+def test_a_reference_is_looked_for_once_in_each_layer(sample, scenes, monkeypatch):
+    """Not for each entry of the CONDITIONING and for both prompts."""
+    asked, register = [], exemplar.register
+
+    def note(picture, clean, known):
+        asked.append(clean.shape)
+        return register(picture, clean, known)
+
+    monkeypatch.setattr(exemplar, "register", note)
+    conditioning = builtin.empty_conditioning(torch.rand(2, HEIGHT, WIDTH, 3))
+    sample(scenes, None, which="background", positive=conditioning * 2, negative=conditioning, cfg=2.0)
+    assert len(asked) == 2 * 2  # layers x references
+
+
+def test_what_is_not_cropped_is_said(comfy, scenes):
+    """A reference of another shape; and a prompt for a part of the photo that no layer shows."""
+    elsewhere = torch.zeros(1, HEIGHT, WIDTH)
+    elsewhere[:, :4, :2] = 1
+    conditioning = builtin.empty_conditioning(torch.rand(1, 40, 40, 3))
+    conditioning[0][1]["mask"] = elsewhere
+    given = {"model": builtin.load_model(), "layers": scenes, "positive": conditioning}
+    graph = {key: {"class_type": "TEST_Give", "inputs": {"key": comfy.give(value)}} for key, value in given.items()}
+    links = {key: [key, 0] for key in given}
+    graph["sample"] = {"class_type": "MILD_SampleLayers", "inputs": {**WIDGETS, **links, "which": "2", "steps": 1}}
+    assert comfy.run_graph(graph, wanted=["sample"]).ui["sample"]["text"][0].splitlines()[1:] == [
+        "positive: no area or mask of it touches Person 2, so its first entry holds for all of it.",
+        f"A reference of 40 x 40 has another shape than the photo ({WIDTH} x {HEIGHT}), so it is used whole for every "
+        "layer.",
+    ]
+
+
+def test_a_reference_that_a_preprocessor_rounded_is_cropped(sample, scenes, monkeypatch):
+    """One rule with ControlNet pictures: sides rounded to multiples of 8 show the same frame."""
+    given, register = [], exemplar.register
+
+    def note(picture, clean, known):
+        given.append(picture)
+        return register(picture, clean, known)
+
+    monkeypatch.setattr(exemplar, "register", note)
+    layer = scenes[0].layers[1]
+    photo = torch.nn.functional.interpolate(scenes[0].photo.movedim(-1, 0)[None], (64, 80), mode="bilinear")
+    crop = [scenes[0]._replace(layers=(layer,))]
+    sample(crop, None, positive=builtin.empty_conditioning(photo.movedim(1, -1)), steps=1)
+    (picture,) = given
+    assert picture.shape[1:] == layer.hole.shape
+    outside = layer.hole == 0
+    assert float((picture.movedim(0, -1) / 2 + 0.5 - layer.pixels)[outside].abs().mean()) < 0.05
+
+
 def test_cancel_leaves_everything_unharmed(run_node, sample, scenes, tiny):
     before = layers_of(sample(scenes, tiny))
     model = builtin.load_model() if tiny is None else tiny.model
@@ -279,12 +330,12 @@ def test_vae_is_asked_for(sample, scenes):
 @pytest.mark.parametrize("denoise", [1.0, 0.5])
 @pytest.mark.parametrize("family", [None, "sd15_inpaint"])
 def test_whoever_is_erased_leaves_no_trace_in_the_photo(comfy, family, denoise):
-    """From masks to the finished photo: painted green or red, she vanishes into the same picture, bit for bit."""
+    """From masks to the finished photo: painted green or red, somebody vanishes into the same picture, bit for bit."""
     tiny = family and make(family)
     photo = picture(120, 150)[None]
     masks = torch.zeros(3, 120, 150)
     masks[0, 30:90, 20:42] = 1
-    masks[1, 40:100, 42:70] = 1  # she stands in front of person 1 and hides a part of her
+    masks[1, 40:100, 42:70] = 1  # stands in front of person 1 and hides a part of them
     masks[2, 20:80, 110:130] = 1
     results = []
     for colour in ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0)):

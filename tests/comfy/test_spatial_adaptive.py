@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from mild.mild_core.attention.layer_regions import Maps
 from mild.mild_core.comfy.attention import catch
 from mild.mild_core.comfy.attention.adaptive import BOUNDS, MOST_STEP, Adaptive, next_factor
-from mild.mild_core.comfy.attention.spatial import Settings, keep_apart, rules_of
+from mild.mild_core.comfy.attention.spatial import SpatialSettings, keep_apart, rules_of
 from mild.tests.helpers.attention import Noting, sampled
 from mild.tests.helpers.tiny_models import make
 
@@ -103,7 +103,7 @@ def test_adaptive_lowers_causal_leakage():
     tiny = make("flux")
 
     def with_rule(**settings):
-        return leakage(tiny, keep_apart(tiny.model, MAPS, Settings(**settings))[0])
+        return leakage(tiny, keep_apart(tiny.model, MAPS, SpatialSettings(**settings))[0])
 
     plain, weak, adaptive = leakage(tiny, tiny.model), with_rule(strength=0.2), with_rule(strength=0.2, adaptive=True)
     assert adaptive < 0.85 * weak < 0.85 * plain
@@ -138,7 +138,7 @@ def let_through(tiny, settings):
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])
 def test_adaptive_lowers_what_a_unets_attention_lets_through(family):
     tiny = make(family)
-    weak, adaptive = Settings(strength=0.3), Settings(strength=0.3, adaptive=True)
+    weak, adaptive = SpatialSettings(strength=0.3), SpatialSettings(strength=0.3, adaptive=True)
     assert let_through(tiny, adaptive) < 0.8 * let_through(tiny, weak) < 0.8 * let_through(tiny, None)
 
 
@@ -146,6 +146,6 @@ def test_words_carry_looks_along():
     tiny = make("flux2")
     plain, without, words = (
         leakage(tiny, model)
-        for model in (tiny.model, *(keep_apart(tiny.model, MAPS, Settings(words=w))[0] for w in (False, True)))
+        for model in (tiny.model, *(keep_apart(tiny.model, MAPS, SpatialSettings(words=w))[0] for w in (False, True)))
     )
     assert words < 0.5 * min(plain, without)

@@ -12,7 +12,7 @@ from mild.mild_core.attention import rule
 from mild.mild_core.attention.layer_regions import Maps
 from mild.mild_core.comfy.attention import catch
 from mild.mild_core.comfy.attention.adaptive import Adaptive
-from mild.mild_core.comfy.attention.spatial import KEY, Settings, keep_apart
+from mild.mild_core.comfy.attention.spatial import KEY, SpatialSettings, keep_apart
 from mild.mild_core.comfy.attention.steer import Steering
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.attention import TRANSFORMERS, UNETS, Noting, handlers, hooked, sampled
@@ -38,7 +38,7 @@ def maps_of(hole=HOLE, people=PEOPLE):
 
 
 def apart(tiny, maps=None, **settings):
-    return keep_apart(tiny.model, maps or maps_of(), Settings(**settings))[0]
+    return keep_apart(tiny.model, maps or maps_of(), SpatialSettings(**settings))[0]
 
 
 def alike(first, second):
@@ -76,10 +76,10 @@ def test_something_changes_and_the_model_is_unharmed(family, adaptive):
 def test_nothing_to_do_is_the_same_object():
     tiny = make("sd15")
     maps = maps_of()
-    for settings in (Settings(strength=0.0), Settings(start=0.5, end=0.5), Settings(end=0.0)):
+    for settings in (SpatialSettings(strength=0.0), SpatialSettings(start=0.5, end=0.5), SpatialSettings(end=0.0)):
         assert keep_apart(tiny.model, maps, settings)[0] is tiny.model
     for empty in (maps_of(HOLE * 0), Maps.of([])):
-        model, text = keep_apart(tiny.model, empty, Settings())
+        model, text = keep_apart(tiny.model, empty, SpatialSettings())
         assert model is tiny.model and "no hole" in text
 
 
@@ -141,10 +141,10 @@ def test_stored_in_less(dtype):
 def test_strengths_of_two_nodes_add_up():
     tiny = make("sd15")
     once = apart(tiny, strength=0.4)
-    twice, _ = keep_apart(once, maps_of(), Settings(strength=0.6))
+    twice, _ = keep_apart(once, maps_of(), SpatialSettings(strength=0.6))
     assert alike(sampled(tiny, twice), sampled(tiny, apart(tiny)))
     assert len(handlers(twice, KEY)) == 2 and len(handlers(once, KEY)) == 1
-    both, _ = keep_apart(apart(tiny, adaptive=True), maps_of(), Settings(adaptive=True))
+    both, _ = keep_apart(apart(tiny, adaptive=True), maps_of(), SpatialSettings(adaptive=True))
     assert not alike(sampled(tiny, both), sampled(tiny, apart(tiny, adaptive=True)))
 
 
@@ -301,3 +301,15 @@ def test_what_does_not_belong_together_is_told(sample, scenes):
         sampled(tiny, apart(tiny, Maps.of(scenes)))
     one = apart(tiny, Maps.of(scenes, "2"))
     assert sampled(tiny, one, batch=2).isfinite().all()  # KSampler on what Get Layer hands out
+
+
+def test_a_mask_of_another_shape_than_the_latent_is_told(caplog):
+    """Its size is known no earlier. It lies over the whole latent all the same."""
+    tiny, maps = made("sd15"), Maps.of_mask(box_mask(height=64, width=128))
+    model, _ = keep_apart(tiny.model, maps, SpatialSettings())
+    for width, words in ((16, False), (8, True)):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            sampled(tiny, model, width=width)
+        said = "mask: 128 x 64 px, the latent 8 x 8: another shape, so it was stretched by 100%" in caplog.text
+        assert said is words

@@ -1,4 +1,4 @@
-"""The node Stop Attention Bleed: what it takes, what it tells, and files of learned strengths."""
+"""The node Stop Attention Bleed: what it takes, what it says, and files of learned strengths."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from mild.mild_core.attention.layer_regions import Maps
 from mild.mild_core.comfy.attention import gains
 from mild.mild_core.comfy.attention.adaptive import Adaptive
 from mild.mild_core.comfy.attention.blocks import chosen_blocks
-from mild.mild_core.comfy.attention.spatial import KEY, Settings, keep_apart
+from mild.mild_core.comfy.attention.spatial import KEY, SpatialSettings, keep_apart
 from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.attention import handlers, sampled
@@ -39,7 +39,7 @@ def test_the_node_does_what_its_widgets_say(node, scenes):
     model = node(tiny.model, mask=HOLE, avoid=PEOPLE, strength=0.5, mode="adaptive", target=0.9, words=True)
     (handler,) = handlers(model, KEY)
     assert isinstance(handler, Adaptive) and handler.target == 0.9 and handler.strength == 0.5
-    settings = Settings(strength=0.5, adaptive=True, target=0.9, words=True)
+    settings = SpatialSettings(strength=0.5, adaptive=True, target=0.9, words=True)
     expected = keep_apart(tiny.model, Maps.of_mask(HOLE, PEOPLE), settings)[0]
     assert torch.equal(sampled(tiny, model), sampled(tiny, expected))
     (handler,) = handlers(node(tiny.model, layers=scenes, which="people"), KEY)
@@ -89,6 +89,8 @@ def test_the_built_in_model_needs_no_rule(node, scenes):
 @pytest.mark.parametrize(("family", "text", "expected"), [
     ("sd15", "all", {("input", 1, 0), ("middle", 0, 0), ("output", 11, 0)}),
     ("sd15", "Output 10 - 11", {("output", 11, 0)}),
+    ("sd15", "ｏｕｔｐｕｔ　１０～１１、middle", {("output", 11, 0), ("middle", 0, 0)}),
+    ("sd15", "全部", {("input", 1, 0), ("middle", 0, 0), ("output", 3, 0), ("output", 11, 0)}),
     ("flux", "double, single 1", {("double", 0), ("double", 1), ("single", 1)}),
 ])  # fmt: skip
 def test_blocks_by_name(family, text, expected):
@@ -162,5 +164,5 @@ def test_files_that_do_not_fit_are_told(node, file):
         with pytest.raises(ValueError, match="holds no gains") as error:
             node(tiny.model, **inputs, gains=name)
         assert name in str(error.value)
-    with pytest.raises(ValueError, match="not in models/mild any more"):
+    with pytest.raises(ValueError, match="is not in models/mild"):
         gains.load("gone_gains.safetensors")

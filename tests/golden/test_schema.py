@@ -18,7 +18,7 @@ from comfy.samplers import KSampler
 from comfy_api.latest import io
 
 from mild import __file__ as init_file
-from mild.mild_core.comfy import find_files
+from mild.mild_core.comfy.find import weight_files
 
 ROOT = Path(init_file).parent
 GOLDEN = Path(__file__).with_name("schemas.json")
@@ -71,7 +71,8 @@ def compare(path: Path, now: dict) -> None:
 
 
 def test_schemas_are_as_saved(monkeypatch):
-    monkeypatch.setattr(find_files, "files", lambda fits: [find_files.ABSENT])  # whatever weights lie on this machine
+    # whatever weights lie on this machine
+    monkeypatch.setattr(weight_files, "files", lambda fits: [weight_files.ABSENT])
     compare(GOLDEN, {key: promise(node.GET_NODE_INFO_V1()) for key, node in sorted(classes.items())})
 
 

@@ -1,4 +1,4 @@
-"""Handlers and overrides that note what they are told, and plain ComfyUI sampling without a cache between."""
+"""Handlers and overrides that note what they get, and plain ComfyUI sampling without a cache between."""
 
 import mild.tests.helpers.in_process  # noqa: F401 (puts ComfyUI in place, so it stands first)
 
@@ -29,6 +29,11 @@ class Noting:
         self.name, self.change = name, change
         self.log = [] if log is None else log
         self.runs, self.ended, self.sites, self.sizes = [], 0, [], []
+
+    title = "Noting"
+
+    def acts_on(self, block, kind):
+        return True
 
     def begin(self, run):
         self.runs.append(run)

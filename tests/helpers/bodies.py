@@ -2,12 +2,12 @@
 
 import torch
 
-from mild.mild_core import boxes
-from mild.mild_core.find.body_shape import body_shape
-from mild.mild_core.morphology.relations import relations
+from mild.mild_core.body.body_shape import body_shape
+from mild.mild_core.body.relations import relations
+from mild.mild_core.image import boxes
 from mild.mild_core.scene import Body, Morphology, Person
 
-# somebody upright, in shares of her height, from the middle between her feet
+# somebody upright, in shares of the height, from the middle between the feet
 STANDING = torch.tensor(
     [
         *([0, -0.90], [0, -0.82], [-0.12, -0.82], [-0.15, -0.63], [-0.16, -0.48], [0.12, -0.82], [0.15, -0.63]),

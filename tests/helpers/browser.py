@@ -26,10 +26,12 @@ def find_chromium() -> str | None:
 
 
 @contextmanager
-def open_front_end(server, nodes2: bool = False) -> Iterator:
+def open_front_end(server, nodes2: bool = False, url: str | None = None, routes: dict | None = None) -> Iterator:
     """A Playwright page with ComfyUI's front end, ready to be used. Skips the test where there is no Chromium.
 
-    nodes2: with the front end's newer way of drawing nodes. `page.problems` collects the errors that nobody caught.
+    nodes2: with the front end's newer way of drawing nodes. url: where it is, if not at the server's own address.
+    routes: what answers in the server's place, by pattern of address. `page.problems` collects the errors that nobody
+    caught.
     """
     api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed, so nothing ran in a browser.")
     chromium = find_chromium()
@@ -42,13 +44,19 @@ def open_front_end(server, nodes2: bool = False) -> Iterator:
         page = browser.new_page(viewport={"width": 1600, "height": 1000})
         page.problems = []
         page.on("pageerror", lambda error: page.problems.append(str(error)))
-        page.goto(server.url)
-        # until the workflow that it opens by itself is there: it would take the place of one opened before
-        page.wait_for_function("window.app?.extensionManager?.workflow?.activeWorkflow?.activeState", timeout=60_000)
+        for pattern, answer in (routes or {}).items():
+            page.route(pattern, answer)
+        page.goto(url or server.url)
+        wait_until_ready(page)
         try:
             yield page
         finally:
             browser.close()
+
+
+def wait_until_ready(page) -> None:
+    """Until the workflow that the front end opens by itself is there: it would take the place of one opened before."""
+    page.wait_for_function("window.app?.extensionManager?.workflow?.activeWorkflow?.activeState", timeout=60_000)
 
 
 def load_workflow(page, workflow: dict) -> None:

@@ -26,6 +26,9 @@ def _import_comfyui() -> None:
 
         comfy.options.enable_args_parsing()
         import comfy.cli_args  # noqa: F401
+
+        # First, as in main.py: some versions of nodes.py put the folder comfy, with a utils.py, in front of sys.path.
+        import utils.extra_config  # noqa: F401
     finally:
         sys.argv = given
 

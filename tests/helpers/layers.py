@@ -64,7 +64,7 @@ def background(photo, hole_box, box=None, index=0, tail="", **changes):
 
 
 def person(photo, number, body_box, hole_box, box, index=0, **changes):
-    """A person in the rectangle `body_box` on grey ground; her hole begins beside it."""
+    """A person in the rectangle `body_box` on grey ground; the hole begins beside it."""
     body, hole = torch.zeros(photo.shape[:2]), torch.zeros(photo.shape[:2])
     body[body_box[1] : body_box[3], body_box[0] : body_box[2]] = 1
     hole[hole_box[1] : hole_box[3], hole_box[0] : hole_box[2]] = 1

@@ -11,10 +11,10 @@ import comfy.ops
 import torch
 
 from mild.mild_core.comfy.families import body_config_of
-from mild.mild_core.comfy.morphology.control import MorphologyControl
-from mild.mild_core.comfy.morphology.load import load_guidance, patcher_for
-from mild.mild_core.morphology.guidance import MorphologyGuidance, save_guidance
-from mild.mild_core.morphology.maps import CHANNELS
+from mild.mild_core.comfy.guidance.body_control import MorphologyControl
+from mild.mild_core.comfy.guidance.load import load_guidance, patcher_for
+from mild.mild_core.guidance.maps import CHANNELS
+from mild.mild_core.guidance.network import MorphologyGuidance, save_guidance
 from mild.tests.helpers.attention import sampled
 from mild.tests.helpers.tiny_models import TinyModel, randomize
 

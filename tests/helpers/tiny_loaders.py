@@ -14,8 +14,8 @@ CLIP_OF = {"sd15_inpaint": "sd15", "sdxl": "sdxl", "flux_fill": "flux"}
 
 CONTROLNET_FOR = {"sd15_inpaint": "sd15", "sdxl": "sdxl"}
 """The families whose templates load a ControlNet, and the one that it is made for: a ControlNet of SD1.5 knows nothing
-of the channels by which an inpainting model is told of the hole. SDXL's is one of a single kind where the template
-loads a union: ComfyUI's class for unions has no smaller widths, and both are told their kind in the same way.
+of the channels by which an inpainting model reads the hole. SDXL's is one of a single kind where the template
+loads a union: ComfyUI's class for unions has no smaller widths, and both get their kind in the same way.
 """
 
 

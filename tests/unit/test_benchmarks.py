@@ -69,6 +69,19 @@ def test_scenes_from_folders_are_the_same_twice(tmp_path, texture, person):
     assert all((a.photo == b.photo).all() and a.name == b.name for a, b in zip(once, twice, strict=True))
 
 
+def test_a_parsing_beside_a_photo_is_no_cutout_itself(tmp_path, texture, person):
+    (tmp_path / "plates").mkdir()
+    (tmp_path / "people").mkdir()
+    for name in ("a.png", "b.png", "c.png", "d.png"):
+        Image.fromarray(np.uint8(texture * 255)).save(tmp_path / "plates" / name)
+    for name in ("one", "two", "three"):
+        Image.fromarray(np.uint8(person.rgb * 255)).save(tmp_path / "people" / f"{name}.jpg")
+        Image.fromarray(np.uint8(person.alpha > 0.5)).save(tmp_path / "people" / f"{name}_parsing.png")
+    assert scenes.picture_names(tmp_path / "people") == ["one.jpg", "three.jpg", "two.jpg"]
+    drawn = scenes.composed_scenes(tmp_path / "plates", tmp_path / "people")
+    assert len(drawn) == 4 and all(scene.union.any() for scene in drawn)
+
+
 def test_exposure_is_fitted_away_from_people(texture):
     people = np.zeros(texture.shape[:2], bool)
     people[40:50, 50:60] = True

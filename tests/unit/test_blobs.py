@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mild.mild_core import boxes
-from mild.mild_core.blobs import MOST_CLUSTERS, blobs, clusters
+from mild.mild_core.image import boxes
+from mild.mild_core.image.blobs import MOST_CLUSTERS, blobs, clusters, without_specks
 
 
 def flood(mask):
@@ -67,7 +67,54 @@ def test_if_all_are_too_small_the_largest_counts():
     assert left_out == 1
 
 
+def marked(size, *places):
+    """A mask with these boxes filled."""
+    mask = torch.zeros(size, dtype=torch.bool)
+    for x0, y0, x1, y1 in places:
+        mask[y0:y1, x0:x1] = True
+    return mask
+
+
+@pytest.mark.parametrize("speck", [(900, 20, 901, 21), (900, 20, 904, 24), (0, 999, 1, 1000)])
+def test_a_speck_far_away_is_left_out(speck):
+    found, specks = without_specks(marked((1000, 1000), (100, 100, 300, 700), speck))
+    assert [box for box, _ in found] == [(100, 100, 300, 700)] and specks == 1
+
+
+def test_a_speck_beside_a_blob_is_a_part_of_it():
+    mask = marked((1000, 1000), (100, 100, 300, 700), (302, 110, 303, 111), (150, 95, 152, 96), (600, 600, 640, 690))
+    found, specks = without_specks(mask)
+    assert [box for box, _ in found] == [(100, 95, 303, 700), (600, 600, 640, 690)] and specks == 0
+    drawn = torch.zeros_like(mask)
+    for box, own in found:
+        boxes.cut(drawn, box).logical_or_(own)
+    assert torch.equal(drawn, mask)
+
+
+def test_somebody_tiny_is_no_speck():
+    """In a photo of 24 megapixels a blob below 480 pixels is a speck beside somebody large, and a person by itself."""
+    size = (4000, 6000)
+    assert [box for box, _ in without_specks(marked(size, (500, 500, 510, 520)))[0]] == [(500, 500, 510, 520)]
+    two = (500, 500, 510, 520), (3000, 500, 3008, 515)
+    assert [box for box, _ in without_specks(marked(size, *two))[0]] == list(two)
+    found, specks = without_specks(marked(size, two[0], (900, 900, 901, 901)))
+    assert [box for box, _ in found] == [two[0]] and specks == 1
+    found, specks = without_specks(marked(size, (1000, 1000, 2000, 3000), *two))
+    assert len(found) == 1 and specks == 2
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (1, 40), (31, 43)])
+def test_specks_and_blobs_are_the_whole_mask(shape):
+    mask = torch.rand(shape, generator=torch.Generator().manual_seed(3)) < 0.4
+    mask[0, 0] = True
+    found, specks = without_specks(mask)
+    pixels = sum(int(own.sum()) for _, own in found)
+    assert found and pixels <= int(mask.sum()) and (specks > 0) == (pixels < int(mask.sum()))
+    assert all(not (own & ~boxes.cut(mask, box)).any() for box, own in found)
+
+
 def test_empty():
+    assert without_specks(torch.zeros(5, 7, dtype=torch.bool)) == ([], 0)
     assert blobs(torch.zeros(5, 7, dtype=torch.bool)) == ([], 0)
     assert clusters(torch.zeros(5, 7, dtype=torch.bool)) == []
 

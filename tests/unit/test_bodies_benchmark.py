@@ -6,8 +6,8 @@ import torch
 
 from mild.benchmarks.quality import bodies, crowds
 from mild.benchmarks.shared import cutouts, scenes
-from mild.mild_core.morphology.parsers.parsed import Parsed
-from mild.mild_core.morphology.parts import PARTS
+from mild.mild_core.body.body_parts import PARTS
+from mild.mild_core.body.parsers.parsed import Parsed
 
 SIZE = (200, 300)
 

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from mild.mild_core import boxes, people
-from mild.mild_core.find.body_shape import body_height, body_shape
-from mild.mild_core.find.poses import L_HIP, NECK, R_HIP
+from mild.mild_core.body.body_shape import body_height, body_shape
+from mild.mild_core.body.poses import L_HIP, NECK, R_HIP
+from mild.mild_core.image import boxes
+from mild.mild_core.people import from_masks as people
 from mild.mild_core.scene import Person
 from mild.tests.unit.test_found import standing
 
@@ -50,8 +51,8 @@ def test_missing_joints_draw_nothing():
     joints = standing(150, 40, 300).joints
     without_legs = joints.clone()
     without_legs[[9, 10, 12, 13]] = 0
-    less, all_of_her = full(without_legs), full(joints)
-    assert (less <= all_of_her + 1e-5).all() and less[330:].sum() == 0 and all_of_her[300:].sum() > 0
+    less, whole_body = full(without_legs), full(joints)
+    assert (less <= whole_body + 1e-5).all() and less[330:].sum() == 0 and whole_body[300:].sum() > 0
     only = torch.zeros(18, 3)
     only[0] = joints[0]
     assert full(only).sum() > 0

@@ -1,11 +1,11 @@
-"""A box becomes the person in it where the photo tells her from her surroundings, and stays a box where not."""
+"""A box becomes the person in it where the photo separates person and surroundings, and stays a box where not."""
 
 import pytest
 import torch
 
-from mild.mild_core.growth import grow
-from mild.mild_core.split.boxed import is_box, person_in_box, surroundings_of
-from mild.mild_core.split.holes import outlined
+from mild.mild_core.image.growth import grow
+from mild.mild_core.layers.box_masks import is_box, person_in_box, surroundings_of
+from mild.mild_core.layers.holes import outlined
 
 SIZE = (260, 240)
 BOX = (80, 40, 160, 220)
@@ -72,8 +72,8 @@ def test_without_surroundings_the_box_stays():
     assert person_in_box(photo, BOX, torch.ones(SIZE, dtype=torch.bool)) is None  # others everywhere around
 
 
-def test_a_hole_in_her_is_not_cut_out():
-    """A patch of the ground's colour inside her clothes does not hang together with the ground."""
+def test_a_hole_in_a_person_is_not_cut_out():
+    """A patch of the ground's colour inside the clothes is not connected to the ground."""
     person = figure()
     seen = person.clone()
     seen[105:125, 110:130] = False
@@ -85,9 +85,9 @@ def test_outlined_narrows_boxes_only_if_asked():
     person = figure()
     photo = photo_of(person)
     own = boxed()[BOX[1] : BOX[3], BOX[0] : BOX[2]]
-    hers = person[BOX[1] : BOX[3], BOX[0] : BOX[2]]
+    inside = person[BOX[1] : BOX[3], BOX[0] : BOX[2]]
     place, found = outlined(photo, BOX, own, boxed())
-    assert place == BOX and (found >= hers).all() and not found.all()
+    assert place == BOX and (found >= inside).all() and not found.all()
     place, found = outlined(photo, BOX, own, boxed(), unbox=False)
     assert place == BOX and found.all()
 
@@ -99,6 +99,6 @@ def test_a_box_at_the_border_of_a_large_photo():
     others = torch.zeros(photo.shape[:2], dtype=torch.bool)
     found = person_in_box(photo, box, others)
     assert found is not None
-    hers = person[:220, 80:].repeat_interleave(6, 0).repeat_interleave(6, 1)
-    assert not (hers & ~grow(found, 12)).any()
+    large = person[:220, 80:].repeat_interleave(6, 0).repeat_interleave(6, 1)
+    assert not (large & ~grow(found, 12)).any()
     assert surroundings_of(box) < 6 * surroundings_of(BOX) + 6

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mild.tools import find_comfyui as finding
 from mild.tools.comfyui import Server
@@ -30,7 +31,9 @@ async def socket(request):
         pass
     return ws
 app = web.Application()
-app.add_routes([web.get("/system_stats", stats), web.get("/ws", socket)])
+async def arguments(request):
+    return web.json_response(sys.argv[1:])
+app.add_routes([web.get("/system_stats", stats), web.get("/ws", socket), web.get("/arguments", arguments)])
 web.run_app(app, host="127.0.0.1", port=int(sys.argv[sys.argv.index("--port") + 1]))
 """
 
@@ -128,7 +131,7 @@ def test_server_that_dies_shows_the_end_of_its_log(make_comfyui):
 
 
 def test_server_that_never_answers(make_comfyui):
-    server = Server(install=make_comfyui("import time\nprint('loading', flush=True)\ntime.sleep(60)"), patience=2)
+    server = Server(install=make_comfyui("import time\nprint('loading', flush=True)\ntime.sleep(60)"), start_timeout=2)
     with pytest.raises(ComfyUIError, match="(?s)did not answer within 2 s.*loading"):
         server.start()
     assert server.base is None
@@ -157,6 +160,20 @@ def test_stops_and_leaves_no_folder(make_comfyui):
         assert not (base / "custom_nodes" / "mild-layers" / "tests").exists()
     assert not answers(port) and not base.exists()
     server.stop()
+
+
+def test_the_server_knows_the_models(make_comfyui):
+    """ComfyUI's own folders of models, although its base folder is another; in words that older versions read too."""
+    install = make_comfyui(ANSWERING)
+    for name in ("checkpoints", "vae_approx"):
+        (install.path / "models" / name).mkdir(parents=True)
+    (install.path / "models" / "readme.txt").touch()
+    with Server(install=install) as server:
+        arguments = server.get("/arguments")
+        told = yaml.safe_load(Path(arguments[arguments.index("--extra-model-paths-config") + 1]).read_bytes())
+    assert list(told.values()) == [
+        {"base_path": str(install.path / "models"), "checkpoints": "checkpoints", "vae_approx": "vae_approx"}
+    ]
 
 
 def test_two_servers_at_once(make_comfyui):

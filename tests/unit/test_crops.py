@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from mild.mild_core import boxes
-from mild.mild_core.split.crops import LEAST_CONTEXT, context_box, grouped
+from mild.mild_core.image import boxes
+from mild.mild_core.layers.crops import LEAST_CONTEXT, context_box, grouped
 
 SIZE = (2000, 3000)
 

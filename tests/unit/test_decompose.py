@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from mild.mild_core import boxes
-from mild.mild_core.choose.selection import choose
-from mild.mild_core.complete.hidden import with_hidden
-from mild.mild_core.growth import VISIBLE, contact_band
-from mild.mild_core.people import numbered, person_from_mask, union_mask
+from mild.mild_core.image import boxes
+from mild.mild_core.image.growth import VISIBLE, contact_band
+from mild.mild_core.layers.decompose import SplitOptions, decompose
+from mild.mild_core.layers.holes import Growth, piece_of
+from mild.mild_core.people.from_masks import numbered, person_from_mask, union_mask
+from mild.mild_core.people.hidden_part import with_hidden
+from mild.mild_core.people.selection import choose
 from mild.mild_core.scene import BACKGROUND, PERSON
-from mild.mild_core.split.decompose import SplitOptions, decompose
-from mild.mild_core.split.holes import Growth, piece_of
 
 SIZE = (301, 407)
 
@@ -214,11 +214,11 @@ def test_one_pixel_photo_with_nobody():
 
 
 def occlusion(front_feet=260):
-    """A kept person, and an erased one whose box covers her right half."""
+    """A kept person, and an erased one whose box covers the right half of the first."""
     return figure((100, 60, 150, 240)), figure((140, 80, 200, front_feet))
 
 
-def test_somebody_hidden_gets_a_layer_of_her_own():
+def test_somebody_hidden_gets_an_own_layer():
     hidden, front = occlusion()
     hidden[front > 0] = 0
     people = people_of(hidden, front, who="2")
@@ -258,7 +258,7 @@ def test_the_artists_rank_decides_who_is_hidden():
     assert [layer.id for layer in scene.layers] == ["1/background", "1/person-1"]
 
 
-def told(person, box, size=SIZE):
+def with_stated_part(person, box, size=SIZE):
     """The person, with a hidden part of the shape of a box."""
     return with_hidden([person], str(person.number), figure(box, size)[None])[0]
 
@@ -269,17 +269,17 @@ def test_what_the_artist_says_is_hidden_is_the_hole_and_nothing_else():
     first, second = people_of(hidden, front, who="2")
     said = (130, 100, 180, 140)  # a part of it outside of any hole
     options = SplitOptions(feather=0)
-    (scene,) = decompose(photo_of(), [told(first, said), second], options=options)
+    (scene,) = decompose(photo_of(), [with_stated_part(first, said), second], options=options)
     check_layers(scene, [first, second])
     open_ = whole(scene, "hole", BACKGROUND) > 0
     hole = whole(scene, "hole", PERSON) > 0
     mine = union_mask([first], SIZE) > 0
     assert torch.equal(hole & ~mine, open_ & (figure(said) > 0) & ~mine)
     near = torch.nn.functional.max_pool2d(figure(said)[None], 5, 1, 2)[0] > 0
-    assert not (hole & ~near).any(), "of what is seen of her, the contact band beside it and no more"
+    assert not (hole & ~near).any(), "of what is seen of the person, the contact band beside it and no more"
     assert hole[100:140, 139].all(), "no line of wall between what is seen and what is hidden"
     # Whoever the guess thinks is in front: the artist's word stands.
-    farther = [told(first, said)._replace(rank=1.0), second._replace(rank=0.0)]
+    farther = [with_stated_part(first, said)._replace(rank=1.0), second._replace(rank=0.0)]
     (other,) = decompose(photo_of(), farther, options=options)
     assert torch.equal(whole(other, "hole", PERSON), whole(scene, "hole", PERSON))
 
@@ -290,7 +290,7 @@ def test_nothing_hidden_and_hidden_nowhere_give_no_layer(said):
     hidden, front = occlusion()
     hidden[front > 0] = 0
     first, second = people_of(hidden, front, who="2")
-    first = told(first, said) if said else with_hidden([first], "1", torch.zeros(1, 8, 8))[0]
+    first = with_stated_part(first, said) if said else with_hidden([first], "1", torch.zeros(1, 8, 8))[0]
     (scene,) = decompose(photo_of(), [first, second])
     check_layers(scene, [first, second])
     assert [layer.domain for layer in scene.layers] == [BACKGROUND]
@@ -312,7 +312,7 @@ def test_a_hidden_part_of_another_size_is_fitted():
 def test_somebody_who_goes_cannot_have_a_hidden_part():
     first, second = people_of(*occlusion(), who="2")
     with pytest.raises(ValueError, match="people: Person 1 goes, but Paint Hidden Part says"):
-        decompose(photo_of(), [told(first, (1, 1, 9, 9))._replace(erased=True), second])
+        decompose(photo_of(), [with_stated_part(first, (1, 1, 9, 9))._replace(erased=True), second])
     with pytest.raises(ValueError, match="people: Person 2 goes"):
         with_hidden([first, second], "2", torch.ones(1, 4, 4))
 
@@ -417,7 +417,7 @@ def test_random_crowds(seed):
 
 @pytest.mark.parametrize("gap, band", [(0, 2), (1, 1), (4, 0)])
 def test_a_moved_rim_takes_nothing_from_whom_it_reaches(gap, band):
-    """Her mask ends `gap` pixels short of her friend, and was moved up to her: contact counts from where it ended."""
+    """A mask ends `gap` pixels short of a friend's, and was moved up to it: contact counts from where it ended."""
     size = (60, 90)
     kept = figure((50, 5, 80, 55), size) > 0
     given = (20, 10, 50 - gap, 50)

@@ -1,10 +1,10 @@
-"""Depth for each layer: who goes is gone from it, who stays keeps her depth, and her hidden part has it too."""
+"""Depth for each layer: who goes is gone from it, who stays keeps their depth, and so does the hidden part."""
 
 import pytest
 import torch
 
-from mild.mild_core.morphology import depth_picture
-from mild.mild_core.morphology.depth_picture import FARTHEST, HORIZON, NEAREST, NEAREST_GROUND
+from mild.mild_core.guidance import depth_picture
+from mild.mild_core.guidance.depth_picture import FARTHEST, HORIZON, NEAREST, NEAREST_GROUND
 from mild.tests.helpers.bodies import morphology
 from mild.tests.helpers.layers import background, person
 
@@ -26,14 +26,14 @@ def layers():
     photo = torch.rand(*PHOTO, 3)
     behind = background(photo, HOLE)
     hidden = (GONE[0], KEPT[1], KEPT[2], KEPT[3])
-    hers = person(photo, 1, (KEPT[0], KEPT[1], GONE[0], KEPT[3]), (GONE[0], GONE[1], 100, GONE[3]), (30, 10, 120, 118))
+    front = person(photo, 1, (KEPT[0], KEPT[1], GONE[0], KEPT[3]), (GONE[0], GONE[1], 100, GONE[3]), (30, 10, 120, 118))
     likely = torch.zeros(PHOTO)
     likely[hidden[1] : hidden[3], hidden[0] : hidden[2]] = 1
-    return [behind, hers._replace(likely=likely[10:118, 30:120])]
+    return [behind, front._replace(likely=likely[10:118, 30:120])]
 
 
 def measured():
-    """A sloping ground, and everybody at a depth of her own."""
+    """A sloping ground, and everybody at a depth of their own."""
     depth = torch.linspace(0.1, 0.4, PHOTO[0])[:, None].repeat(1, PHOTO[1])
     for box, value in ((KEPT, 0.6), (OTHER, 0.8), (GONE, 0.95)):
         depth[box[1] : box[3], box[0] : box[2]] = value
@@ -61,7 +61,7 @@ def test_who_goes_is_gone_and_the_ground_goes_on(scale):
         assert torch.equal(under(picture, box), under(given, box))
 
 
-def test_a_person_stands_alone_at_her_own_depth_hidden_part_too():
+def test_a_person_stands_alone_at_the_own_depth_hidden_part_too():
     picture = depth_pictures(layers(), PHOTO, people(), PHOTO, measured())[1]
     assert torch.allclose(under(picture, KEPT), torch.tensor(0.6), atol=1e-3)  # 70..80 is hidden behind who goes
     slope = torch.linspace(0.1, 0.4, PHOTO[0])[:, None].expand(PHOTO)
@@ -69,7 +69,7 @@ def test_a_person_stands_alone_at_her_own_depth_hidden_part_too():
         assert float((under(picture, box) - under(slope, box)).abs().max()) < 0.1
 
 
-def test_a_skeleton_tells_where_she_is_hidden():
+def test_a_skeleton_shows_where_somebody_is_hidden():
     arm = torch.zeros(18, 3)
     arm[2], arm[3] = torch.tensor([60.0, 60.0, 0.9]), torch.tensor([100.0, 60.0, 0.3])
     everyone = people()
@@ -83,15 +83,15 @@ def test_a_skeleton_tells_where_she_is_hidden():
 
 
 def test_shapes_alone_where_no_depth_is_known():
-    behind, hers = depth_pictures(layers(), PHOTO, people(), PHOTO)
+    behind, front = depth_pictures(layers(), PHOTO, people(), PHOTO)
     ground = HORIZON + (NEAREST_GROUND - HORIZON) * (torch.arange(PHOTO[0]) + 0.5) / PHOTO[0]
     ground = ground[:, None].expand(PHOTO)
     assert bool((ground[1:] > ground[:-1]).all()) and NEAREST_GROUND < FARTHEST
     assert torch.allclose(under(behind, HOLE), under(ground, HOLE))  # nobody in the hole
     for box, share in (((40, 30, 66, 110), 1 / 3), (OTHER, 2 / 3)):
         assert torch.allclose(under(behind, box), torch.tensor(FARTHEST + (NEAREST - FARTHEST) * share))
-    assert torch.allclose(under(hers, KEPT), torch.tensor(FARTHEST + (NEAREST - FARTHEST) / 3))
-    assert torch.allclose(under(hers, OTHER), under(ground, OTHER))
+    assert torch.allclose(under(front, KEPT), torch.tensor(FARTHEST + (NEAREST - FARTHEST) / 3))
+    assert torch.allclose(under(front, OTHER), under(ground, OTHER))
 
 
 @pytest.mark.parametrize("size", [(60, 90), (37, 55), (1, 1), (120, 180)])

@@ -2,8 +2,8 @@
 
 import torch
 
+from mild.mild_core.body.poses import R_ELBOW, R_WRIST, joints_in_frames, seen
 from mild.mild_core.example_photo import FOLDER, load_example
-from mild.mild_core.find.poses import R_ELBOW, R_WRIST, joints_in_frames, seen
 
 
 def test_shapes_and_ranges():

@@ -9,7 +9,7 @@ from mild.mild_core.exemplar import copying, denoise, denoiser
 from mild.mild_core.exemplar.level import build_level
 from mild.mild_core.exemplar.search import carry_over, improve, search_everywhere
 from mild.mild_core.exemplar.vote import level_shift, vote
-from mild.mild_core.fill import push_pull
+from mild.mild_core.image.fill import push_pull
 
 
 def seeded(number=0):
@@ -198,11 +198,11 @@ def test_the_vote_is_the_weighted_mean_of_all_patches_over_a_pixel():
     result = vote(level, level.smooth, source, distance)
 
     shift = level_shift(level, level.target_patches(level.smooth), source)
-    loud = torch.exp(-distance / torch.quantile(distance, 0.75)) * level.confidence[tuple(level.targets.T)]
+    weights = torch.exp(-distance / torch.quantile(distance, 0.75)) * level.confidence[tuple(level.targets.T)]
     total, mass = torch.zeros(20, 24, 3), torch.zeros(20, 24)
     reach = level.radius
     patches = level.source_patches(source).view(len(source), 2 * reach + 1, 2 * reach + 1, 3)
-    for (y, x), patch, weight, move in zip(level.targets.tolist(), patches, loud, shift, strict=True):
+    for (y, x), patch, weight, move in zip(level.targets.tolist(), patches, weights, shift, strict=True):
         for dy in range(-reach, reach + 1):
             for dx in range(-reach, reach + 1):
                 if 0 <= y + dy < 20 and 0 <= x + dx < 24:
@@ -255,8 +255,8 @@ def test_detail_of_a_large_hole_is_copied_at_full_size(monkeypatch):
 @pytest.mark.parametrize("sigma", [6.0, 1.0, 0.2, 0.03])
 @pytest.mark.parametrize("size", [(320, 480), (40, 2000), (3000, 2000), (7, 9)])
 def test_levels_go_from_coarse_to_fine(size, sigma):
-    factors, speaking = denoiser.level_factors(sigma, size, 0.2 * size[0] * size[1])
-    assert speaking >= 1 and factors[-1] >= speaking - 1e-9
+    factors, finest = denoiser.level_factors(sigma, size, 0.2 * size[0] * size[1])
+    assert finest >= 1 and factors[-1] >= finest - 1e-9
     assert all(before / after <= denoiser.STEP + 1e-6 for before, after in zip(factors, factors[1:], strict=False))
     height, width = denoiser.level_size(size, factors[0])
     assert height * width <= denoiser.EXHAUSTIVE_AREA * 1.1

@@ -1,13 +1,13 @@
-"""Where a kept person goes on behind erased ones: her silhouette, completed."""
+"""Where a kept person goes on behind erased ones: the silhouette, completed."""
 
 import pytest
 import torch
 
-from mild.mild_core import boxes
-from mild.mild_core.complete.extent import hidden_extent
-from mild.mild_core.growth import VISIBLE
-from mild.mild_core.people import person_from_mask
-from mild.mild_core.split.holes import Piece
+from mild.mild_core.image import boxes
+from mild.mild_core.image.growth import VISIBLE
+from mild.mild_core.layers.amodal_extent import hidden_extent
+from mild.mild_core.layers.holes import Piece
+from mild.mild_core.people.from_masks import person_from_mask
 
 
 def figure(height=120, width=90, left=30, top=12, tall=96):
@@ -134,9 +134,9 @@ def test_the_artists_word_is_taken():
     erased = torch.zeros_like(whole)
     erased[5:115, 48:80] = True
     person, front = hide(whole, erased)
-    told = torch.zeros(20, 30)
-    told[5:15] = 0.8
-    person = person._replace(hidden=told, hidden_box=(50, 30, 80, 50))
+    stated = torch.zeros(20, 30)
+    stated[5:15] = 0.8
+    person = person._replace(hidden=stated, hidden_box=(50, 30, 80, 50))
     likely = check(person, [front], (120, 90))
     expected = torch.zeros(120, 90)
     expected[35:45, 50:80] = 0.8
@@ -163,7 +163,7 @@ def test_limbs_reach_where_joints_say():
 
 
 def test_behind_somebody_who_stays_nothing_is_known():
-    """A kept neighbour in front is no proof that she ends there."""
+    """A kept neighbour in front is no proof that the person ends there."""
     whole = figure()
     erased = torch.zeros_like(whole)
     erased[62:118, 48:80] = True
@@ -186,7 +186,7 @@ def joints_of_figure(left=30, top=12, tall=96):
 
 
 def lying():
-    """Somebody who lies, bool [100, 200], and her joints: the silhouettes know no such people."""
+    """Somebody who lies, bool [100, 200], and the joints: the silhouettes know no such people."""
     mask = torch.zeros(100, 200, dtype=torch.bool)
     mask[62:80, 20:38] = True  # head
     mask[58:82, 38:100] = True  # trunk
@@ -197,7 +197,7 @@ def lying():
     return mask, torch.tensor([x, y, [1] * 18]).T.float()
 
 
-def test_who_lies_goes_on_along_her_joints():
+def test_who_lies_goes_on_along_the_joints():
     whole, joints = lying()
     erased = torch.zeros_like(whole)
     erased[10:95, 110:190] = True
@@ -210,7 +210,7 @@ def test_who_lies_goes_on_along_her_joints():
 
 
 def test_a_hidden_limb_has_room_however_unsure():
-    """A raised arm of which only an inferred wrist is known: her hole reaches there, and nobody is sure of it."""
+    """A raised arm of which only an inferred wrist is known: the hole reaches there, and nobody is sure of it."""
     whole, joints = figure(), joints_of_figure()
     erased = torch.zeros_like(whole)
     erased[5:60, 60:88] = True

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from mild.mild_core.body.poses import L_ANKLE, NOSE, seen
 from mild.mild_core.find.finders import mediapipe_pose, movenet, sam2_onnx
-from mild.mild_core.find.finders.missing import optional_module
-from mild.mild_core.find.poses import L_ANKLE, NOSE, seen
-from mild.mild_core.find.prompts import JOINTS, prompts
+from mild.mild_core.find.sam_prompts import JOINTS, prompts
+from mild.mild_core.optional_packages import optional_module
 from mild.tests.unit.test_found import standing
 
 

@@ -1,13 +1,13 @@
-"""Everyone is found once, by boxes, by poses, in the whole photo or in its parts."""
+"""Everyone is found once, by boxes, by poses, in the whole photo or in its tiles."""
 
 import pytest
 import torch
 
-from mild.mild_core import boxes
 from mild.mild_core.find import found
-from mild.mild_core.find.find_people import Limits, best_shape, everyone, found_by_pose, inside, person
-from mild.mild_core.find.finders.parts import find_in_parts, parts
+from mild.mild_core.find.detections_to_people import Limits, best_shape, everyone, found_by_pose, inside, person
+from mild.mild_core.find.finders.tiles import find_in_tiles, tile_boxes
 from mild.mild_core.find.found import Found
+from mild.mild_core.image import boxes
 
 SIZE = (400, 600)
 STANDING = torch.tensor(
@@ -32,7 +32,7 @@ def test_one_box_given_twice_is_one_person():
 
 def test_two_who_embrace_stay_two():
     one, other = standing(200, 50, 300), standing(228, 50, 300)
-    assert found.iou(one.box, other.box) > 0.5
+    assert boxes.iou(one.box, other.box) > 0.5
     assert len(found.without_duplicates([one, other], 0.8)) == 2
     turned = standing(228, 50, 300)
     turned.joints[:, 0] = 456 - turned.joints[:, 0]  # right is left: the other one faces the camera
@@ -50,7 +50,7 @@ def test_a_pose_belongs_to_its_box():
     assert [one.box for one in joined[:3]] == [one.box for one in boxed]
 
 
-def test_a_child_before_a_grown_up_does_not_take_her_box():
+def test_a_child_in_front_of_an_adult_does_not_take_their_box():
     grown_up, child = Found((100, 10, 300, 390), 0.9), standing(200, 300, 80)
     joined = found.with_joints([grown_up], [child])
     assert joined == [grown_up, child]
@@ -76,12 +76,15 @@ def test_limits():
     assert all(one.box[3] - one.box[1] >= 80 for one in kept) and len(kept) + left_out == 100
 
 
-@pytest.mark.parametrize("box", [(-50, -50, -1, -1), (600, 10, 700, 50), (10, 400, 20, 500)])
+@pytest.mark.parametrize(
+    "box",
+    [(-50, -50, -1, -1), (600, 10, 700, 50), (10, 400, 20, 500), (-20, 10, 0, 50), (7, 7, 7, 7), (7, 7, 40, 7)],
+)
 def test_boxes_outside_of_the_photo_are_nobody(box):
     assert found.clipped(box, SIZE) is None and person(Found(box, 1.0), SIZE, 0) is None
 
 
-@pytest.mark.parametrize("box", [(10.2, 20.7, 11.9, 22.1), (-5, -5, 1.5, 0.5), (599.5, 399.5, 650, 450), (7, 7, 7, 7)])
+@pytest.mark.parametrize("box", [(10.2, 20.7, 11.9, 22.1), (-5, -5, 1.5, 0.5), (599.5, 399.5, 650, 450)])
 def test_tiny_people_and_people_at_the_border_keep_a_pixel(box):
     place = found.clipped(box, SIZE)
     assert boxes.area(place) >= 1 and boxes.intersection(place, boxes.whole(SIZE)) == place
@@ -105,8 +108,8 @@ def test_the_detectors_own_mask_comes_first_then_the_body_then_the_box():
 @pytest.mark.parametrize(
     ("size", "count"), [((400, 600), 1), ((400, 600), 2), ((37, 20), 3), ((1, 1), 4), ((2, 900), 6)]
 )
-def test_parts_cover_the_photo(size, count):
-    whole, *others = parts(size, count)
+def test_tiles_cover_the_photo(size, count):
+    whole, *others = tile_boxes(size, count)
     assert whole == boxes.whole(size) and len(others) == (count * count if count > 1 else 0)
     covered = torch.zeros(size)
     for part in others:
@@ -115,7 +118,7 @@ def test_parts_cover_the_photo(size, count):
     assert count == 1 or covered.all()
 
 
-def test_small_people_are_found_in_parts_and_nobody_twice():
+def test_small_people_are_found_in_tiles_and_nobody_twice():
     """A detector that sees whoever is at least a fifth of the picture it is shown, and shows it by a grey level."""
     photo = torch.zeros(*SIZE, 3)
     truth = {1: (20, 20, 260, 380), 2: (400, 30, 450, 120), 3: (280, 100, 330, 190), 4: (520, 300, 560, 395)}
@@ -131,8 +134,8 @@ def test_small_people_are_found_in_parts_and_nobody_twice():
         return seen
 
     looks = []
-    assert [one.score for one in find_in_parts(photo, 1, look, 0.8, lambda: looks.append(1))] == [1]
-    everybody = find_in_parts(photo, 2, look, 0.8, lambda: looks.append(1))
+    assert [one.score for one in find_in_tiles(photo, 1, look, 0.8, lambda: looks.append(1))] == [1]
+    everybody = find_in_tiles(photo, 2, look, 0.8, lambda: looks.append(1))
     assert {int(one.score): one.box for one in everybody} == truth and len(everybody) == 4
     assert len(looks) == 1 + 5
 

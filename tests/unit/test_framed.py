@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mild.mild_core.fill import area_resize
-from mild.mild_core.framed import crop_of, same_frame
+from mild.mild_core.image.fill import area_resize
+from mild.mild_core.image.framed import crop_of, same_frame
 
 PHOTO = (97, 131)
 BOXES = [(0, 0, 131, 97), (3, 5, 67, 53), (100, 60, 131, 97), (40, 40, 41, 41)]

@@ -8,11 +8,12 @@ import torch
 
 from mild.mild_core import exemplar
 from mild.mild_core.attention.gap import sides
-from mild.mild_core.attention.record import EARLY, LATE, MIDDLE, Level, Pathway, Record, Regions, phases
+from mild.mild_core.attention.layer_regions import OWN_PERSON
+from mild.mild_core.attention.record import EARLY, LATE, MIDDLE, NoiseLevel, Pathway, Record, RegionNames, phases
 from mild.mild_core.preview import gap_words
 from mild.mild_core.preview.gap_plot import HEIGHT, WIDTH, colour_of, gap_plot, looked_over, together
 
-REGIONS = Regions(("rest", "hole", "people", "text"), "rest", ("text",))
+REGIONS = RegionNames(("rest", "hole", "people", "text"), "rest", ("text",))
 
 
 def recorded(values, blocks=(("output", 3, 0),), levels=4, heads=2, regions=REGIONS):
@@ -20,7 +21,7 @@ def recorded(values, blocks=(("output", 3, 0),), levels=4, heads=2, regions=REGI
     layer = Record().of(Pathway("1/background"), "1/background")
     for block in blocks:
         for step in range(levels):
-            level = Level(step / levels, 10.0 - step)
+            level = NoiseLevel(step / levels, 10.0 - step)
             layer.add(block, level, regions, torch.tensor(values).expand(heads, -1))
     return layer
 
@@ -37,7 +38,7 @@ def test_own_less_foreign():
 
 @pytest.mark.parametrize(("names", "own", "expected"), [
     (("rest", "hole", "people"), "rest", ([0], [2])),
-    (("rest", "hole", "herself"), "herself", ([2], [0])),
+    (("rest", "hole", OWN_PERSON), OWN_PERSON, ([2], [0])),
     (("rest", "hole", "people", "erased", "text", "padding"), "rest", ([0], [2, 3])),
     (("rest", "hole", "text"), "rest", ([0], [1])),  # nobody else is there
     (("rest",), "rest", ([0], [])),
@@ -48,7 +49,7 @@ def test_sides(names, own, expected):
 
 def test_several_of_one_block_are_averaged():
     record = Record()
-    layer, level = record.of(Pathway(0), 0), Level(0.0, 5.0)
+    layer, level = record.of(Pathway(0), 0), NoiseLevel(0.0, 5.0)
     for share in (0.2, 0.6):
         layer.add(("middle", 0, 0), level, REGIONS, torch.tensor([[share, 0, 1 - share, 0]]))
     assert layer.gap() == pytest.approx(-0.2) and len(layer.seen) == 1
@@ -58,19 +59,19 @@ def test_what_was_not_measured():
     """A region that was removed reads nan, in JSON null, and takes nothing of what was measured with it."""
     record = Record()
     layer = record.of(Pathway(0), 0)
-    layer.add(("middle", 0, 0), Level(0.0, 5.0), REGIONS, torch.tensor([[0.5, math.nan, 0.5, 0.0]]))
-    layer.add(("middle", 0, 0), Level(0.5, 2.0), REGIONS, torch.tensor([[0.5, 0.1, math.nan, 0.0]]))
+    layer.add(("middle", 0, 0), NoiseLevel(0.0, 5.0), REGIONS, torch.tensor([[0.5, math.nan, 0.5, 0.0]]))
+    layer.add(("middle", 0, 0), NoiseLevel(0.5, 2.0), REGIONS, torch.tensor([[0.5, 0.1, math.nan, 0.0]]))
     assert layer.gap() == 0 and math.isnan(layer.gaps()[0, 1])
-    (told,) = json.loads(record.as_json({Pathway(0): "Picture 1"}))["layers"]
-    assert told["gap_by_block_and_sigma"] == [[0.0, None]]
-    assert told["cells"][0]["attention_by_head"]["hole"] == [None] and told["cells"][1]["gap_by_head"] == [None]
+    (shown,) = json.loads(record.as_json({Pathway(0): "Picture 1"}))["layers"]
+    assert shown["gap_by_block_and_sigma"] == [[0.0, None]]
+    assert shown["cells"][0]["attention_by_head"]["hole"] == [None] and shown["cells"][1]["gap_by_head"] == [None]
     assert gap_plot("Picture 1", layer, None, torch.ones(4, 4)).isfinite().all()
 
 
 def test_who_begins_again_is_written_anew():
     record = Record()
     for row in ("1/background", "1/person-2", 0, 1):
-        record.of(Pathway(row), row).add(("middle", 0, 0), Level(0.0, 5.0), REGIONS, torch.ones(1, 4) / 4)
+        record.of(Pathway(row), row).add(("middle", 0, 0), NoiseLevel(0.0, 5.0), REGIONS, torch.ones(1, 4) / 4)
     record.of(Pathway("1/person-2", True), "1/person-2")
     record.begin(["1/person-2"])
     assert set(record.layers) == {Pathway("1/background"), Pathway(0), Pathway(1)}
@@ -93,14 +94,14 @@ def test_every_number_is_in_the_json():
     for number, block in enumerate(blocks):
         for step in range(2):
             mass = torch.rand(3, 4, generator=torch.Generator().manual_seed(10 * number + step))
-            layer.add(block, Level(step / 2, 9.0 - step), REGIONS, mass / mass.sum(1, keepdim=True))
+            layer.add(block, NoiseLevel(step / 2, 9.0 - step), REGIONS, mass / mass.sum(1, keepdim=True))
     layer.add_where(EARLY, torch.rand(3, 5))
-    (told,) = json.loads(record.as_json({Pathway("1/person-2"): "Person 2"}))["layers"]
-    assert told["id"] == "1/person-2" and told["name"] == "Person 2" and len(told["cells"]) == 6
-    for cell, seen in zip(told["cells"], layer.seen.values(), strict=True):
+    (shown,) = json.loads(record.as_json({Pathway("1/person-2"): "Person 2"}))["layers"]
+    assert shown["id"] == "1/person-2" and shown["name"] == "Person 2" and len(shown["cells"]) == 6
+    for cell, seen in zip(shown["cells"], layer.seen.values(), strict=True):
         assert cell["gap_by_head"] == pytest.approx(seen.gap.tolist(), abs=1e-4)
         assert list(cell["attention_by_head"]) == list(REGIONS.names)
-    assert sum(map(sum, told["where"]["early"])) == pytest.approx(1, abs=1e-2)
+    assert sum(map(sum, shown["where"]["early"])) == pytest.approx(1, abs=1e-2)
     names, gaps = gap_words.rows(layer)
     assert names == ["input 1", "output 3"] and torch.allclose(gaps[0], layer.gaps()[:2].mean(0))
 
@@ -171,11 +172,11 @@ def test_votes_are_attention_over_patches(sigma):
     allowed[:, :, :, 40:] = 0
     noisy = photo + sigma * torch.randn(photo.shape, generator=generator)
     arguments = noisy, torch.full((2,), sigma), photo, hole, allowed
-    told = {}
+    shown = {}
     plain = exemplar.denoise(*arguments)
-    watched = exemplar.denoise(*arguments, watch=lambda row, looked: told.setdefault(row, looked))
-    assert torch.equal(plain, watched) and set(told) == {0, 1}
-    for row, looked in told.items():
+    watched = exemplar.denoise(*arguments, watch=lambda row, looked: shown.setdefault(row, looked))
+    assert torch.equal(plain, watched) and set(shown) == {0, 1}
+    for row, looked in shown.items():
         assert looked.min() >= 0 and looked.sum() == pytest.approx(1, abs=1e-4)
         share = torch.nn.functional.interpolate(allowed[row : row + 1], size=looked.shape[1:], mode="area")[0]
         assert looked[share < 0.99].sum() == 0  # neither the hole nor what is forbidden
@@ -187,7 +188,7 @@ def test_a_pixel_is_what_it_looks_at():
     photo[..., 24:] = 0.6
     hole = torch.zeros(1, 1, 32, 48)
     hole[..., 12:20, 18:30] = 1
-    told = []
-    painted = exemplar.denoise(photo, torch.tensor([0.03]), photo, hole, watch=lambda row, looked: told.append(looked))
-    colour = (told[0][0] * photo[0, 0]).sum() if told[0].shape[1:] == photo.shape[2:] else None
+    shown = []
+    painted = exemplar.denoise(photo, torch.tensor([0.03]), photo, hole, watch=lambda row, looked: shown.append(looked))
+    colour = (shown[0][0] * photo[0, 0]).sum() if shown[0].shape[1:] == photo.shape[2:] else None
     assert colour is not None and painted[0, 0][hole[0, 0] > 0].mean() == pytest.approx(float(colour), abs=0.1)

@@ -2,18 +2,10 @@
 
 import torch
 
-from mild.mild_core.complete.ground import (
-    GROUNDS,
-    completed,
-    on_ground,
-    own_colours,
-    pick_ground,
-    start_of_person,
-    trust,
-)
+from mild.mild_core.layers.ground import GROUNDS, completed, on_ground, own_colours, pick_ground, start_of_person, trust
 
 
-def test_grey_unless_she_is_grey():
+def test_grey_unless_the_person_is_grey():
     mask = torch.ones(10, 10)
     assert pick_ground(torch.rand(10, 10, 3) * 0.2, mask) == GROUNDS[0]
     grey = torch.full((10, 10, 3), 0.52)
@@ -36,7 +28,7 @@ def test_outside_is_exactly_the_ground():
 
 
 def scene():
-    """A red figure, her left half visible; the hole on the right continues her above, and shows ground below."""
+    """A red figure, the left half visible; the hole on the right continues it above, and shows ground below."""
     visible = torch.zeros(40, 40)
     visible[5:35, 5:20] = 1
     hole = torch.zeros(40, 40)
@@ -48,13 +40,13 @@ def scene():
 
 
 def completed_alpha(sampled, hole, visible, ground):
-    """Where nothing is known of her outline."""
+    """Where nothing is known of the outline."""
     pixels, alpha = completed(sampled, hole, visible, ground, None)
     assert torch.equal(pixels, sampled)
     return alpha
 
 
-def test_alpha_is_what_differs_and_hangs_on_to_her():
+def test_alpha_is_what_differs_and_is_connected_to_the_person():
     sampled, hole, visible = scene()
     sampled[25:30, 28:33] = torch.tensor([0.1, 0.9, 0.1])  # something that floats in the hole
     alpha = completed_alpha(sampled, hole, visible, GROUNDS[0])
@@ -64,7 +56,7 @@ def test_alpha_is_what_differs_and_hangs_on_to_her():
     assert torch.equal(alpha[hole == 0], visible[hole == 0])
 
 
-def test_a_gap_of_a_pixel_does_not_cut_her_off():
+def test_a_gap_of_a_pixel_does_not_cut_a_part_off():
     sampled, hole, visible = scene()
     visible[:, 19] = 0
     alpha = completed_alpha(sampled, hole, visible, GROUNDS[0])
@@ -78,7 +70,7 @@ def test_nothing_painted_is_nothing_there():
 
 
 def outlined():
-    """The same figure, with an outline that continues her everywhere to the right but in the lower half."""
+    """The same figure, with an outline that continues it everywhere to the right but in the lower half."""
     sampled, hole, visible = scene()
     likely = visible.clone()
     likely[5:20, 20:35] = 0.9
@@ -89,7 +81,7 @@ def outlined():
 def test_outline_and_painting_decide_together():
     sampled, hole, visible, likely = outlined()
     sampled[5:20, 20:35] = torch.tensor([0.9, 0.1, 0.1])
-    sampled[22:26, 20:24] = torch.tensor([0.9, 0.1, 0.1])  # painted where she hardly is
+    sampled[22:26, 20:24] = torch.tensor([0.9, 0.1, 0.1])  # painted where the person hardly is
     alpha = completed(sampled, hole, visible, GROUNDS[0], likely).alpha
     assert (alpha[7:18, 22:33] > 0.95).all()
     assert (alpha[28:35, 26:35] < 0.05).all()
@@ -102,15 +94,15 @@ def test_outline_and_painting_decide_together():
         assert torch.equal(result.alpha[hole == 0], visible[hole == 0])
 
 
-def test_no_difference_says_little_where_she_has_the_grounds_colour():
+def test_no_difference_is_little_evidence_where_the_person_has_the_grounds_colour():
     sampled, hole, visible, likely = outlined()
     sampled[visible > 0] = 0.5
     alpha = completed(sampled, hole, visible, GROUNDS[0], likely).alpha
     assert (alpha[7:18, 22:33] > 0.95).all()
 
 
-def test_the_ground_does_not_shine_through_her():
-    """Half transparent rims show her colour, not the grey that she was painted on."""
+def test_the_ground_does_not_show_through_the_person():
+    """Half transparent rims show the person's colour, not the grey that was painted on."""
     sampled, hole, visible, likely = outlined()
     sampled[5:20, 20:30] = torch.tensor([0.9, 0.1, 0.1])
     sampled[5:20, 30:32] = torch.tensor([0.6, 0.4, 0.4])
@@ -134,7 +126,7 @@ def test_colours_go_on_from_side_to_side():
     assert (colours[36:52, 22:33] - torch.tensor([0.1, 0.1, 0.8])).abs().max() < 0.12
 
 
-def test_her_rim_says_nothing_of_her_colours():
+def test_a_masks_rim_does_not_count_for_the_colours():
     visible = torch.zeros(60, 40)
     visible[5:55, 5:20] = 1
     hole = torch.zeros(60, 40)
@@ -149,7 +141,7 @@ def test_her_rim_says_nothing_of_her_colours():
 
 
 def test_what_looks_like_the_wall_may_be_a_gap():
-    """A gap between arm and side that her mask took in gives no colour, unless there is nothing else of her."""
+    """A gap between arm and side that the mask includes gives no colour, unless nothing else is seen."""
     visible = torch.zeros(60, 40)
     visible[5:55, 3:20] = 1
     hole = torch.zeros(60, 40)
@@ -163,7 +155,7 @@ def test_what_looks_like_the_wall_may_be_a_gap():
     assert (alike[5:55, 5:35] - 0.8).abs().max() < 1e-3
 
 
-def test_the_start_shows_her_where_she_probably_is():
+def test_the_start_shows_the_person_where_they_probably_are():
     sampled, hole, visible, likely = outlined()
     sampled = torch.where(visible[..., None] > 0, sampled, torch.tensor(GROUNDS[0]))
     ground = torch.tensor(GROUNDS[0])

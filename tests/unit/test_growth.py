@@ -3,14 +3,7 @@
 import pytest
 import torch
 
-from mild.mild_core.growth import (
-    EXACT_REACH,
-    contact_band,
-    distance,
-    feathered,
-    grow,
-    growth_pixels,
-)
+from mild.mild_core.image.growth import EXACT_REACH, contact_band, distance, feathered, grow, growth_pixels
 
 
 def pairwise(mask):
@@ -98,4 +91,4 @@ def test_contact_band_is_only_where_they_touch(pixels):
     far = torch.zeros_like(erased)
     far[:, 15:20] = True
     assert not contact_band(erased, far, pixels).any()
-    assert not contact_band(kept, kept, pixels).any()  # somebody wholly inside a kept mask has no rim of her own
+    assert not contact_band(kept, kept, pixels).any()  # somebody wholly inside a kept mask has no rim of their own

@@ -4,12 +4,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from mild.mild_core.morphology.guidance import CONFIDENCE, MorphologyGuidance, save_guidance
-from mild.mild_core.morphology.guidance_config import GuidanceConfig, check, from_metadata
-from mild.mild_core.morphology.maps import CHANNELS
-from mild.mild_core.morphology.parts import PARTS
-from mild.mild_core.morphology.token_features import people_of
-from mild.mild_core.morphology.whole_photo import LARGEST, whole_photo_maps
+from mild.mild_core.body.body_parts import PARTS
+from mild.mild_core.guidance.config import GuidanceConfig, check, from_metadata
+from mild.mild_core.guidance.maps import CHANNELS, LARGEST, whole_photo_maps
+from mild.mild_core.guidance.network import CONFIDENCE, MorphologyGuidance, save_guidance
+from mild.mild_core.guidance.token_features import people_of
 from mild.tests.helpers.bodies import morphology
 
 CONFIGS = {
@@ -78,8 +77,8 @@ def test_each_prior_alone_changes_what_is_added(kind, prior):
 def test_every_parameter_learns(kind):
     made = network(kind)
     everyone = people_of(morphology((40, 60), [(2, 3, 20, 38), (15, 5, 50, 36)]), 1)
-    told = made.tokens.mix(torch.randn(1, 5, 20), made.tokens(everyone), everyone.confidence)
-    (sum(one.square().mean() for one in made(random_maps(kind))) + told.square().mean()).backward()
+    mixed = made.tokens.mix(torch.randn(1, 5, 20), made.tokens(everyone), everyone.confidence)
+    (sum(one.square().mean() for one in made(random_maps(kind))) + mixed.square().mean()).backward()
     assert [name for name, one in made.named_parameters() if one.grad is None or not bool(one.grad.any())] == []
 
 
@@ -100,7 +99,7 @@ def test_training_can_start_from_zero(kind):
 def test_what_is_added_fades_with_confidence(kind):
     made, maps = network(kind), random_maps(kind)
     maps[:, CONFIDENCE] = 1
-    # Confidence is not told to the network twice: it reads the same maps here, and only the gate changes.
+    # Confidence does not reach the network twice: it reads the same maps here, and only the gate changes.
     made.enter.weight.data.unflatten(1, (len(CHANNELS), -1))[:, CONFIDENCE] = 0
     full = made(maps)
     sizes = []
@@ -147,7 +146,7 @@ def test_rows_do_not_mix(kind):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn])
-def test_a_file_tells_its_network(tmp_path, dtype):
+def test_a_file_names_its_network(tmp_path, dtype):
     made, path = network("flux").to(dtype), tmp_path / "a.safetensors"
     save_guidance(path, made, CONFIGS["flux"])
     with safe_open(path, framework="pt") as file:

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from mild.mild_core.find.body_shape import LIMBS, body_height
-from mild.mild_core.find.poses import (
+from mild.mild_core.body.body_shape import LIMBS, body_height
+from mild.mild_core.body.hidden_joints import BETWEEN, DOUBTFUL, MOST_CONFIDENCE, with_hidden_joints
+from mild.mild_core.body.poses import (
     JOINTS,
     L_ANKLE,
     L_ELBOW,
@@ -18,8 +19,7 @@ from mild.mild_core.find.poses import (
     R_WRIST,
     SEEN,
 )
-from mild.mild_core.morphology.hidden_joints import BETWEEN, CEILING, DOUBTFUL, with_hidden_joints
-from mild.mild_core.morphology.standing_poses import poses
+from mild.mild_core.body.standing_poses import poses
 
 SIZE = (400, 300)
 WHOLE = (0, 0, 300, 400)
@@ -27,7 +27,7 @@ MIRRORED = [0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16]
 
 
 def standing(height=300.0, middle=(150.0, 200.0), confidence=0.9):
-    """Somebody upright, seen from the front, her arms a little away from her: drawn by hand."""
+    """Somebody upright, seen from the front, arms a little away from the body: drawn by hand."""
     x = [0, 0, -0.11, -0.15, -0.17, 0.11, 0.15, 0.17, -0.07, -0.07, -0.07, 0.07, 0.07, 0.07, -0.02, 0.02, -0.04, 0.04]
     arm, leg = [-0.2, -0.02, 0.12], [0.1, 0.33, 0.55]
     y = [-0.31, -0.2, *arm, *arm, *leg, *leg, -0.33, -0.33, -0.32, -0.32]
@@ -67,7 +67,7 @@ def check(given, visible, hiding, size=SIZE):
     assert torch.equal(joints[kept].nan_to_num(-7), given[kept].nan_to_num(-7))
     for joint in inferred.nonzero()[:, 0].tolist():
         x, y, confidence = joints[joint].tolist()
-        assert SEEN < confidence <= CEILING
+        assert SEEN < confidence <= MOST_CONFIDENCE
         assert 0 <= x < size[1] and 0 <= y < size[0]
 
         def on(area, column=int(x), row=int(y)):
@@ -123,19 +123,19 @@ def test_nobody_erased_nothing_inferred():
         assert torch.equal(joints, given) and not inferred.any()
 
 
-def test_a_joint_on_her_own_body_or_outside_the_photo_is_not_hidden():
+def test_a_joint_on_the_own_body_or_outside_the_photo_is_not_hidden():
     truth = standing()
     given = without(truth, R_WRIST)
     place = around(truth, R_WRIST)
     assert check(given, NOTHING, [place])[1].any()
-    _, inferred = check(given, (WHOLE, place[1].clone()), [place])  # she is seen all over there
+    _, inferred = check(given, (WHOLE, place[1].clone()), [place])  # the person is seen all over there
     assert not inferred.any()
     low = standing(middle=(150.0, 300.0))  # feet below the lower edge
     _, inferred = check(without(low, R_ANKLE, L_ANKLE), NOTHING, [rectangle(100, 380, 200, 400)])
     assert not inferred.any()
 
 
-def test_an_elbow_lost_on_her_own_body_leads_to_the_hidden_wrist():
+def test_an_elbow_missed_on_the_own_body_leads_to_the_hidden_wrist():
     truth = standing()
     given = without(truth, R_ELBOW, R_WRIST)
     own = around(truth, R_ELBOW, reach=25)
@@ -157,7 +157,7 @@ def test_people_without_a_pose_or_with_next_to_none():
 def test_a_doubtful_joint_on_who_goes_is_guessed_anew_and_a_sure_one_stays():
     truth = standing()
     given = truth.clone()
-    given[R_WRIST] = torch.tensor([110.0, 330.0, DOUBTFUL - 0.05])  # a knee of hers who goes
+    given[R_WRIST] = torch.tensor([110.0, 330.0, DOUBTFUL - 0.05])  # a knee of the person who goes
     hiding = [rectangle(60, 180, 130, 345)]
     joints, inferred = check(given, NOTHING, hiding)
     assert inferred[R_WRIST]

@@ -7,11 +7,11 @@ import torch
 from mild.benchmarks.cost import layers
 from mild.benchmarks.quality import kept_people
 from mild.benchmarks.quality import seams as seam_benchmark
-from mild.mild_core import boxes
-from mild.mild_core.choose.selection import choose
-from mild.mild_core.people import numbered, person_from_mask
+from mild.mild_core.image import boxes
+from mild.mild_core.layers.decompose import decompose
+from mild.mild_core.people.from_masks import numbered, person_from_mask
+from mild.mild_core.people.selection import choose
 from mild.mild_core.scene import PERSON
-from mild.mild_core.split.decompose import decompose
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from mild.mild_core import boxes
-from mild.mild_core.attention.layer_regions import HERSELF, PEOPLE, Maps, of_layer, reduced
+from mild.mild_core.attention.layer_regions import OWN_PERSON, PEOPLE, Maps, of_layer, reduced
 from mild.mild_core.attention.regions import HOLE, REST, on_grid
-from mild.mild_core.choose.selection import choose
-from mild.mild_core.people import numbered, person_from_mask
+from mild.mild_core.image import boxes
+from mild.mild_core.layers.decompose import SplitOptions, decompose
+from mild.mild_core.people.from_masks import numbered, person_from_mask
+from mild.mild_core.people.selection import choose
 from mild.mild_core.scene import PERSON, Scene
-from mild.mild_core.split.decompose import SplitOptions, decompose
 
 SIZE = (90, 120)
 
@@ -55,14 +55,14 @@ def test_a_background_does_not_look_at_who_stays(scenes):
     assert bool(stays.any()) != bool((layer.hole[kept] > 0).all())
 
 
-def test_a_person_looks_at_herself_alone(scenes):
+def test_a_persons_hole_looks_at_the_person_alone(scenes):
     (layer,) = (layer for layer in scenes[0].layers if layer.domain == PERSON)
     regions = of_layer(layer)
     seen = boxes.cut(SEEN, layer.box) * (layer.hole <= 0)
-    assert regions.own == HERSELF and torch.equal(regions.masks[HERSELF], seen)
-    # what was completed of her is still what has to be invented
+    assert regions.own == OWN_PERSON and torch.equal(regions.masks[OWN_PERSON], seen)
+    # what was completed of the person is still what has to be invented
     whole = layer._replace(alpha=torch.ones_like(layer.alpha), sampled=True)
-    assert not (of_layer(whole).masks[HERSELF] * (layer.hole > 0)).any()
+    assert not (of_layer(whole).masks[OWN_PERSON] * (layer.hole > 0)).any()
 
 
 def test_whose_row_it_is(scenes):

@@ -1,15 +1,15 @@
-"""Poses and parsing go to the people on whom they lie; what fits nobody is reported, what is wild fades out."""
+"""Poses and parsing go to the people on whom they lie; what fits nobody is reported, invalid numbers count nothing."""
 
 import random
 
 import pytest
 import torch
 
-from mild.mild_core.find.poses import L_ELBOW, R_ELBOW, Pose
-from mild.mild_core.morphology.assign import assign_poses, tamed
-from mild.mild_core.morphology.assign_parsing import assign_parsing, believed, dealt, merged, under_mask
-from mild.mild_core.morphology.parts import PARTS
-from mild.mild_core.people import person_from_mask
+from mild.mild_core.body.assign_parsing import assign_parsing, maps_by_photo, merged, under_mask, with_confidences
+from mild.mild_core.body.assign_poses import assign_poses, valid_points
+from mild.mild_core.body.body_parts import PARTS
+from mild.mild_core.body.poses import L_ELBOW, R_ELBOW, Pose
+from mild.mild_core.people.from_masks import person_from_mask
 from mild.mild_core.scene import Person
 from mild.tests.helpers.bodies import mask_of, standing
 
@@ -17,7 +17,7 @@ SIZE = (240, 400)
 
 
 def people_of(*skeletons, size=SIZE):
-    """Those people from the farthest to the nearest, each with what is seen of her."""
+    """Those people from the farthest to the nearest, each with the visible mask."""
     masks = []
     for joints in skeletons:
         full = mask_of(joints, size)
@@ -31,7 +31,7 @@ def whose(matches):
 
 
 @pytest.mark.parametrize("apart", [140.0, 60.0, 25.0])
-def test_everybody_gets_her_own_pose_in_whatever_order(apart):
+def test_everybody_gets_their_own_pose_in_whatever_order(apart):
     skeletons = [standing(60 + apart * index, 200 + 10 * index) for index in range(3)]
     people = people_of(*skeletons)
     for seed in range(4):
@@ -41,7 +41,7 @@ def test_everybody_gets_her_own_pose_in_whatever_order(apart):
         assert [order[place] for place in whose(matches)] == [0, 1, 2] and nobody == []
 
 
-def test_boxes_as_masks_and_a_child_before_her_mother():
+def test_boxes_as_masks_and_a_child_in_front_of_an_adult():
     mother, child = standing(150, 235, 220), standing(165, 235, 90)
     people = [person._replace(mask=torch.ones_like(person.mask)) for person in people_of(mother, child)]
     matches, nobody = assign_poses(people, [Pose(child), Pose(mother)])
@@ -81,15 +81,15 @@ def test_hidden_joints_lie_on_somebody_else_and_are_believed_less():
 
 
 def test_wild_joints_fade_out():
-    wild = standing(80)
-    wild[3] = torch.tensor([float("nan"), 5.0, 0.9])
-    wild[4] = torch.tensor([1e9, 5.0, 0.9])
-    wild[7] = torch.tensor([-5.0, 100.0, 0.9])
-    wild[9, 2] = float("inf")
-    wild[10] = torch.tensor([395.0, 235.0, 0.9])  # in the photo, far from her
+    invalid = standing(80)
+    invalid[3] = torch.tensor([float("nan"), 5.0, 0.9])
+    invalid[4] = torch.tensor([1e9, 5.0, 0.9])
+    invalid[7] = torch.tensor([-5.0, 100.0, 0.9])
+    invalid[9, 2] = float("inf")
+    invalid[10] = torch.tensor([395.0, 235.0, 0.9])  # in the photo, far from the person
     people = people_of(standing(80))
-    for person in (people[0], people[0]._replace(joints=wild)):
-        poses = [] if person.joints is not None else [Pose(wild)]
+    for person in (people[0], people[0]._replace(joints=invalid)):
+        poses = [] if person.joints is not None else [Pose(invalid)]
         (match,), nobody = assign_poses([person], poses)
         assert nobody == [] and match.joints.isfinite().all()
         assert not match.joints[[3, 4, 7, 9, 10], 2].any()
@@ -104,7 +104,7 @@ def test_nothing_but_wild_joints(value):
     assert matches == [None] and nobody == []
     matches, _ = assign_poses([people[0]._replace(joints=pose.joints)], [])
     assert matches == [None]
-    assert not tamed(pose.joints, SIZE).any()
+    assert not valid_points(pose.joints, SIZE).any()
 
 
 def test_joints_of_find_people_stay_unless_more_are_seen():
@@ -117,10 +117,10 @@ def test_joints_of_find_people_stay_unless_more_are_seen():
     assert match.pose == 0 and torch.equal(match.joints[:, :2], full[:, :2]) and nobody == []
     (match,), nobody = assign_poses([people[0]._replace(joints=full)], [Pose(half, hands)])
     assert match.pose is None and (match.joints[8:14, 2] > 0.5).all()
-    assert nobody == [] and match.hands is not None  # the connected pose is hers too, and brings her hands
+    assert nobody == [] and match.hands is not None  # the connected pose is this person's too, and brings the hands
 
 
-def test_her_own_joints_claim_her_pose():
+def test_a_persons_own_joints_claim_the_pose():
     # Two in nearly the same place; only their own joints tell whose pose is whose.
     back, front = standing(100), standing(106)
     people = [person._replace(mask=torch.ones_like(person.mask)) for person in people_of(back, front)]
@@ -217,15 +217,15 @@ def test_what_one_does_not_label_comes_from_the_other():
     assert torch.equal(both.parts > 0, second.parts > 0)
     assert torch.equal(both.parts[first.parts > 0], first.parts[first.parts > 0])
     assert merged(None, second) is second and merged(first, None) is first
-    assert believed(second._replace(parts=torch.zeros_like(second.parts)), person, None) is None
+    assert with_confidences(second._replace(parts=torch.zeros_like(second.parts)), person, None) is None
 
 
 def test_maps_are_dealt_to_photos_or_people():
     people = people_of(standing(60), standing(200))
     people.append(people[0]._replace(photo=1))
     maps = torch.arange(3, dtype=torch.uint8)[:, None, None].expand(3, 4, 4)
-    assert [one.shape[0] for one in dealt(maps, people, 2)] == [2, 1]
-    assert [int(one[0, 0, 0]) for one in dealt(maps[:2], people, 2)] == [0, 1]
-    assert [int(one[0, 0, 0]) for one in dealt(maps[:1], people, 2)] == [0, 0]
+    assert [one.shape[0] for one in maps_by_photo(maps, people, 2)] == [2, 1]
+    assert [int(one[0, 0, 0]) for one in maps_by_photo(maps[:2], people, 2)] == [0, 1]
+    assert [int(one[0, 0, 0]) for one in maps_by_photo(maps[:1], people, 2)] == [0, 0]
     with pytest.raises(ValueError, match="^parsing: there are 3 label maps for 4 photos with 2 people"):
-        dealt(maps, people[:2], 4)
+        maps_by_photo(maps, people[:2], 4)

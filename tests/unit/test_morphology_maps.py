@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from mild.mild_core.fill import area_resize
-from mild.mild_core.morphology.area_shares import area_shares
-from mild.mild_core.morphology.maps import CHANNELS, maps
-from mild.mild_core.morphology.parts import PARTS
+from mild.mild_core.body.body_parts import PARTS
+from mild.mild_core.guidance.maps import CHANNELS, maps
+from mild.mild_core.image.area_shares import area_shares
+from mild.mild_core.image.fill import area_resize
 from mild.tests.helpers.bodies import morphology
 
 PHOTO = (211, 333)
@@ -176,7 +176,7 @@ def test_no_body_belongs_to_the_background():
     assert bool((of(result, "confidence")[erased] > 0.9).all())
 
 
-def test_each_person_has_her_own():
+def test_each_person_has_their_own():
     first, third = (maps(scene(), number, FRAME, (70, 111)) for number in (1, 3))
     assert torch.allclose(of(first, "this"), of(third, "kept") - of(third, "kept") * (of(third, "this") > 0), atol=1e-6)
     assert torch.equal(of(first, "erased"), of(third, "erased"))
@@ -184,7 +184,7 @@ def test_each_person_has_her_own():
     assert not torch.equal(first[:3], third[:3])
 
 
-def test_overlap_is_where_somebody_else_is_seen_on_her_body():
+def test_overlap_is_where_somebody_else_is_seen_on_the_body():
     """The first person's skeleton reaches under the second's mask; the third one's touches nobody."""
     everyone = scene()
     arm = torch.zeros(18, 3)
@@ -194,7 +194,7 @@ def test_overlap_is_where_somebody_else_is_seen_on_her_body():
     everyone = everyone._replace(bodies=tuple(bodies))
     for number in (1, None):
         overlap = of(maps(everyone, number, FRAME, PHOTO), "overlap")
-        assert overlap[100, 120] > 0.9 and overlap[100, 105] > 0.9  # her arm there; her mask ends at 110
+        assert overlap[100, 120] > 0.9 and overlap[100, 105] > 0.9  # the arm is there; the mask ends at 110
         assert not overlap[:, :90].any() and not overlap[150:, 112:170].any()
 
 
@@ -220,12 +220,12 @@ def without(body, *, pose=False, parsing=False, mask=False):
 
 def test_zero_confidence_lets_nothing_through():
     everyone = scene()
-    silent = everyone._replace(
+    unsure = everyone._replace(
         bodies=tuple(without(body, pose=True, parsing=True, mask=True) for body in everyone.bodies)
     )
     for number in (None, 1, 3):
-        assert not of(maps(silent, number, FRAME, (53, 83)), "confidence").any()
-    # A person who is not surely there counts for nothing on her own layer, whatever her pose says.
+        assert not of(maps(unsure, number, FRAME, (53, 83)), "confidence").any()
+    # A person of confidence 0 counts for nothing on their own layer, whatever the pose shows.
     doubted = everyone._replace(bodies=(everyone.bodies[0]._replace(sure=0.0), *everyone.bodies[1:]))
     assert not of(maps(doubted, 1, FRAME, (53, 83)), "confidence").any()
     assert of(maps(doubted, 3, FRAME, (53, 83)), "confidence").any()

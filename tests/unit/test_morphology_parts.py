@@ -3,15 +3,8 @@
 import pytest
 import torch
 
-from mild.mild_core.morphology.label_maps import labels_of, voc_colours
-from mild.mild_core.morphology.parts import (
-    PART_COLOURS,
-    PARTS,
-    SEGMENTS,
-    SETS,
-    may_be,
-    to_parts,
-)
+from mild.mild_core.body.body_parts import PART_COLOURS, PARTS, SEGMENTS, SETS, may_be, to_parts
+from mild.mild_core.body.label_maps import labels_of, voc_colours
 
 SIZE = (23, 31)
 

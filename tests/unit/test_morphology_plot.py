@@ -5,11 +5,11 @@ occurs and of nothing else.
 import pytest
 import torch
 
-from mild.mild_core.find.poses import L_ELBOW, L_SHOULDER, L_WRIST, Pose
-from mild.mild_core.morphology.parsers.parsed import Parsed
-from mild.mild_core.morphology.parts import PART_COLOURS, PARTS
-from mild.mild_core.morphology.read_bodies import read_bodies
-from mild.mild_core.people import numbered, person_from_mask
+from mild.mild_core.body.body_parts import PART_COLOURS, PARTS
+from mild.mild_core.body.parsers.parsed import Parsed
+from mild.mild_core.body.poses import L_ELBOW, L_SHOULDER, L_WRIST, Pose
+from mild.mild_core.body.read_bodies import read_bodies
+from mild.mild_core.people.from_masks import numbered, person_from_mask
 from mild.mild_core.preview import morphology_legend, morphology_plot, skeleton_marks
 from mild.mild_core.preview.morphology_legend import Signs, legend
 from mild.mild_core.preview.morphology_plot import preview_morphology
@@ -158,7 +158,7 @@ def test_poses_that_fit_nobody_are_grey():
     assert float((drawn.amax(-1) - drawn.amin(-1)).max()) < 0.05
 
 
-def test_an_arrow_leads_from_who_is_in_front_to_whom_she_hides():
+def test_an_arrow_leads_from_who_is_in_front_to_who_is_hidden():
     people = couple()
     photo = torch.full((*SIZE, 3), 0.5)
     (one,) = read(people)

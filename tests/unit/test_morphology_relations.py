@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mild.mild_core.morphology.relations import OWN, PAIRS, relations
-from mild.mild_core.people import person_from_mask
+from mild.mild_core.body.relations import OWN, PAIRS, relations
+from mild.mild_core.people.from_masks import person_from_mask
 from mild.mild_core.scene import Person
 
 SIZE = (120, 200)
@@ -81,7 +81,7 @@ def test_joints_behind_somebody_widen_what_is_hidden():
     joints[[2, 3, 4]] = torch.tensor([[115.0, 45.0, 0.9], [95.0, 60.0, 0.9], [75.0, 75.0, 0.9]])
     reaching, _ = relations(people, [None, joints])
     assert own_of(reaching, 1, "hidden share") > own_of(plain, 1, "hidden share")
-    assert own_of(reaching, 0, "hidden share") == 0  # nobody stands before her
+    assert own_of(reaching, 0, "hidden share") == 0  # nobody stands in front
 
 
 def test_a_depth_picture_turns_the_order():

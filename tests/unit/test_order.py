@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from mild.mild_core.order import order as order_module
-from mild.mild_core.order.contact import Contact
-from mild.mild_core.order.order import back_to_front, in_order, relative_depths, with_ranks
-from mild.mild_core.order.order_text import Told, told_pairs
-from mild.mild_core.people import fitted, numbered, person_from_mask
+from mild.mild_core.people import depth_order as order_module
+from mild.mild_core.people.contact import Contact
+from mild.mild_core.people.depth_order import back_to_front, in_order, relative_depths, with_ranks
+from mild.mild_core.people.from_masks import fitted, numbered, person_from_mask
+from mild.mild_core.people.order_text import Told, told_pairs
 from mild.mild_core.scene import Person
 
 
@@ -72,6 +72,13 @@ def test_nobody():
         ("4<3, 3<2;2 < 1\n", [4, 3, 2, 1]),
         ("4<3 and 3<1", [2, 4, 3, 1]),
         ("4\uff1c1", [2, 3, 4, 1]),
+        ("４＜３＜２＜１", [4, 3, 2, 1]),
+        ("２＞３", [1, 3, 2, 4]),
+        ("2在3前面", [1, 3, 2, 4]),
+        ("3 在 2 的后面", [1, 3, 2, 4]),
+        ("3号站在2号後", [1, 3, 2, 4]),
+        ("４，３、２；１", [4, 3, 2, 1]),
+        ("3在4前面，3在1后面", [2, 4, 3, 1]),
         ("4,3,2,1", [4, 3, 2, 1]),
         ("4 3 2 1", [4, 3, 2, 1]),
         ("4\n3\n2\n1", [4, 3, 2, 1]),

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from mild.mild_core.choose.outlines import ALL_POINTS, MOST_POINTS, inner_point, outlines, simplified, traced
 from mild.mild_core.example_photo import load_example
-from mild.mild_core.people import numbered, person_from_mask
+from mild.mild_core.people.from_masks import numbered, person_from_mask
+from mild.mild_core.people.outlines import ALL_POINTS, MOST_POINTS, inner_point, outlines, simplified, traced
 from mild.mild_core.scene import Person
 
 

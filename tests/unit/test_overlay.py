@@ -4,13 +4,13 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from mild.mild_core import boxes
-from mild.mild_core.choose.selection import choose
-from mild.mild_core.order.order import with_ranks
-from mild.mild_core.people import numbered, person_from_mask
+from mild.mild_core.image import boxes
+from mild.mild_core.layers.decompose import decompose
+from mild.mild_core.people.depth_order import with_ranks
+from mild.mild_core.people.from_masks import numbered, person_from_mask
+from mild.mild_core.people.selection import choose
 from mild.mild_core.preview.marks import Plates
 from mild.mild_core.preview.overlay import LONGEST, preview_layers, preview_order, preview_people
-from mild.mild_core.split.decompose import decompose
 
 
 def people_in(size, count=2, who="1"):

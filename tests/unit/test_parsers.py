@@ -11,14 +11,14 @@ import pytest
 import torch
 
 import mild
-from mild.mild_core import boxes
+from mild.mild_core.body.assign_poses import assign_poses
+from mild.mild_core.body.body_parts import PARTS
+from mild.mild_core.body.parsers import bodypix, mediapipe_multiclass
+from mild.mild_core.body.parsers.parsed import crop_around
+from mild.mild_core.body.poses import NECK, NOSE, R_ANKLE, poses_in_frames, seen
 from mild.mild_core.example_photo import load_example
-from mild.mild_core.find.poses import NECK, NOSE, R_ANKLE, poses_in_frames, seen
-from mild.mild_core.morphology.assign import assign_poses
-from mild.mild_core.morphology.parsers import bodypix, mediapipe_multiclass
-from mild.mild_core.morphology.parsers.parsed import crop_around
-from mild.mild_core.morphology.parts import PARTS
-from mild.mild_core.people import person_from_mask
+from mild.mild_core.image import boxes
+from mild.mild_core.people.from_masks import person_from_mask
 
 RED, GREEN, BLUE = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
 
@@ -28,8 +28,8 @@ def part(name):
 
 
 def scene(size=(300, 200), box=(60, 40, 120, 250), channels=3):
-    """A photo that is red above the middle of a person's box and blue below, green outside it; her mask misses the
-    left quarter of her box.
+    """A photo that is red above the middle of a person's box and blue below, green outside it; the mask misses the
+    left quarter of the box.
     """
     x0, y0, x1, y1 = box
     photo = torch.zeros(*size, 3)
@@ -98,7 +98,7 @@ def litert(monkeypatch):
 
 
 def check_halves(parsed, person, upper, lower):
-    """Her upper half is one part, her lower half another, both surely; where her mask is empty nothing is."""
+    """The upper half is one part, the lower half another, both surely; where the mask is empty nothing is."""
     high, wide = person.mask.shape
     assert parsed.box == person.box and parsed.parts.shape == parsed.sure.shape == (high, wide)
     assert parsed.parts.dtype == torch.uint8 and 0 <= parsed.sure.min() and parsed.sure.max() <= 1
@@ -209,9 +209,9 @@ def test_joints_of_bodypix_lie_where_heat_and_offset_say(onnxruntime, size):
     assert float(joints[R_ANKLE, 2]) == pytest.approx(float(torch.sigmoid(torch.tensor(-2.0))), rel=1e-3)
 
 
-def test_a_joint_that_lies_on_somebody_else_is_not_hers(onnxruntime):
+def test_a_joint_that_lies_on_somebody_else_is_left_out(onnxruntime):
     photo, mask = torch.zeros(400, 400, 3), torch.zeros(400, 400)
-    photo[100:140, 280:320, :2] = 1  # beside her, within the crop
+    photo[100:140, 280:320, :2] = 1  # beside the person, within the crop
     mask[50:350, 100:220] = 1
     person = person_from_mask(mask)
     assert crop_around(person)[2] > 320

@@ -8,9 +8,9 @@ from PIL import Image
 
 from mild.benchmarks.cost import pathways
 from mild.benchmarks.shared import random_models
-from mild.mild_core import boxes
+from mild.mild_core.image import boxes
+from mild.mild_core.layers.work_size import size_of
 from mild.mild_core.scene import BACKGROUND, PERSON
-from mild.mild_core.work_size import size_of
 
 MEGAPIXEL = 1024 * 1024
 

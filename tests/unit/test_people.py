@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from mild.mild_core.people import (
-    MOST_LABELS,
+from mild.mild_core.people.from_masks import (
+    cleaned_person,
     fitted,
     numbered,
     on_device,
     people_from_blobs,
-    people_from_labels,
     person_from_mask,
     photo_size,
     resize_mask,
+    stretched_people,
     union_mask,
 )
 
@@ -23,7 +23,7 @@ def square(size, box, value=1.0):
     return mask
 
 
-def test_person_holds_her_crop_only():
+def test_a_person_holds_their_crop_only():
     mask = square((71, 93), (11, 7, 31, 52))
     person = person_from_mask(mask, photo=2)
     assert (person.box, person.photo, person.size) == ((11, 7, 31, 52), 2, (71, 93))
@@ -72,20 +72,34 @@ def test_a_blob_does_not_take_its_neighbour_along():
     assert sum(float(person.mask.sum()) for person in (large, small)) == float(mask.sum())
 
 
-def test_grey_and_colour_labels():
-    grey = square((30, 40), (1, 1, 10, 20), 1 / 255) + square((30, 40), (20, 1, 30, 20), 2 / 255)
-    assert [person.box for person in people_from_labels(grey)] == [(1, 1, 10, 20), (20, 1, 30, 20)]
-    colour = torch.zeros(30, 40, 3)
-    colour[1:20, 1:10] = torch.tensor([1.0, 0.0, 0.0])
-    colour[1:20, 20:30] = torch.tensor([0.0, 0.5, 0.2])
-    assert {person.box for person in people_from_labels(colour)} == {(1, 1, 10, 20), (20, 1, 30, 20)}
-    assert people_from_labels(torch.zeros(4, 5)) == []
+def test_a_stray_pixel_does_not_belong_to_the_person():
+    """It made the crop the whole photo, and a hole where it is."""
+    mask = square((400, 600), (50, 50, 120, 300), 0.7)
+    mask[80, 60] = 0.05  # softer than what is seen, but inside
+    person, specks = cleaned_person(mask, 1)
+    assert specks == 0 and torch.equal(union_mask([person], (400, 600)), mask) and person.photo == 1
+    stray = mask.clone()
+    stray[5, 590] = 1
+    person, specks = cleaned_person(stray, 1)
+    assert specks == 1 and person.box == (50, 50, 120, 300)
+    assert torch.equal(union_mask([person], (400, 600)), mask)
 
 
-def test_too_many_colours_say_what_to_do():
-    picture = torch.rand(64, 64, 3)
-    with pytest.raises(ValueError, match=f"masks: .*{MOST_LABELS}.*PNG"):
-        people_from_labels(picture)
+def test_a_stray_pixel_between_two_parts_of_a_person_goes_too():
+    mask = square((400, 600), (50, 50, 120, 300)) + square((400, 600), (400, 50, 480, 300))
+    stray = mask.clone()
+    stray[170, 260] = 1
+    person, specks = cleaned_person(stray)
+    assert specks == 1 and torch.equal(union_mask([person], (400, 600)), mask)
+
+
+def test_masks_of_another_shape_are_named():
+    people = numbered([person_from_mask(square((60, 100), (x, 5, x + 8, 30)), photo) for x, photo in ((1, 0), (20, 1))])
+    assert stretched_people(people, [(120, 200), (61, 100)]) == []
+    assert stretched_people(people[:1], [(100, 60), (1, 1)])[0].startswith("mask of person 1 in photo 1: 100 x 60 px")
+    assert "turned by 90 degrees" in stretched_people(people[:1], [(100, 60)])[0]
+    both = [people[0], people[1]._replace(photo=0, number=2)]
+    assert [line[:26] for line in stretched_people(both, [(50, 50)])] == ["masks of people 1-2: 100 x"]
 
 
 def test_numbers_run_left_to_right_and_go_on():
@@ -102,6 +116,9 @@ def test_numbers_run_left_to_right_and_go_on():
     more = numbered([person_from_mask(square(size, (0, 0, 4, 4)))], first)
     assert more[:4] == first
     assert (more[4].number, more[4].name) == (4, "Person 4")
+    # in a photo with fewer people, too: 2 would be said to be the one who is 2 in the first photo
+    other = numbered([person_from_mask(square(size, (0, 0, 4, 4)), 1)], first)[4]
+    assert (other.photo, other.number) == (1, 4)
 
 
 @pytest.mark.parametrize("size", [(100, 140), (33, 47), (50, 70), (1, 1), (401, 563)])
@@ -121,7 +138,7 @@ def test_fitting_agrees_with_resizing_the_whole_mask(size, soft):
         assert set(person.mask.unique().tolist()) <= {0.0, 1.0}
 
 
-def test_fitting_to_her_own_size_changes_nothing():
+def test_fitting_to_the_own_size_changes_nothing():
     person = person_from_mask(square((50, 70), (12, 6, 45, 41)))
     assert fitted(person, (50, 70)) is person
 

@@ -1,12 +1,12 @@
-"""Clicks stay with the person who was clicked, whatever she is called next time."""
+"""Clicks stay with the person who was clicked, whatever number the person has next time."""
 
 import json
 
 import pytest
 import torch
 
-from mild.mild_core.choose.picked import REACH, Pick, people_picked, read_picks
-from mild.mild_core.people import numbered, person_from_mask
+from mild.mild_core.people.from_masks import numbered, person_from_mask
+from mild.mild_core.people.picked import REACH, Pick, people_picked, read_picks
 
 
 def disc(x, y, radius, size=(200, 300), photo=0):
@@ -34,7 +34,7 @@ def gone(people):
     return [(person.photo, person.number) for person in people if person.erased]
 
 
-def test_a_click_finds_her_under_any_number():
+def test_a_click_finds_the_person_under_any_number():
     for number in (1, 2, 3, 77):
         people, lost = people_picked(crowd(), [pick(number, 120, 100)])
         assert gone(people) == [(0, 2)] and lost == []

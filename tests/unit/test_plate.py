@@ -2,7 +2,7 @@
 
 import torch
 
-from mild.mild_core.complete.plate import plate_under
+from mild.mild_core.layers.painted import plate_under
 from mild.mild_core.scene import BACKGROUND, PERSON, Layer, Scene
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mild.mild_core.find import poses
-from mild.mild_core.find.poses import L_SHOULDER, L_WRIST, NECK, NOSE, R_ANKLE, R_SHOULDER
+from mild.mild_core.body import poses
+from mild.mild_core.body.poses import L_SHOULDER, L_WRIST, NECK, NOSE, R_ANKLE, R_SHOULDER
 from mild.tests.helpers.bodies import pose_frame
 
 SIZE = (200, 300)

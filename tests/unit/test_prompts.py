@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mild.mild_core import boxes
 from mild.mild_core.find.found import Found
-from mild.mild_core.find.prompts import BOX, BOX_AND_JOINTS, JOINTS, Prompt, best_mask, prompts
+from mild.mild_core.find.sam_prompts import BOX, BOX_AND_JOINTS, JOINTS, Prompt, best_mask, prompts
+from mild.mild_core.image import boxes
 from mild.tests.unit.test_found import standing
 
 SIZE = (120, 200)
@@ -32,13 +32,13 @@ def test_boxes_come_first_and_joints_after():
     assert all(len(one.points) == len(one.labels) for one in asked.values())
 
 
-def test_the_neighbours_joints_are_not_hers():
+def test_the_neighbours_joints_are_negative_points():
     one, other, far = standing(200, 50, 300), standing(240, 50, 300), standing(500, 50, 300)
     first = prompts([one, other, far], BOX_AND_JOINTS)[0]
-    not_hers = first.points[first.labels == 0]
-    assert len(not_hers) and (not_hers[:, 0] < 300).all()
+    negative = first.points[first.labels == 0]
+    assert len(negative) and (negative[:, 0] < 300).all()
     x0, y0, x1, y1 = one.box
-    assert ((not_hers[:, 0] > x0) & (not_hers[:, 0] < x1) & (not_hers[:, 1] > y0) & (not_hers[:, 1] < y1)).all()
+    assert ((negative[:, 0] > x0) & (negative[:, 0] < x1) & (negative[:, 1] > y0) & (negative[:, 1] < y1)).all()
 
 
 def test_without_sure_joints_the_box_asks():

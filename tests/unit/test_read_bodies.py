@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from mild.mild_core.find.poses import L_ELBOW, L_WRIST, Pose
-from mild.mild_core.morphology.parsers.parsed import Parsed
-from mild.mild_core.morphology.parts import PARTS
-from mild.mild_core.morphology.read_bodies import read_bodies
-from mild.mild_core.morphology.relations import OWN, PAIRS
-from mild.mild_core.people import person_from_mask
+from mild.mild_core.body.body_parts import PARTS
+from mild.mild_core.body.parsers.parsed import Parsed
+from mild.mild_core.body.poses import L_ELBOW, L_WRIST, Pose
+from mild.mild_core.body.read_bodies import read_bodies
+from mild.mild_core.body.relations import OWN, PAIRS
+from mild.mild_core.people.from_masks import person_from_mask
 from mild.tests.helpers.bodies import mask_of, standing
 
 SIZE = (240, 400)

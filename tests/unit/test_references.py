@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from mild.mild_core.exemplar import denoise, register
-from mild.mild_core.fill import area_resize
+from mild.mild_core.image.fill import area_resize
 
 
 def place(height=120, width=180, seed=0):

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mild.mild_core.morphology.relations import OWN, PAIRS, relations
-from mild.mild_core.morphology.token_features import OWN_WIDTH, People, people_of
-from mild.mild_core.morphology.tokens import RelationTokens
+from mild.mild_core.body.relations import OWN, PAIRS, relations
+from mild.mild_core.guidance.relation_tokens import RelationTokens
+from mild.mild_core.guidance.token_features import OWN_WIDTH, People, people_of
 from mild.mild_core.scene import Morphology
 from mild.tests.helpers import bodies
 from mild.tests.helpers.bodies import skeleton
@@ -151,7 +151,7 @@ def test_padding_changes_nothing(network, text):
         assert torch.allclose(together[index], alone[0], atol=1e-5)
 
 
-def test_who_has_no_confidence_is_as_if_she_were_not_there(network, text):
+def test_who_has_no_confidence_counts_as_absent(network, text):
     everyone = people_of(morphology())
     without = People(everyone.own[:2], everyone.pairs[:2, :2], everyone.confidence[:2])
     unsure = everyone._replace(confidence=torch.tensor([1.0, 1.0, 0.0]))

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from mild.mild_core import boxes
-from mild.mild_core.choose.selection import choose
-from mild.mild_core.people import numbered, person_from_mask
-from mild.mild_core.recompose import seams
-from mild.mild_core.recompose.recompose import recompose
+from mild.mild_core.image import boxes
+from mild.mild_core.layers import seams
+from mild.mild_core.layers.decompose import SplitOptions, decompose
+from mild.mild_core.layers.recompose import recompose
+from mild.mild_core.people.from_masks import numbered, person_from_mask
+from mild.mild_core.people.selection import choose
 from mild.mild_core.scene import PERSON
-from mild.mild_core.split.decompose import SplitOptions, decompose
 
 SIZE = (230, 310)
 LEVEL = 1 / 255
@@ -125,8 +125,6 @@ def test_outside_the_holes_nothing_changes(seam, full_plate, channels, dtype):
         boxes.cut(holes, layer.box).logical_or_((layer.hole if layer.reveal is None else layer.reveal) > 0)
     assert torch.equal(result.image[0][~holes], source[~holes])
     assert torch.equal(result.changed[0] > 0, (result.image[0] != source).any(-1)) and result.changed.any()
-    if channels == 4:
-        assert torch.equal(result.image[0, ..., 3], source[..., 3])
 
 
 @pytest.mark.parametrize("seam", seams.SEAMS)
@@ -181,17 +179,17 @@ def test_no_grain_where_none_is_missing(case):
     assert torch.equal(recompose(layers, "none", True).image, recompose(layers, "none", False).image)
 
 
-def test_a_person_takes_on_her_own_level_not_her_grounds():
-    """She is completed too dark; the ground around her, which is nothing of the photo, must not count."""
+def test_a_person_takes_on_their_own_level_not_the_grounds():
+    """The person is completed too dark; the ground around, which is nothing of the photo, must not count."""
     behind, front = figure(60, 50, 150, 200), figure(120, 40, 200, 210)
     behind[front > 0] = 0
     photo = torch.full((*SIZE, 3), 0.3)
     photo[behind > 0] = torch.tensor([0.8, 0.5, 0.4])
     scenes = split(photo, [behind, front], "2")
     person = next(layer for layer in scenes[0].layers if layer.domain == PERSON)
-    hers = torch.zeros(boxes.height(person.box), boxes.width(person.box))
-    boxes.cut(hers, boxes.inside((60, 50, 170, 200), person.box)).fill_(1)
-    inside = (person.hole > 0) & (hers > 0)
+    own = torch.zeros(boxes.height(person.box), boxes.width(person.box))
+    boxes.cut(own, boxes.inside((60, 50, 170, 200), person.box)).fill_(1)
+    inside = (person.hole > 0) & (own > 0)
     colour = torch.tensor([0.8, 0.5, 0.4]) - 10 * LEVEL
     done = person._replace(
         pixels=torch.where(inside[..., None], colour, person.pixels),

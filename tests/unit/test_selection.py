@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mild.mild_core.choose.selection import choose, layers_named
+from mild.mild_core.people.selection import choose, layers_named, numbers_by_place
 from mild.mild_core.scene import BACKGROUND, PERSON, Layer, Person, Scene
 
 
@@ -42,6 +42,29 @@ def gone(who, people=PEOPLE):
         ("person 2", [2]),
         ("Person 2, 4", [2, 4]),
         ("all but person 3", [1, 2, 4, 5]),
+        ("全部", [1, 2, 3, 4, 5]),
+        ("所有人", [1, 2, 3, 4, 5]),
+        ("大家", [1, 2, 3, 4, 5]),
+        ("没有", []),
+        ("無人", []),
+        ("全不选", []),
+        ("除了2", [1, 3, 4, 5]),
+        ("除了 2 以外", [1, 3, 4, 5]),
+        ("除了2、4以外的所有人", [1, 3, 5]),
+        ("除2号外，全部", [1, 3, 4, 5]),
+        ("全部除了2到4", [1, 5]),
+        ("大家，除了1和5之外", [2, 3, 4]),
+        ("１，３", [1, 3]),
+        ("１、３；５", [1, 3, 5]),
+        ("２－４", [2, 3, 4]),
+        ("2～4", [2, 3, 4]),
+        ("2至4", [2, 3, 4]),
+        ("1和3", [1, 3]),
+        ("1号、第3号 以及 5號", [1, 3, 5]),
+        ("人物2", [2]),
+        ("人物 2、人物 4", [2, 4]),
+        ("ａｌｌ　ｂｕｔ　２", [1, 3, 4, 5]),
+        ("＊", [1, 2, 3, 4, 5]),
     ],
 )
 def test_spellings(who, expected):
@@ -54,6 +77,19 @@ def test_names():
     assert gone("all but Ada", people) == [2]
 
 
+def test_names_in_chinese():
+    """One that holds the sign for "and" or "but" is still a name."""
+    people = [person(1, name="和平"), person(2, name="小明"), person(3, name="除夕"), person(4, name="Ｂｏｂ")]
+    assert gone("和平", people) == [1]
+    assert gone("和平、小明", people) == [1, 2]
+    assert gone("小明和除夕", people) == [2, 3]
+    assert gone("除夕", people) == [3]
+    assert gone("除了除夕", people) == [1, 2, 4]
+    assert gone("bob", people) == gone("ＢＯＢ", people) == [4]
+    with pytest.raises(ValueError, match="who: '小红' is neither a number nor a name here"):
+        choose(people, "小红")
+
+
 def test_choosing_again_forgets_the_last_choice():
     assert gone("2", choose(PEOPLE, "1,3")) == [2]
 
@@ -62,6 +98,16 @@ def test_a_number_counts_in_every_photo():
     people = [person(1), person(2), person(1, photo=1)]
     assert [p.erased for p in choose(people, "1")] == [True, False, True]
     assert [p.erased for p in choose(people, "2")] == [False, True, False]
+
+
+def test_numbers_by_place_are_named_over_a_batch():
+    people = [person(1), person(2), person(1, photo=1), person(2, photo=1)._replace(labelled=True), person(3, photo=1)]
+    people += [person(4)._replace(labelled=True), person(4, photo=1)._replace(labelled=True)]
+    assert numbers_by_place(people, "1") == numbers_by_place(people, "all but 1") == [1]
+    assert numbers_by_place(people, "3, 4") == numbers_by_place(people, "all") == numbers_by_place(people, "none") == []
+    assert numbers_by_place(people[:2], "1-2") == []
+    assert numbers_by_place(people, "除了1以外") == numbers_by_place(people, "１号") == [1]
+    assert numbers_by_place(people, "全部") == numbers_by_place(people, "没有") == []
 
 
 @pytest.mark.parametrize(
@@ -124,6 +170,13 @@ SCENES = [
         ("2-3", {"1/person-2", "1/person-3", "2/person-2"}),
         ("ada", {"1/person-3"}),
         ("1/background-2", {"1/background-2"}),
+        ("全部", {"1/background", "1/background-2", "1/person-2", "1/person-3", "2/background", "2/person-2"}),
+        ("背景", {"1/background", "1/background-2", "2/background"}),
+        ("人物", {"1/person-2", "1/person-3", "2/person-2"}),
+        ("背景、３", {"1/background", "1/background-2", "2/background", "1/person-3"}),
+        ("背景和人物", {"1/background", "1/background-2", "1/person-2", "1/person-3", "2/background", "2/person-2"}),
+        ("２－３", {"1/person-2", "1/person-3", "2/person-2"}),
+        ("1/background-2，人物3", {"1/background-2", "1/person-3"}),
     ],
 )
 def test_layers_by_name(which, expected):

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from mild.mild_core.morphology.skeleton import (
+from mild.mild_core.guidance.skeleton import (
     BONES,
     COLOURS,
     DARKENED,

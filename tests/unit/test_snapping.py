@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mild.mild_core.growth import VISIBLE, distance
-from mild.mild_core.split.holes import outlined
-from mild.mild_core.split.snapping import reach_of, room_of, snapped
+from mild.mild_core.image.growth import VISIBLE, distance
+from mild.mild_core.layers.holes import outlined
+from mild.mild_core.layers.snapping import margin_of, reach_of, snapped
 
 SIZE = (181, 203)
 REACH = 6.0
@@ -44,10 +44,10 @@ def test_a_rim_that_is_missing_comes_back(missing, seed):
     assert apart(found, disc(50)) <= 1.5  # neighbours along a diagonal are 1.42 apart
 
 
-def test_where_nothing_can_be_told_the_rim_follows_the_rest():
+def test_where_nothing_can_be_classified_the_rim_follows_the_rest():
     person = disc(50)
     photo = photo_of(person)
-    photo[:, :60] = 0.5 + noise()[:, :60]  # here she looks like the ground
+    photo[:, :60] = 0.5 + noise()[:, :60]  # here the person looks like the ground
     found = snapped(photo, disc(47), REACH)
     assert apart(found, person) <= 1.5
 
@@ -81,7 +81,7 @@ def test_a_barred_area_is_never_entered_and_its_colours_are_ground():
 
 
 def test_the_colours_of_others_are_nobodys_ground():
-    """A neighbour in the same clothes must not make her own rim look like ground."""
+    """A neighbour in the same clothes must not make the person's own rim look like ground."""
     person, other = disc(40, middle=(90, 60)), disc(40, middle=(90, 145))
     photo = photo_of(person | other)
     found = snapped(photo, disc(37, middle=(90, 60)), REACH, others=disc(37, middle=(90, 145)))
@@ -151,7 +151,7 @@ def test_outlined_works_on_a_crop_of_the_photo():
     drawn = torch.zeros(SIZE, dtype=torch.bool)
     drawn[place[1] : place[3], place[0] : place[2]] = found
     assert apart(drawn, person) <= 1.5
-    assert room_of(reach_of(box, SIZE)) > reach_of(box, SIZE)
+    assert margin_of(reach_of(box, SIZE)) > reach_of(box, SIZE)
     kept = torch.zeros(SIZE, dtype=torch.bool)
     kept[:50] = True
     place, found = outlined(photo, box, own, seen, (kept, None))

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from mild.mild_core import boxes
-from mild.mild_core.choose.selection import choose
-from mild.mild_core.find.poses import Pose
-from mild.mild_core.morphology.read_bodies import read_bodies
-from mild.mild_core.people import numbered, person_from_mask
+from mild.mild_core.body.poses import Pose
+from mild.mild_core.body.read_bodies import read_bodies
+from mild.mild_core.image import boxes
+from mild.mild_core.layers.decompose import SplitOptions, decompose
+from mild.mild_core.people.from_masks import numbered, person_from_mask
+from mild.mild_core.people.selection import choose
 from mild.mild_core.scene import BACKGROUND, PERSON
-from mild.mild_core.split.decompose import SplitOptions, decompose
 
 SIZE = (241, 301)
 
@@ -24,7 +24,7 @@ def joints_at(left, top=30.0, tall=180.0):
 
 
 def figure(left, top=30, tall=180):
-    """Her mask [241, 301]: head, trunk with arms, legs."""
+    """A person's mask [241, 301]: head, trunk with arms, legs."""
     y = (torch.arange(SIZE[0]).float()[:, None] + 0.5 - top) / tall
     x = (torch.arange(SIZE[1]).float()[None] + 0.5 - left) / tall
     head = (x / 0.06) ** 2 + ((y - 0.075) / 0.075) ** 2 < 1

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mild.mild_core.painted import resized
+from mild.mild_core.layers.painted import resized
+from mild.mild_core.layers.start_picture import start_picture
 from mild.mild_core.scene import Layer
-from mild.mild_core.start import start_picture
 from mild.tests.helpers.layers import background, picture
 
 HOLE = (20, 10, 45, 50)
@@ -48,7 +48,7 @@ def test_made_smaller_first_it_looks_the_same(layer):
 
 @pytest.mark.parametrize("size", [None, (30, 40)])
 def test_only_allowed_pixels_are_spread(layer, size):
-    """Whoever stays beside the hole is seen where she is, and not smeared into it."""
+    """Whoever stays beside the hole is seen in place, and not smeared into it."""
     kept = torch.zeros(61, 83, dtype=torch.bool)
     kept[10:50, 45:60] = True
     red = layer._replace(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mild.mild_core.work_size import BALANCED, DETAIL, SIZE_MODES, work_size
+from mild.mild_core.layers.work_size import BALANCED, DETAIL, SIZE_MODES, work_size
 
 SDXL = 1024 * 1024
 

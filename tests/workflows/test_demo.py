@@ -40,7 +40,7 @@ def test_second_person_goes_and_nothing_else_changes(server, files, photo, masks
     before = np.round(job.pixels[0].numpy() * 255).astype(int)
     assert hole[RIGHT].all() and not hole[LEFT].any()
     assert (result[~hole] == before[~hole]).all()
-    assert result[RIGHT].max() < 180  # she was 240, the ground is 90 to 130
+    assert result[RIGHT].max() < 180  # the person was 240, the ground is 90 to 130
 
 
 def test_files_that_do_not_serve_get_one_sentence(files):

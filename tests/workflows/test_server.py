@@ -1,4 +1,4 @@
-"""What the server tells the front end about the pack."""
+"""What the server gives the front end of the pack."""
 
 import json
 from pathlib import Path
@@ -35,9 +35,9 @@ def test_help_pages_are_served(server, nodes):
 
 
 def test_translations_are_served(server, nodes):
-    told = server.get("/i18n")
+    translations = server.get("/i18n")
     for language in ("en", "zh"):
-        assert set(nodes) <= set(told[language]["nodeDefs"])
+        assert set(nodes) <= set(translations[language]["nodeDefs"])
 
 
 def test_templates_are_served(server):

@@ -181,3 +181,29 @@ def test_nodes_stand_apart_and_in_groups(path):
             and y + h <= box[1] + box[3]
         ]
         assert len(around) == 1 or (not around and node["type"] == "MarkdownNote"), (node["type"], around)
+
+
+def test_the_way_that_is_switched_off_runs_too(server, browser_page):
+    """KSampler with Erase by Attention as published: what the node's own mask covers is painted anew, nothing else."""
+    workflow = load(next(path for path in TEMPLATES if path.stem == "attentive_eraser_sdxl"))
+    off = {str(node["id"]) for node in workflow["nodes"] if node["mode"] == 2}
+    for node in workflow["nodes"]:
+        node["mode"] = 0
+    graph = with_tiny_models(graph_to_prompt(browser_page, workflow))
+    for key in nodes_of(graph, "SaveImage") + nodes_of(graph, "MILD_Recompose") + nodes_of(graph, "MILD_SampleLayers"):
+        del graph[key]
+    graph = {key: node for key, node in graph.items() if node["class_type"] != "ImageCompare"}
+    (sampler,), (composite,) = (nodes_of(graph, kind) for kind in ("KSampler", "ImageCompositeMasked"))
+    (noise,) = nodes_of(graph, "SetLatentNoiseMask")
+    assert {sampler, composite, noise} <= off
+    graph[sampler]["inputs"]["steps"] = FEW_STEPS
+    hidden, (example,) = graph[noise]["inputs"]["mask"], nodes_of(graph, "MILD_ExamplePhoto")
+    assert graph[hidden[0]]["class_type"] == "MILD_AttentionEraser" and graph[composite]["inputs"]["mask"] == hidden
+    save_mask(graph, "hidden", hidden)
+    save(graph, "result", [composite, 0])
+    save(graph, "photo", [example, 0])
+    result = server.run(graph)
+    differs = (picture(result, "photo") != picture(result, "result")).any(-1)
+    inside = picture(result, "hidden")[..., 0] > 0
+    assert 0 < inside.mean() < 0.5 and not (differs & ~inside).any()
+    assert differs[inside].mean() > 0.9

@@ -1,15 +1,23 @@
-// Who is chosen: text and clicks become people. Plain functions, the same rules as mild_core/choose.
+// Who is chosen: text and clicks become people. Plain functions, the same rules as mild_core/people/selection.py and
+// picked.py.
 //
 // A photo is {width, height, people}; a person {number, name, box, point, rings, erased}, positions as shares (0..1) of
 // the photo's width and height. People are told apart by keys, "photo/number".
 
-export const REACH = 0.01 // how far beside a person a click still counts, in longer sides of the photo
+export const REACH = 0.01 // how far beside a person a click still counts, as a share of the photo's longer side
 
-const ALL = ['all', 'everyone', 'everybody', '*']
-const NONE = ['none', 'nobody', 'no one']
+const ALL_IN_CHINESE = ['全部', '所有', '所有人', '全体', '全體', '大家', '每个人', '每個人', '全选', '全選']
+const ALL = ['all', 'everyone', 'everybody', '*', ...ALL_IN_CHINESE]
+const NONE = ['none', 'nobody', 'no one', '无', '無', '没有', '沒有', '没有人', '沒有人', '无人', '無人', '全不选', '全不選']
 const BUT = /^\s*(?:all|everyone|everybody)\s+(?:but|except|without)\s+([^]+)$/i
-const RANGE = /^(\d+)\s*[-\u2013]\s*(\d+)$/
-const SEPARATOR = /[,;\n\uff0c\u3001]|\band\b/i
+const EVERYONE = [...ALL_IN_CHINESE].sort((a, b) => b.length - a.length).join('|')
+const BUT_IN_CHINESE = new RegExp(
+  `^(?:${EVERYONE})?\\s*,?\\s*除[了去]?\\s*([^]+?)(?:\\s*(?:以外|之外|外))?(?:\\s*,?\\s*的?\\s*(?:${EVERYONE}))?$`
+)
+const RANGE = /^(\d+)\s*[-\u2013\u2014~\u301c到至]\s*(\d+)$/
+const SEPARATOR = /[,;\n\uff0c\u3001\uff1b]|\band\b/i
+const AND_IN_CHINESE = /以及|[和与與及跟]/
+const NUMBER_IN_CHINESE = /(?:(?:人物|第)\s*)?(\d+)(?:\s*[号號])?/g
 
 export const keyOf = (photo, person) => `${photo}/${person.number}`
 
@@ -25,13 +33,17 @@ export function named(who, photos) {
   return numbers && new Set(people.filter(([, , person]) => numbers.has(person.number)).map(([key]) => key))
 }
 
+/** Full-width letters, digits and signs as plain ones. */
+const plain = (text) => text.normalize('NFKC').trim()
+
 function numbersOf(who, people) {
-  const text = who.trim()
+  const text = plain(who)
   const all = new Set(people.map((person) => person.number))
   if (!text) return null
   if (ALL.includes(text.toLowerCase())) return all
   if (NONE.includes(text.toLowerCase())) return new Set()
-  const but = BUT.exec(text)
+  const isName = people.some((person) => plain(person.name).toLowerCase() === text.toLowerCase())
+  const but = BUT.exec(text) ?? (isName ? null : BUT_IN_CHINESE.exec(text))
   const listed = listedIn(but ? but[1] : text, people, all)
   if (!but || !listed) return listed
   return new Set([...all].filter((number) => !listed.has(number)))
@@ -39,12 +51,15 @@ function numbersOf(who, people) {
 
 function listedIn(text, people, all) {
   const chosen = new Set()
-  for (const part of text.split(SEPARATOR).map((one) => one.trim()).filter(Boolean)) {
-    const name = part.toLowerCase()
-    const called = people.filter((person) => person.name.trim().toLowerCase() === name)
-    const numbers = called.length
-      ? called.map((person) => person.number)
-      : (range([part]) ?? range(part.split(/\s+/)))
+  const called = (name) => people.filter((person) => plain(person.name).toLowerCase() === name.toLowerCase())
+  const parts = text.split(SEPARATOR).map((one) => one.trim())
+    .flatMap((part) => (called(part).length ? [part] : part.split(AND_IN_CHINESE).map((one) => one.trim())))
+  for (const part of parts.filter(Boolean)) {
+    const named = called(part)
+    const digits = part.replace(NUMBER_IN_CHINESE, '$1')
+    const numbers = named.length
+      ? named.map((person) => person.number)
+      : (range([digits]) ?? range(digits.split(/\s+/)))
     if (!numbers || numbers.some((number) => !all.has(number))) return null
     numbers.forEach((number) => chosen.add(number))
   }
@@ -75,13 +90,15 @@ export function readPicks(text) {
   }
 }
 
+/** item and place are written where the photos came as a list: which item of it, and which photo of that item. */
 export function writePicks(picks) {
   if (!picks.length) return ''
   const order = [...picks].sort((a, b) => a.photo - b.photo || a.number - b.number)
-  return JSON.stringify({ people: order.map(({ photo, number, x, y }) => ({ photo, number, x, y })) })
+  const written = ({ photo, number, x, y, item, place }) => ({ photo, number, x, y, ...(item ? { item, place } : {}) })
+  return JSON.stringify({ people: order.map(written) })
 }
 
-/** Where each click lies today: a Map from key to click, and how many lie on nobody. */
+/** Where each click lies in the current masks: a Map from key to click, and how many lie on nobody. */
 export function placed(picks, photos) {
   const keys = new Map()
   let lost = 0
@@ -114,7 +131,7 @@ function smallest(people) {
 }
 
 function area(person) {
-  // Rings run one way round, holes the other: their areas take away from each other.
+  // Rings run one way round, holes the other: their areas have opposite signs.
   return Math.abs(person.rings.reduce((sum, ring) => sum + ringArea(ring), 0))
 }
 
@@ -136,7 +153,7 @@ export function inside(person, x, y) {
   return odd
 }
 
-/** How far a point is from a person's outline, in longer sides of the photo. */
+/** How far a point is from a person's outline, as a share of the photo's longer side. */
 function distance(person, photo, x, y) {
   const long = Math.max(photo.width, photo.height)
   const [sx, sy] = [photo.width / long, photo.height / long]

@@ -1,7 +1,7 @@
 // The people picker: what is chosen, and how it changes. What it looks like stands in view.js and drawing.js.
 //
-// One source of truth at a time: the text `who` decides while it is not empty; a click turns the choice into points,
-// kept in `picked`, and empties it.
+// The text `who` decides while it is not empty; a click turns the choice into points, stored in `picked`, and empties
+// `who`.
 
 import { everyone, named, placed, readPicks, writePicks } from './choice.js'
 import { View } from './view.js'
@@ -28,7 +28,9 @@ export class Picker {
     const photos = output?.mild_people
     if (!photos || photos === this.photos) return
     this.photos = photos
-    this.ran = output.mild_choice?.[0] ?? null
+    // One for each item of a list, all of the same texts.
+    const runs = output.mild_choice ?? []
+    this.ran = runs.length ? { ...runs[0], lost: runs.reduce((sum, run) => sum + run.lost, 0) } : null
     this.view.show()
     this.view.update()
   }
@@ -42,7 +44,7 @@ export class Picker {
     this.view?.update()
   }
 
-  /** Somebody else may have changed the values, as one does who writes into `who`. */
+  /** The values may have changed outside of the picker, as when the artist writes into `who`. */
   refresh() {
     const value = this.#value()
     if (same(value, this.last)) return
@@ -71,7 +73,7 @@ export class Picker {
     const { keys: picks, lost } = placed(who.trim() ? [] : readPicks(picked), this.photos)
     const changed = !this.ran || this.ran.who.trim() !== who.trim() || (!who.trim() && this.ran.picked !== picked)
     if (!changed) {
-      // What ComfyUI made of it, to the letter.
+      // Exactly what ComfyUI made of it.
       const going = everyone(this.photos).filter(([, , person]) => person.erased)
       return { keys: new Set(going.map(([key]) => key)), picks, lost: this.ran.lost, unread: false, changed }
     }
@@ -84,12 +86,12 @@ export class Picker {
     return this.#value().who.trim()
   }
 
-  /** How many were clicked, also while nobody is to be seen. */
+  /** How many were clicked, also while no people are shown. */
   get clicked() {
     return readPicks(this.#value().picked).length
   }
 
-  /** One person goes instead of stays, or the other way round. point: x, y of the click, 0..1; else one inside her. */
+  /** One person goes instead of stays, or the other way round. point: x, y of the click, 0..1; else in the person. */
   toggle(key, point) {
     this.#change((going) => (going.has(key) ? going.delete(key) : going.add(key)), key, point)
   }
@@ -116,7 +118,8 @@ export class Picker {
     const chosen = kept.map(([key, photo, person]) => {
       const known = picks.get(key)
       const [x, y] = (key === clicked && point) || (known?.x !== undefined && [known.x, known.y]) || person.point
-      return { photo, number: person.number, x: Number(x.toFixed(4)), y: Number(y.toFixed(4)) }
+      const { item, place } = this.photos[photo]
+      return { photo, number: person.number, x: Number(x.toFixed(4)), y: Number(y.toFixed(4)), item, place }
     })
     const value = { who: '', picked: writePicks(chosen) }
     if (same(value, this.last)) return

@@ -1,4 +1,4 @@
-// The picker's words.
+// The texts of the picker, and of did_not_load.js.
 
 const TEXTS = {
   en: {
@@ -32,7 +32,9 @@ const TEXTS = {
     lost: (count) => (count === 1 ? '1 clicked person is no longer there.' : `${count} clicked people are no longer there.`),
     changed: 'Queue to apply.',
     unread: (who) => `who: "${who}" names nobody here.`,
-    linked: 'Chosen by the text connected to who.'
+    linked: 'Chosen by the text connected to who.',
+    notLoaded: (needs, version) =>
+      `The nodes of MILD did not load. They need ComfyUI ${needs} or newer, and this is ${version}; ComfyUI's log says more.`
   },
   zh: {
     title: '选择要移除的人物',
@@ -65,11 +67,13 @@ const TEXTS = {
     lost: (count) => `点选过的 ${count} 人已不在。`,
     changed: '再次运行以应用。',
     unread: (who) => `who：“${who}”在这里找不到对应的人物。`,
-    linked: '由连接到 who 的文字决定。'
+    linked: '由连接到 who 的文字决定。',
+    notLoaded: (needs, version) =>
+      `MILD 的节点没有加载。它们需要 ComfyUI ${needs} 或更高版本，当前版本是 ${version}；详情见 ComfyUI 的日志。`
   }
 }
 
-/** The words for a language of ComfyUI's settings; English where we do not speak it. */
+/** The texts for a language of ComfyUI's settings; English where there is no translation. */
 export function textsFor(locale) {
   return String(locale ?? 'en').startsWith('zh') ? TEXTS.zh : TEXTS.en
 }

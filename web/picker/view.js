@@ -2,9 +2,9 @@
 
 import { everyone, inside, keyOf, personAt } from './choice.js'
 import { Drawing } from './drawing.js'
-import { clamp } from './plates.js'
+import { clamp } from './badges.js'
 
-const TARGET = 24 // smallest side of a plate's target, in pixels of the screen
+const TARGET = 24 // smallest side of a badge's target, in pixels of the screen
 const CLOSEST = 12 // the largest zoom
 const DRAG = 4 // pixels of the screen that a pointer moves before a click becomes a drag
 const STEP = 1.25 // one click of the zoom buttons
@@ -24,8 +24,8 @@ export class View {
     this.zoom = 1
     this.centre = [0.5, 0.5] // which point of the photo is in the middle
     this.view = { x: 0, y: 0, scale: 1 }
-    this.hot = this.focused = undefined
-    this.byKeyboard = false // whether the focus is to be seen
+    this.hovered = this.focused = undefined
+    this.byKeyboard = false // whether the focus is shown
     this.boxes = new Map() // key -> the checkbox that stands for a person
     this.drawing = new Drawing()
     this.#build()
@@ -120,7 +120,7 @@ export class View {
       const { image } = this.photo
       this.drawing.show(this.photo, keyed, image && this.picker.host.url(image))
     }
-    this.hot = this.focused = undefined
+    this.hovered = this.focused = undefined
     if (focused) this.boxes.get(focused)?.focus({ preventScroll: true })
     this.layout()
   }
@@ -194,7 +194,7 @@ export class View {
   }
 
   #mark() {
-    this.drawing.mark(this.going ?? new Set(), this.hot, this.byKeyboard ? this.focused : undefined)
+    this.drawing.mark(this.going ?? new Set(), this.hovered, this.byKeyboard ? this.focused : undefined)
   }
 
   turn(by) {
@@ -203,7 +203,7 @@ export class View {
     this.update()
   }
 
-  // Where things are. Positions in here are pixels of the stage, before the graph's own zoom.
+  // Layout. Positions are in pixels of the stage, before the graph's own zoom.
 
   layout() {
     const { photo, stage } = this
@@ -265,8 +265,8 @@ export class View {
   #hit({ x, y, large }) {
     if (!this.photo) return {}
     const point = this.#shares(x, y)
-    const plate = this.drawing.plateAt(x, y, TARGET / large)
-    if (plate) return { key: plate, point }
+    const badge = this.drawing.badgeAt(x, y, TARGET / large)
+    if (badge) return { key: badge, point }
     const person = personAt(this.photo, ...point)
     return { key: person && keyOf(this.page, person), point }
   }
@@ -275,8 +275,8 @@ export class View {
     const place = event && this.#place(event)
     const { key } = place ? this.#hit(place) : {}
     this.stage.classList.toggle('over', key !== undefined)
-    if (key !== this.hot) {
-      this.hot = key
+    if (key !== this.hovered) {
+      this.hovered = key
       this.#mark()
     }
     this.tip.hidden = key === undefined

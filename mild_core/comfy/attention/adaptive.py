@@ -24,19 +24,26 @@ from ...attention.regions import HOLE, Members
 from ...attention.rule import Rule
 from .. import layouts
 from .catch import Inner, Site
-from .run import Row
+from .run import AttentionRow
 from .steer import Place, Steered, Steering
 
 RATE = 0.5
+"""Share of the way to the target that one step goes."""
+
 MOST_STEP = 0.5
+"""How far the factor moves at most after one noise level."""
+
 BOUNDS = 0.25, 4.0
+"""Least and largest factor of the strength."""
+
 LEAST_MASS = 1e-6
-"""Half precision cannot tell less from nothing."""
+"""Attention mass (0..1) below which half precision is no different from 0."""
 
 LEAST_LEVER = 0.1
-"""Logits; a rule that can do less here is not adapted here."""
+"""Logits: where a rule changes less than this it is not adapted."""
 
 TARGET = 0.98
+"""The gap, -1..1, that is aimed at unless the artist sets another."""
 
 State = tuple[Key, layouts.Block]
 """Of a row: layers of a batch, or pictures, have nothing in common."""
@@ -54,7 +61,7 @@ class Leverage(NamedTuple):
 
     table: Tensor  # [R, R]
     sides: Tensor  # [N, 2]: how much of each token is the pathway's own, and how much its hole is to look away from
-    logits: float  # l at strength 1; 0 where there is nothing of either side, or tokens too large to tell them apart
+    logits: float  # l at strength 1; 0 where there is nothing of either side, or the tokens too large to separate them
 
 
 class Adaptive(Steering):
@@ -96,7 +103,7 @@ class Adaptive(Steering):
         self._levers[place] = lever
         return row_rule(rule, members, progress, strength, measured=known.sides)
 
-    def factor(self, row: Row, block: layouts.Block) -> float:
+    def factor(self, row: AttentionRow, block: layouts.Block) -> float:
         return self.factors.get((row.layer, block), 1.0)
 
     def measured(self, site: Site, rows: list[Steered], mass: Tensor) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import comfy.model_patcher
 
+from ...people.selection import ALL as EVERYTHING
+from ...people.selection import plain
 from .. import layouts
 from ..families import layout_of
 
@@ -13,7 +15,7 @@ Blocks = Callable[[layouts.Block, str], bool]
 
 ALL = "all"
 
-_PART = re.compile(r"^([a-z]+)(?:\s+(\d+)(?:\s*[-\u2013]\s*(\d+))?)?$")
+_PART = re.compile(r"^([a-z]+)(?:\s+(\d+)(?:\s*[-\u2013~]\s*(\d+))?)?$")
 
 
 def every_block(block: layouts.Block, kind: str) -> bool:
@@ -25,13 +27,14 @@ def chosen_blocks(model: comfy.model_patcher.ModelPatcher, text: str) -> Blocks:
 
     ValueError, with the blocks that the MODEL has, where a part names none of them.
     """
-    if text.strip().lower() == ALL:
+    text = plain(text).lower()
+    if text in EVERYTHING:
         return every_block
     network = layouts.unwrapped(model.get_model_object("diffusion_model"))
     found = layout_of(network).attentions(network)
     there = [block for attention in found for block, kind in attention.blocks if kind != layouts.CROSS]
     chosen: set[layouts.Block] = set()
-    for part in text.lower().split(","):
+    for part in re.split(r"[,;\n\u3001]", text):
         named = [block for block in there if _names(part.strip(), block)]
         if not named:
             raise ValueError(

@@ -1,8 +1,8 @@
-"""Catches the attentions of a MODEL, tells a handler which one is running, and lets it change what is computed.
+"""Catches the attentions of a MODEL and gives each to a handler, with its block and tokens, which may change it.
 
     model = put(model, handler, "MILD_SpatialAttention")
 
-A block's q, k and v are seen after rotary embedding by ComfyUI's `optimized_attention_override`. That does not tell
+A block's q, k and v are seen after rotary embedding by ComfyUI's `optimized_attention_override`. That does not say
 which attention it is: a UNet's self- and cross-attention can have equal token counts. So forward hooks on the modules
 announce it.
 
@@ -15,7 +15,6 @@ SDXL's 140 attentions. (Hooks of a `PatcherInjection` would stay for as long as 
 
 import functools
 import inspect
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
@@ -28,7 +27,7 @@ from torch import Tensor
 from ...attention.regions import Span
 from .. import layouts
 from ..families import layout_of
-from .run import Run, progress, run_of, sigma_of
+from .run import SamplingRun, note_of, progress, run_of, sigma_of
 from .self_test import PYTORCH, SelfTest
 
 KEY = "mild_attention"
@@ -41,6 +40,20 @@ TOKENS_CHANGED = (
     "model: {block} attends with {queries} x {keys} tokens, where {own} x {own_keys} were expected; another node on "
     "this MODEL changes its tokens (token merging, tiling, a reference). Take that node off the MODEL"
 )
+
+
+ALL_MISSED = (
+    "model: {title} would have no effect: another node on this MODEL computes all {count} of the attentions that it "
+    "works on by itself (a Reference ControlNet does so, or a node that puts its own attention in place of the "
+    "model's). Take one of the two off the MODEL"
+)
+WINDOWS = (
+    "model: Context Windows show the model a part of the picture, or of the batch, at a time, and MILD's attention "
+    "nodes do not know where their masks lie in it. Take one of the two off the MODEL"
+)
+
+MOST_NAMED = 8
+"""Blocks that a sentence names."""
 
 
 class Site(NamedTuple):
@@ -58,7 +71,14 @@ class Site(NamedTuple):
 class Handler(Protocol):
     """Who changes attention."""
 
-    def begin(self, run: Run) -> None:
+    @property
+    def title(self) -> str:
+        """The node's name, for sentences to the artist."""
+
+    def acts_on(self, block: layouts.Block, kind: str) -> bool:
+        """Whether it would do anything to this attention, in some step at least."""
+
+    def begin(self, run: SamplingRun) -> None:
         """A sampling begins."""
 
     def attend(
@@ -100,11 +120,14 @@ def put(
 class _State:
     """What one sampling gathers; lives in its transformer_options, so that samplings never share any."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self.note = note
         self.handlers: list[Handler] = []
         self.self_test = SelfTest()
         self.networks: dict[int, tuple[layouts.Layout, list[layouts.Attention]]] = {}
         self.caught: set[tuple[layouts.Block, str]] = set()
+        self.passed: set[tuple[layouts.Block, str]] = set()  # computed at least once without an override
+        self._checked: set[int] = set()
 
     def attentions(self, network: torch.nn.Module) -> tuple[layouts.Layout, list[layouts.Attention]]:
         if id(network) not in self.networks:
@@ -112,16 +135,38 @@ class _State:
             self.networks[id(network)] = layout, layout.attentions(network)
         return self.networks[id(network)]
 
-    def tell_missed(self) -> None:
-        """One line on attentions that never came by."""
-        blocks = [block for _, found in self.networks.values() for attention in found for block in attention.blocks]
-        missed = [block for block in dict.fromkeys(blocks) if block not in self.caught]
-        if missed:
-            names = ", ".join(f"{_named(block)} ({kind})" for block, kind in missed)
-            logging.warning(
-                "MILD: another node on this MODEL computes %d of %d attentions by itself; they stay as that node has "
-                "them: %s", len(missed), len(blocks), names,
-            )  # fmt: skip
+    def check(self, network: torch.nn.Module) -> None:
+        """After the network's first call: ValueError where a handler got none of its attentions, before the artist
+        has waited for all steps.
+        """
+        if id(network) in self._checked:
+            return
+        self._checked.add(id(network))
+        found = [block for attention in self.attentions(network)[1] for block in attention.blocks]
+        for handler in self.handlers:
+            wanted = [block for block in found if handler.acts_on(*block)]
+            if wanted and not self.caught.intersection(wanted):
+                raise ValueError(ALL_MISSED.format(title=handler.title, count=len(wanted)))
+
+    def note_missed(self) -> None:
+        """A sentence for each handler on attentions that were never caught, or not always."""
+        every = [block for _, found in self.networks.values() for attention in found for block in attention.blocks]
+        blocks = list(dict.fromkeys(every))
+        titles: dict[tuple, list[str]] = {}
+        for handler in self.handlers:
+            wanted = [block for block in blocks if handler.acts_on(*block)]
+            missed = tuple(block for block in wanted if block not in self.caught or block in self.passed)
+            if missed:
+                titles.setdefault((len(wanted), missed), []).append(handler.title)
+        for (count, missed), who in titles.items():
+            names = [f"{_named(block)} ({kind})" for block, kind in missed[:MOST_NAMED]]
+            if len(missed) > MOST_NAMED:
+                names.append(f"and {len(missed) - MOST_NAMED} more")
+            sometimes = "" if self.caught.isdisjoint(missed) else ", some of them in a part of the steps only"
+            self.note(
+                f"{' and '.join(dict.fromkeys(who))}: {len(missed)} of {count} attentions are another node's"
+                f"{sometimes}; they stay as that node has them: {', '.join(names)}."
+            )
 
 
 class _Sampling:
@@ -134,7 +179,7 @@ class _Sampling:
         guider = executor.class_obj
         options = guider.model_options["transformer_options"]  # a copy for this sampling
         outermost = KEY not in options
-        state = options.setdefault(KEY, _State())
+        state = options.setdefault(KEY, _State(note_of(options)))
         if outermost:
             _refuse(options)
         state.handlers.append(self.handler)
@@ -144,7 +189,7 @@ class _Sampling:
         finally:
             self.handler.end()
         if outermost:
-            state.tell_missed()
+            state.note_missed()
         return result
 
 
@@ -155,23 +200,33 @@ def _refuse(options: dict[str, Any]) -> None:
             raise ValueError(f"model: {name} merges or cuts the tokens that MILD's attention nodes steer; take it off")
 
 
+def refuse_windows(options: dict[str, Any]) -> None:
+    """ValueError where this call of the model, by its transformer_options, is one of ComfyUI's context windows."""
+    if "context_window" in options:
+        raise ValueError(WINDOWS)
+
+
 def _call_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
     """Around one call of the model (APPLY_MODEL)."""
     options = dict(transformer_options or {})
     state = options.get(KEY)
     if state is None:  # called by somebody outside a sampling
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+    refuse_windows(options)
     references = tuple(tuple(reference.shape) for reference in kwargs.get("ref_latents") or ())
     sizes = layouts.Sizes(tuple(x.shape), references, 0 if c_crossattn is None else c_crossattn.shape[1])
     done = progress(options["sample_sigmas"], sigma_of(options))
-    call = _Call(state, sizes, done, options.get(OVERRIDE))
+    call = _ModelCall(state, sizes, done, options.get(OVERRIDE))
     options[OVERRIDE] = call.override
-    with call.announced(layouts.unwrapped(executor.class_obj.diffusion_model)):
-        return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+    network = layouts.unwrapped(executor.class_obj.diffusion_model)
+    with call.announced(network):
+        result = executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+    state.check(network)
+    return result
 
 
-class _Call:
-    """One call of the model: which attention is running, and who gets it."""
+class _ModelCall:
+    """One call of the model: which attention is running, and which handler gets it."""
 
     def __init__(self, state: _State, sizes: layouts.Sizes, done: float, former: Callable[..., Tensor] | None):
         self.state, self.sizes, self.done, self.former = state, sizes, done, former
@@ -195,6 +250,10 @@ class _Call:
     def _before(
         self, network: Any, layout: layouts.Layout, blocks: tuple, module: torch.nn.Module, args: tuple, kwargs: dict
     ) -> None:
+        if not _asks(args, kwargs):
+            self.next = []
+            self.state.passed.update(blocks)
+            return
         self.next = [(block, kind, layout.spans(network, kind, args, kwargs, self.sizes)) for block, kind in blocks]
 
     def _after(self, *args: Any) -> None:
@@ -224,15 +283,15 @@ class _Call:
         elif func is not inspect.unwrap(PYTORCH):
             candidates[_name(func)] = func
         candidates["PyTorch's"] = PYTORCH
-        said = {name: kwargs[name] for name in ("transformer_options", "_inside_attn_wrapper", "attn_precision")
+        passed_on = {name: kwargs[name] for name in ("transformer_options", "_inside_attn_wrapper", "attn_precision")
                 if name in kwargs}  # fmt: skip
-        return self.state.self_test.choose(candidates, q, heads, low_precision_attention=False, **said)
+        return self.state.self_test.choose(candidates, q, heads, low_precision_attention=False, **passed_on)
 
 
 class Inner:
     """What a handler calls to go on: the next handler, and after the last one the attention function."""
 
-    def __init__(self, call: _Call, func: Callable, site: Site, width: int, kwargs: dict[str, Any], number: int):
+    def __init__(self, call: _ModelCall, func: Callable, site: Site, width: int, kwargs: dict[str, Any], number: int):
         self.call, self.func, self.site, self.width, self.number = call, func, site, width, number
         # Without the second one, a function that falls back on another would come here again.
         self.always = {"transformer_options": kwargs["transformer_options"], "_inside_attn_wrapper": True}
@@ -263,6 +322,13 @@ class Inner:
                 block=_named(self.site.block), queries=q.shape[-2], keys=k.shape[-2], own=expected[0],
                 own_keys=expected[1],
             ))  # fmt: skip
+
+
+def _asks(args: tuple, kwargs: dict) -> bool:
+    """Whether a module's call brings the transformer_options along, by which its attention asks for overrides. Packs
+    with a forward of their own leave them out (Advanced-ControlNet's Reference): then nobody is asked.
+    """
+    return any(isinstance(value, dict) and OVERRIDE in value for value in (*args, *kwargs.values()))
 
 
 def _name(function: Callable) -> str:

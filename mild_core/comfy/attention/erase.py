@@ -1,6 +1,5 @@
 """Erasers that work by attention: nobody looks at what is to vanish, so that it is not painted again."""
 
-import logging
 import math
 from typing import NamedTuple
 
@@ -10,13 +9,13 @@ from torch import Tensor
 
 from ...attention.factors import RowRule
 from ...attention.layer_regions import Key, Maps
-from ...attention.mask_growth import grown
+from ...attention.mask_growth import grown, on_cells
 from ...attention.regions import HOLE, TOUCHED, Members
 from ...attention.rule import Rule, Schedule, attentive_eraser
 from .. import layouts
 from ..families import family_of, layout_of
 from . import catch
-from .run import Run
+from .run import SamplingRun
 from .sarg import redirect
 from .steer import Place, Steering
 
@@ -27,8 +26,8 @@ NOT_A_UNET = (
     "not have. For Flux and its like use Stop Attention Bleed"
 )
 NO_KEY = (
-    "MILD: where a hole covers the whole picture nothing is left to look at, so attention stayed as it was there. "
-    "Leave the eraser some picture around the hole."
+    "Erase by Attention: where a hole covers the whole picture nothing is left to look at, so attention stayed as it "
+    "was there. Leave the eraser some picture around the hole."
 )
 
 
@@ -87,22 +86,31 @@ def grown_mask(model: comfy.model_patcher.ModelPatcher, mask: Tensor, factor: fl
     return grown(mask, factor * family_of(model).mask_growth)
 
 
+def noise_mask(model: comfy.model_patcher.ModelPatcher, hidden: Tensor, size: tuple[int, int]) -> Tensor:
+    """What is hidden, [B, h, w], as the MASK [B, height, width] of what a sampler paints anew: the published method
+    has one mask for both. size: height and width of the picture.
+    """
+    return on_cells(hidden, size, model.get_model_object("latent_format").spacial_downscale_ratio)
+
+
 def covering(maps: Maps) -> int:
     """How many of the holes cover everything."""
     return sum(bool((maps.masks(key)[HOLE] > TOUCHED).all()) for key in maps.names)
 
 
 class Erasing(Steering):
-    """Steering by a rule that forbids; tells at the end where that would have left nothing to look at."""
+    """Steering by a rule that forbids; notes at the end where that would have left nothing to look at."""
 
-    def begin(self, run: Run) -> None:
+    title = "Erase by Attention"
+
+    def begin(self, run: SamplingRun) -> None:
         super().begin(run)
         self._blind: set[Place] = set()
 
     def end(self) -> None:
+        if self._blind and self.run is not None:
+            self.run.note(NO_KEY)
         super().end()
-        if self._blind:
-            logging.warning(NO_KEY)
 
     def made(self, place: Place, members: Members, progress: float) -> RowRule | None:
         rule = super().made(place, members, progress)

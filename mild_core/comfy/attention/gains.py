@@ -50,7 +50,7 @@ def load(name: str) -> Gains:
     register()
     path = folder_paths.get_full_path(KEY, name)
     if path is None:
-        raise ValueError(f"gains: {name} is not in models/mild any more. Choose another file, or none")
+        raise ValueError(f"gains: {name} is not in models/mild. Choose another file, or none")
     raw = comfy.utils.load_torch_file(path, safe_load=True)
     for block, values in raw.items():
         if values.ndim != 1 or block.split(".")[0] not in BLOCKS or not bool(values.isfinite().all()):

@@ -1,4 +1,4 @@
-"""Writes down how much each layer's hole looks at what while a MODEL samples; the result stays what it is.
+"""Records how much each layer's hole looks at which regions while a MODEL samples; the result stays the same.
 
     model, recorder = recording(model, Maps.of(scenes))
     ... sample ...
@@ -20,23 +20,24 @@ from torch import Tensor
 from ...attention.factors import RowRule
 from ...attention.gap import mean_mass
 from ...attention.layer_regions import Maps
-from ...attention.record import Level, Pathway, Record, Regions, phases
+from ...attention.record import NoiseLevel, Pathway, Record, RegionNames, phases
 from ...attention.regions import HOLE, IMAGE, REFERENCE, Members, on_grid, tiles
 from ...attention.rule import off
-from ...fill import area_resize
+from ...image.fill import area_resize
 from .. import layouts
 from ..erasers.eraser import eraser_of
 from . import catch
-from .run import Row, Run, progress, rows_of, run_of, sigma_of
+from .run import AttentionRow, SamplingRun, progress, rows_of, run_of, sigma_of
 from .sarg import BRANCH
 from .steer import Place, Steered, Steering
 
 KEY = "MILD_RecordGap"
 
 TILES = 96
-"""Of a picture, at most: with heads of 128 and the regions they still fit a fused kernel's 256."""
+"""Tiles of a picture at most: with heads of 128 and the regions they still fit a fused kernel's 256 columns."""
+
 FINE_TILES = 4096
-"""Where they cost nothing."""
+"""Tiles of a picture at most for the built-in model, where they cost nothing."""
 
 PATCHES = ("patches",)
 """The built-in model's only block."""
@@ -64,8 +65,10 @@ class Recorder(Steering):
     Each sampling starts the record of its own layers anew: Sample Layers runs several, one after another.
     """
 
+    title = "Record Attention Gap"
+
     def __init__(self, maps: Maps, looked: str | None = None):
-        """looked: where a model that has no attention tells what its holes look at (Eraser.looked)."""
+        """looked: Eraser.looked, by which a model without attention reports what its holes look at."""
         self.looked_key = looked
         self.record = Record()
         super().__init__(maps, lambda key, names: off(names))
@@ -79,7 +82,7 @@ class Recorder(Steering):
 
     # -- a handler ----------------------------------------------------------------------------------------------------
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: SamplingRun) -> None:
         super().begin(run)
         self._sigmas = run.sigmas.tolist()
         self._phases = phases(len(self._sigmas) - 1)
@@ -97,7 +100,7 @@ class Recorder(Steering):
         self._guided = bool(transformer_options.get(BRANCH))
         return super().attend(inner, site, q, k, v, heads, transformer_options, *args, **kwargs)
 
-    def row_rule(self, row: Row, place: Place, site: catch.Site, heads: int) -> RowRule | None:
+    def row_rule(self, row: AttentionRow, place: Place, site: catch.Site, heads: int) -> RowRule | None:
         return super().row_rule(row, place, site, heads) if self._counts(row) else None
 
     def made(self, place: Place, members: Members, progress: float) -> RowRule | None:
@@ -120,7 +123,8 @@ class Recorder(Steering):
             means = mean_mass(seen, members.soft[:, members.names.index(HOLE)])
             count = len(members.names)
             layer = self.record.of(Pathway(row.layer, self._guided), place.key)
-            layer.add(site.block, level, Regions(members.names, self.maps.own(place.key), IGNORED), means[:, :count])
+            regions = RegionNames(members.names, self.maps.own(place.key), IGNORED)
+            layer.add(site.block, level, regions, means[:, :count])
             if phase is not None:
                 end = count + self._tiles[0] * self._tiles[1]  # rows of fewer regions are filled up
                 layer.add_where(phase, means[:, count:end].mean(0).unflatten(0, self._tiles))
@@ -133,10 +137,10 @@ class Recorder(Steering):
         options = guider.model_options["transformer_options"]  # a copy for this sampling
         former = options.get(self.looked_key)
 
-        def looked(*told: Any) -> None:
+        def looked(*call: Any) -> None:
             if former is not None:
-                former(*told)
-            self.looked(*told)
+                former(*call)
+            self.looked(*call)
 
         options[self.looked_key] = looked
         self.begin(run_of(guider, args[1], latent.shape))
@@ -148,6 +152,7 @@ class Recorder(Steering):
     def looked(self, transformer_options: dict[str, Any], number: int, looked: Tensor) -> None:
         """Row `number` of a call: where its hole looks, [S, h, w], the photo first, then references."""
         assert self.run is not None
+        catch.refuse_windows(transformer_options)
         rows = rows_of(self.run, transformer_options, len(transformer_options["uuids"]) * self._count)
         row = rows[number]
         key = self.maps.key(row.layer, self._count)
@@ -160,7 +165,7 @@ class Recorder(Steering):
         done = progress(transformer_options["sample_sigmas"], sigma_of(transformer_options))
         layer = self.record.of(Pathway(row.layer), key)
         names = (*members.names, REFERENCE)
-        layer.add(PATCHES, self._level(done), Regions(names, regions.own, IGNORED), shares[None])
+        layer.add(PATCHES, self._level(done), RegionNames(names, regions.own, IGNORED), shares[None])
         phase = self._phase(done)
         if phase is not None:
             drawn = area_resize(looked[None, :1], tile_counts(self.run.shape[-2:], FINE_TILES))[0, 0]
@@ -173,19 +178,19 @@ class Recorder(Steering):
         assert self.run is not None
         return len(self.run.rows) or self.run.shape[0]
 
-    def _counts(self, row: Row) -> bool:
+    def _counts(self, row: AttentionRow) -> bool:
         """Whether a row is recorded: of the positive conditioning, or any, where the guider calls none positive."""
         return row.positive or (self.run is not None and not self.run.positive)
 
     def _phase(self, done: float) -> str | None:
         return self._phases.get(int(done * (len(self._sigmas) - 1) + 1e-4))
 
-    def _level(self, done: float) -> Level:
+    def _level(self, done: float) -> NoiseLevel:
         """The noise level at this progress; from the steps, because asking the device would wait for it."""
         place = done * (len(self._sigmas) - 1)
         step = min(int(place + 1e-4), len(self._sigmas) - 2)
         first, second = self._sigmas[step : step + 2]
-        return Level(round(done, 6), first + max(place - step, 0) * (second - first))
+        return NoiseLevel(round(done, 6), first + max(place - step, 0) * (second - first))
 
 
 def tile_counts(size: tuple[int, ...], most: int) -> tuple[int, int]:

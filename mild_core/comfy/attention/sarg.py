@@ -3,29 +3,34 @@
     x0 = x0_plain + s (x0_rule - x0_plain)
 
 Self-attention redirection guidance (SARG) of Attentive Eraser (AAAI 2025, arXiv 2412.12974), which writes it with
-noises; both are linear in each other. With cfg 1 x0_plain is the whole prediction. With more, or after other nodes'
-guidance, the same difference is added to whatever came out of them.
+noises; both are linear in each other. With cfg 1 x0_plain is the whole prediction. With more, or with other nodes'
+guidance, the same difference is added to whatever came out of them: always as the last one, because some (a guidance
+limiter, outside its range) give back the plain prediction in place of what came before them.
 """
 
-import logging
 from typing import Any
 
 import comfy.model_patcher
 import comfy.samplers
 import torch
+from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...attention.rule import ALWAYS, Schedule
+from .. import layouts
 from . import catch
 from .catch import Handler, Inner, Site
-from .run import Run, progress
+from .run import SamplingRun, progress
 
 BRANCH = "mild_branch"
 """Key in transformer_options: which guidances' second branch this call of the model is."""
 
+LAST = "mild_guidance"
+"""Key of the wrapper that puts the guidance behind those of all other nodes."""
+
 NO_PLACE = (
-    "MILD: the guider of this sampling gives no place for guidance, so the eraser had no effect. Use KSampler or CFG "
-    "Guider, or the method attention alone."
+    "model: the guider of this sampling gives no place for guidance, so {title} would have no effect. Use KSampler or "
+    "CFG Guider, or the method attention alone"
 )
 
 
@@ -38,7 +43,14 @@ class Redirection:
         self._asked = False
         self._plain: set[float] = set()
 
-    def begin(self, run: Run) -> None:
+    @property
+    def title(self) -> str:
+        return self.handler.title
+
+    def acts_on(self, block: layouts.Block, kind: str) -> bool:
+        return self.handler.acts_on(block, kind)
+
+    def begin(self, run: SamplingRun) -> None:
         self._asked = False
         self._plain.clear()
         self.handler.begin(run)
@@ -49,13 +61,20 @@ class Redirection:
     ) -> Tensor:  # fmt: skip
         if self not in transformer_options.get(BRANCH, ()):
             self._plain.add(site.progress)
+            if len(self._plain) > 1 and not self._asked:  # it goes on to another step without us
+                raise ValueError(NO_PLACE.format(title=self.title))
             return inner(q, k, v, heads, *args, **kwargs)
         return self.handler.attend(inner, site, q, k, v, heads, transformer_options, *args, **kwargs)
 
     def end(self) -> None:
         self.handler.end()
-        if len(self._plain) > 1 and not self._asked:  # it went on to another step without us
-            logging.warning(NO_PLACE)
+
+    def around(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
+        """Around a whole sampling (OUTER_SAMPLE): its own copy of the MODEL's options gets the guidance, as the last
+        of all. A node's place on the MODEL would be before those of nodes after it.
+        """
+        comfy.model_patcher.set_model_options_post_cfg_function(executor.class_obj.model_options, self.guided)
+        return executor(*args, **kwargs)
 
     def guided(self, args: dict[str, Any]) -> Tensor:
         """A post_cfg function: what came out so far, and the difference that the rule makes, s times."""
@@ -82,5 +101,5 @@ def redirect(
     """
     redirection = Redirection(handler, scale, when)
     patched = catch.put(model, redirection, key)
-    patched.set_model_sampler_post_cfg_function(redirection.guided)
+    patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, LAST, redirection.around)
     return patched

@@ -1,7 +1,7 @@
 """Tries whether an attention function can carry a rule's extra columns.
 
 A quantising one (SageAttention: int8 for a block of tokens) cannot: one column a hundred times larger than the rest
-takes the others' digits. Names do not tell, so each function is tried once on random tokens.
+takes the others' digits. Names do not show it, so each function is tried once on random tokens.
 """
 
 import logging
@@ -16,8 +16,14 @@ TOKENS = 2048
 """Some functions take their fast way only from 1,025 tokens on."""
 
 COLUMNS = 4
+"""Extra columns of the random tokens: one for each of as many regions."""
+
 FORBIDDEN = 1e3
+"""Logits by which a forbidden region is lowered."""
+
 STRONG = 4.0
+"""Logits by which any other region is lowered."""
+
 SCALE = 1.25
 """Times the usual 1 / sqrt(d): a rule needs a function that heeds the scale it is given."""
 
@@ -34,7 +40,7 @@ class SelfTest:
 
     def __init__(self) -> None:
         self._chosen: dict[tuple, Function] = {}
-        self._told = False
+        self._noted = False
 
     def choose(self, functions: dict[Any, Function], q: Tensor, heads: int, **kwargs: Any) -> Function:
         """The first of the functions that is exact, else the last one; that one is taken on trust.
@@ -48,8 +54,8 @@ class SelfTest:
             *tried, last = functions.values()
             good = (function for function in tried if exact(function, q, heads, **kwargs))
             self._chosen[key] = next(good, last)
-            if tried and self._chosen[key] is not tried[0] and not self._told:
-                self._told = True
+            if tried and self._chosen[key] is not tried[0] and not self._noted:
+                self._noted = True
                 logging.info(
                     "MILD: the attention function in use is not exact enough for a rule's numbers (%s, heads of %d); "
                     "in the blocks that a rule changes, PyTorch's own is used", str(q.dtype).split(".")[-1], width,

@@ -24,12 +24,12 @@ MODES = (FIXED, ADAPTIVE)
 
 BY_ITSELF = "{name} looks at nobody who is erased, and at no neighbour, by itself: it stays as it is."
 NO_AVOIDING = (
-    "avoid: {name} cannot be told by a mask what to avoid. Connect a checkpoint, or split the photo into "
+    "avoid: {name} cannot read from a mask what to avoid. Connect a checkpoint, or split the photo into "
     "layers: those it knows how to keep apart."
 )
 
 
-class Settings(NamedTuple):
+class SpatialSettings(NamedTuple):
     """The node's widgets."""
 
     strength: float = 1.0
@@ -43,7 +43,7 @@ class Settings(NamedTuple):
 
 
 def keep_apart(
-    model: comfy.model_patcher.ModelPatcher, maps: Maps, settings: Settings
+    model: comfy.model_patcher.ModelPatcher, maps: Maps, settings: SpatialSettings
 ) -> tuple[comfy.model_patcher.ModelPatcher, str]:
     """A clone of the MODEL whose pathways do not look at what is foreign to them, and a sentence for the artist.
 
@@ -91,7 +91,7 @@ def _steps(start: float, end: float) -> Schedule:
     return Schedule(start, end if end >= 1 else math.nextafter(end, 0.0))
 
 
-def _sentence(maps: Maps, settings: Settings) -> str:
+def _sentence(maps: Maps, settings: SpatialSettings) -> str:
     lines = [f"Held apart: {', '.join(maps.title(key) for key in maps.names)}."]
     if not maps.foreign:
         lines.append(

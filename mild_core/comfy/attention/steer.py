@@ -3,7 +3,6 @@
 model = catch.put(model, Steering(Maps.of(scenes), rules), "MILD_SpatialAttention")
 """
 
-import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from .. import layouts
 from .blocks import Blocks, every_block
 from .catch import Inner, Site
 from .gains import Gains
-from .run import Row, Run, rows_of
+from .run import AttentionRow, SamplingRun, rows_of
 
 Rules = Callable[[Key, tuple[str, ...]], Rule]
 """The rule of a pathway whose regions have these names."""
@@ -36,7 +35,7 @@ class Place(NamedTuple):
 class Steered(NamedTuple):
     """One row of an attention's batch."""
 
-    row: Row
+    row: AttentionRow
     place: Place | None  # None: it is left alone
 
 
@@ -44,6 +43,8 @@ class Steering:
     """A handler (catch.Handler) that applies a rule. It acts only on attentions of a picture with itself that a hole
     touches; in all others each call stays the caller's own.
     """
+
+    title = "Stop Attention Bleed"
 
     def __init__(
         self, maps: Maps, rules: Rules, blocks: Blocks = every_block, strength: float = 1.0,
@@ -57,20 +58,25 @@ class Steering:
         self._forget()
 
     def _forget(self) -> None:
-        self.run: Run | None = None
+        self.run: SamplingRun | None = None
         self._members: dict[Place, Members | None] = {}
         self._rules: dict[Place, tuple[float, RowRule | None]] = {}
         self._masks: dict[Key, dict[str, Tensor]] = {}
         self._memo: dict[Any, Any] = {}
         self._memo_of: float | None = None  # the progress that it is for
-        self._own: dict[tuple[Row, Place, layouts.Block], tuple[float, RowRule | None]] = {}
-        self._told = False
+        self._own: dict[tuple[AttentionRow, Place, layouts.Block], tuple[float, RowRule | None]] = {}
+        self._noted = False
 
     # -- a handler ----------------------------------------------------------------------------------------------------
 
-    def begin(self, run: Run) -> None:
+    def acts_on(self, block: layouts.Block, kind: str) -> bool:
+        return kind != layouts.CROSS and self.blocks(block, kind)
+
+    def begin(self, run: SamplingRun) -> None:
         self._forget()
         self.run = run
+        for misfit in self.maps.misfits((run.shape[-2], run.shape[-1])):
+            run.note(f"{self.title}: {misfit}")
 
     def end(self) -> None:
         self._forget()
@@ -99,12 +105,12 @@ class Steering:
 
     def steered(self, site: Site, transformer_options: dict[str, Any], q: Tensor) -> list[Steered]:
         """The rows of the batch; none where nothing in this attention is steered."""
-        if self.run is None or site.kind == layouts.CROSS or not self.blocks(site.block, site.kind):
+        if self.run is None or not self.acts_on(site.block, site.kind):
             return []
         if self.when.at(site.progress) == 0:
             return []
         if site.latent[-2:] != self.run.shape[-2:]:
-            self._tell_areas()
+            self._note_areas(self.run)
             return []
         count = len(self.run.rows) or self.run.shape[0]
         rows = []
@@ -127,7 +133,7 @@ class Steering:
             self._members[place] = moved if touched else None
         return self._members[place]
 
-    def row_rule(self, row: Row, place: Place, site: Site, heads: int) -> RowRule | None:
+    def row_rule(self, row: AttentionRow, place: Place, site: Site, heads: int) -> RowRule | None:
         """The rule of one row in this block, at the site's progress: one object for all rows that share it."""
         shared = self._rules.get(place)
         if shared is None or shared[0] != site.progress:
@@ -149,14 +155,14 @@ class Steering:
         rule = self.rules(place.key, members.names)
         return row_rule(rule, members, progress, self.strength * self.when.at(progress))
 
-    def factor(self, row: Row, block: layouts.Block) -> float:
+    def factor(self, row: AttentionRow, block: layouts.Block) -> float:
         """A further factor of the strength, > 0."""
         return 1.0
 
     def measured(self, site: Site, rows: list[Steered], mass: Tensor) -> None:
-        """Told the mass [B, heads, N, R] where `made` asked for any."""
+        """Called with the mass [B, heads, N, R] where `made` asked for any."""
 
-    def _tell_areas(self) -> None:
-        if not self._told:
-            self._told = True
-            logging.warning("MILD: prompts that hold in an area only are painted without attention rules there")
+    def _note_areas(self, run: SamplingRun) -> None:
+        if not self._noted:
+            self._noted = True
+            run.note(f"{self.title}: prompts that hold in an area only are painted without it there.")

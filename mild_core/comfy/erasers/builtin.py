@@ -1,24 +1,25 @@
-"""The built-in model: what it is made of, what it is told of a layer, and how it differs from a checkpoint."""
+"""The built-in model: how it is loaded, which values it gets for a layer, and how it differs from a checkpoint."""
 
 import comfy.model_management
 import comfy.model_patcher
 import torch
 from torch import Tensor
 
-from ...complete.ground import surely_hers
-from ...fill import area_resize
-from ...growth import grow
+from ...image.fill import area_resize
+from ...image.growth import grow
+from ...layers.ground import certain_pixels
 from ...scene import Layer, rgb
 from .eraser import Eraser, attach, without_text
 from .exemplar_model import LOOKED, ExemplarModel
 
 MODELS = ("exemplar",)
 
-SURELY = 0.9
-"""From this probability on a pixel is the hidden person's: what is behind cannot be seen there."""
+CERTAIN = 0.9
+"""Probability (0..1) from which a pixel counts as the hidden person's, so that nothing behind is seen there."""
 
-DEEP = 12
-"""Pixels inside where the person surely is: nearer to the outline patches still hold some of the ground."""
+GROUND_MARGIN = 12
+"""Dilation in pixels of the area where the ground may be seen: patches that near to the outline still hold some of it.
+"""
 
 
 class Builtin(Eraser):
@@ -39,20 +40,20 @@ class Builtin(Eraser):
         """Any pixel."""
         return 1
 
-    def told(self, layer: Layer, hole: Tensor, plate: Tensor | None) -> dict:
+    def layer_values(self, layer: Layer, hole: Tensor, plate: Tensor | None) -> dict:
         """The pixels it may look at, and what a person is painted on.
 
         A person gets no references: they show the place without the person.
         """
         allowed = layer.allowed
         if layer.likely is not None:
-            allowed = surely_hers(layer.pixels, layer.alpha, layer.hole, plate)
+            allowed = certain_pixels(layer.pixels, layer.alpha, layer.hole, plate)
         allowed = area_resize(allowed[None, None].float(), (hole.shape[-2], hole.shape[-1]))[0]
         values: dict[str, Tensor | None] = {"mild_allowed": allowed}
         if layer.likely is not None and layer.ground is not None:
             ground = layer.pixels.new_tensor(layer.ground).expand_as(layer.pixels) if plate is None else plate
-            # Where the person surely goes on no ground is seen, however much it looks like the person.
-            seen = grow(layer.likely < SURELY, DEEP)[..., None].to(ground)
+            # Where the person is certain no ground is seen, however much it looks like the person.
+            seen = grow(layer.likely < CERTAIN, GROUND_MARGIN)[..., None].to(ground)
             values |= {"mild_ground": torch.cat([ground, seen], -1), "mild_references": None}
         return values
 
@@ -74,6 +75,6 @@ def load_model(name: str = MODELS[0], disable_dynamic: bool = False) -> comfy.mo
 
 
 def empty_conditioning(references: Tensor | None = None) -> list:
-    """A CONDITIONING that says nothing (KSampler requires one); references [B, H, W, C] in 0..1 travel in it."""
+    """A CONDITIONING without text (KSampler requires one); references [B, H, W, C] in 0..1 travel in it."""
     values = {} if references is None else {"mild_references": [rgb(picture.float()) for picture in references]}
     return without_text(**values)

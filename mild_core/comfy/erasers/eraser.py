@@ -1,7 +1,7 @@
-"""What the sampler and the attention nodes ask of a MODEL that is to erase, and what most answer.
+"""What the sampler and the attention nodes ask of a MODEL that is to erase, with the answers of a checkpoint.
 
-A special model is one file beside this one with a subclass that says what is otherwise with it, and a loader that hangs
-an object of it on the MODEL (`attach`). It is an attachment: ComfyUI hands those on to whatever is cloned from a MODEL,
+A special model is one file beside this one with a subclass that says what differs with it, and a loader that puts an
+object of it on the MODEL (`attach`). It is an attachment: ComfyUI hands those on to whatever is cloned from a MODEL,
 copies for other devices and for hooks included, while a MODEL that was made into an eraser stays what it was itself.
 """
 
@@ -23,7 +23,7 @@ class Eraser:
     fills_itself = False  # it starts from noise: it makes by itself what others find in an exemplar fill
     row_by_row = False  # rows of a batch are worked on one after another, so nothing is gained by batches
     keeps_apart = False  # it looks at nobody whom a layer must not look at, without being steered
-    looked: str | None = None  # where transformer_options hold whom it tells what a hole looks at; None: by attention
+    looked: str | None = None  # transformer_options' key of a function that gets where holes look; None: attention
 
     def native_pixels(self, model: comfy.model_patcher.ModelPatcher) -> int | None:
         """How many pixels the MODEL was made for; None: any size, so that crops keep their scale."""
@@ -38,7 +38,7 @@ class Eraser:
         ratio = model.get_model_object("latent_format").spacial_downscale_ratio
         return max(ratio * max(patch, 2), 16)
 
-    def told(self, layer: Layer, hole: Tensor, plate: Tensor | None) -> dict:
+    def layer_values(self, layer: Layer, hole: Tensor, plate: Tensor | None) -> dict:
         """Values for the layer's CONDITIONING beside its text and inpaint channels.
 
         hole [1, 1, h, w]: the layer's in latent cells; plate [h', w', 3]: what a person is painted on (None: the
@@ -62,5 +62,5 @@ def eraser_of(model: comfy.model_patcher.ModelPatcher) -> Eraser:
 
 
 def without_text(**values: object) -> list:
-    """A CONDITIONING that says nothing but these values: KSampler requires one."""
+    """A CONDITIONING with nothing but these values: KSampler requires one."""
     return [[torch.zeros(1, 1, 1), values]]

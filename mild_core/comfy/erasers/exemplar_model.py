@@ -1,7 +1,7 @@
 """The built-in model's class: the exemplar prior as an ordinary ComfyUI model that works on pixels, without weights.
 
 Its "latent" is the picture itself, [B, 3, H, W] in -1..1 (ComfyUI's `pixel_space` VAE). Nothing of a picture is kept
-in the MODEL: what it may know comes with each sampling, from the latent (the clean pixels), from its noise mask (the
+in the MODEL: what it reads comes with each sampling, from the latent (the clean pixels), from its noise mask (the
 hole), and from optional values in the CONDITIONING:
 
     mild_allowed     mask, [H, W] or [B, H, W] of any size: the pixels that may be looked at (default: all outside the
@@ -14,7 +14,8 @@ hole), and from optional values in the CONDITIONING:
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
+from typing import NamedTuple
 
 import comfy.conds
 import comfy.latent_formats
@@ -25,9 +26,10 @@ import comfy.supported_models_base
 import comfy.utils
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from ... import exemplar
-from ...fill import area_resize
+from ...image.fill import area_resize
 from ...scene import rgb
 
 SIGMA_MIN, SIGMA_MAX = 0.03, 6.0
@@ -38,8 +40,8 @@ MATCHED_PIXELS = 500_000
 for 0.25 to 4 megapixels, the more the larger the hole)."""
 
 LOOKED = "mild_looked"
-"""In transformer_options: a function that is told where the hole looks, in each row of each call, as (the call's
-transformer_options, row of the batch, [S, h, w] as exemplar.denoise tells it). The picture stays the same.
+"""In transformer_options: a function that is called with where the hole looks, for each row of each call: (the call's
+transformer_options, row of the batch, [S, h, w] as exemplar.denoise gives it). The picture stays the same.
 """
 
 COPIES = 8
@@ -58,7 +60,7 @@ class ExemplarSampling(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.mo
     """x0 prediction on raw x with continuous sigma (Karras et al. 2022, without input and output scaling)."""
 
     def noise_scaling(self, sigma, noise, latent_image, max_denoise=False):
-        """At full denoise start from noise alone: the latent shows whoever is to vanish; sigma 6 does not hide her."""
+        """At full denoise start from noise alone: the latent shows whoever is to vanish; sigma 6 does not hide them."""
         if max_denoise:
             return noise * comfy.model_sampling.reshape_sigma(sigma, noise.ndim)
         return super().noise_scaling(sigma, noise, latent_image)
@@ -128,7 +130,7 @@ class ExemplarDenoiser(torch.nn.Module):
                 references[row],
                 tick,
                 guided,
-                None if watch is None else functools.partial(_told, watch, options, row),
+                None if watch is None else functools.partial(_watch_row, watch, options, row),
             ).to(x0)
         return x0
 
@@ -140,6 +142,8 @@ class ExemplarModel(comfy.model_base.BaseModel):
         super().__init__(ExemplarConfig({"disable_unet_model_creation": True}), comfy.model_base.ModelType.IMG_TO_IMG)
         self.model_sampling = ExemplarSampling(self.model_config)
         self.diffusion_model = ExemplarDenoiser()
+        # By the clean latent of a sampling, and gone with it. Entries of a CONDITIONING come one by one, with the same.
+        self._found: MutableMapping[Tensor, list[_Found]] = WeakTensorKeyDictionary()
 
     def get_dtype_inference(self):
         """Always float32: distances between patches need it, and there are no weights to save memory on."""
@@ -178,9 +182,10 @@ class ExemplarModel(comfy.model_base.BaseModel):
         allowed = outside if given is None else outside * _rows_of_mask(given, noise)
         clean = latent.to(noise)
         pictures = _rows_of_references(kwargs.get("mild_references"), len(noise))
-        # found in the photo once for each sampling, not at each of its steps
+        # Found in the photo once for each sampling: not at each of its steps, nor for each entry of the CONDITIONING.
+        found = self._found.setdefault(latent, [])
         references = [
-            [exemplar.register(p, clean[row : row + 1].float(), allowed[row : row + 1].float()) for p in own]
+            [_registered(p, row, clean[row : row + 1].float(), allowed[row : row + 1].float(), found) for p in own]
             for row, own in enumerate(pictures * (len(noise) // len(pictures)))
         ]
         ground = kwargs.get("mild_ground")
@@ -197,7 +202,32 @@ class ExemplarModel(comfy.model_base.BaseModel):
         }
 
 
-def _told(watch: Callable, transformer_options: dict, row: int, _: int, looked: Tensor) -> None:
+class _Found(NamedTuple):
+    """A reference that was looked for in a photo."""
+
+    row: int  # of the batch: which photo
+    picture: Tensor  # [3, h, w]: the reference as it came
+    allowed: Tensor  # [1, 1, H, W]: what of the photo it was compared with
+    reference: exemplar.Reference
+
+
+def _registered(picture: Tensor, row: int, clean: Tensor, allowed: Tensor, known: list[_Found]) -> exemplar.Reference:
+    """The reference in the frame of this row's photo; looked for where it is not among the known ones, and joins them.
+
+    picture [3, h, w]; clean [1, 3, H, W]; allowed [1, 1, H, W].
+    """
+    for one in known:
+        if one.row == row and _equal(one.picture, picture) and _equal(one.allowed, allowed):
+            return one.reference
+    known.append(_Found(row, picture, allowed, exemplar.register(picture, clean, allowed)))
+    return known[-1].reference
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one is other or (one.shape == other.shape and torch.equal(one, other))
+
+
+def _watch_row(watch: Callable, transformer_options: dict, row: int, _: int, looked: Tensor) -> None:
     """exemplar.denoise gets one row at a time, whose number there is always 0."""
     watch(transformer_options, row, looked)
 

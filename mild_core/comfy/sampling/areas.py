@@ -6,26 +6,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ... import boxes
-from ...framed import crop_of, same_frame
+from ...image import boxes
+from ...image.framed import crop_of, same_frame
+from ...pairing import by, row_of
 from ...scene import Box, Layer
 
-CELL = 8
-"""Pixels in the units of ConditioningSetArea and GLIGENTextBoxApply, whatever the model."""
+AREA_UNIT = 8
+"""Pixels of the photo in one unit of ConditioningSetArea and GLIGENTextBoxApply, whatever the model."""
 
-SMALLEST_BOUNDS = 8
-"""Latent cells that stock code gives the bounds of a mask at least."""
+LEAST_BOUNDS = 8
+"""Latent cells: the least height and width that stock code gives the bounds of a mask."""
 
 
 def cropped_areas(
-    cond: dict[str, Any], layer: Layer, photo_size: tuple[int, int], cells: Sequence[int]
+    cond: dict[str, Any], layer: Layer, photo_size: tuple[int, int], cells: Sequence[int], notes: list[str]
 ) -> dict[str, Any] | None:
-    """A cond, as convert_cond makes it, for this layer alone; None where it says nothing about the layer's crop.
+    """A cond, as convert_cond makes it, for this layer alone; None where it holds nowhere in the layer's crop.
 
-    photo_size: height and width; cells: the latent's shape from the third dimension on, (h, w) or (1, h, w). The copy's
-    `mask` is [1, *cells]; its `area` is (h, w, y, x) in cells of the crop, and missing where it is the whole crop. The
-    bounds of a mask are worked out here: in a batch stock code would take those of all rows. GLIGEN's boxes are mapped
-    as fractions of cells, and are one list for all rows of a batch: such conds belong to batches of one.
+    photo_size: height and width; cells: the latent's shape from the third dimension on, (h, w) or (1, h, w); notes:
+    gets a sentence where a mask cannot be cropped. The copy's `mask` is [1, *cells]; its `area` is (h, w, y, x) in
+    cells of the crop, and missing where it is the whole crop. The bounds of a mask are worked out here: in a batch
+    stock code would take those of all rows. GLIGEN's boxes are mapped as fractions of cells, and are one list for all
+    rows of a batch: such conds belong to batches of one.
     """
     result = dict(cond)
     grid = (cells[-2], cells[-1])
@@ -38,7 +40,7 @@ def cropped_areas(
         else:
             result["area"] = area
     if "mask" in cond:
-        mask = _mask(cond["mask"], layer, photo_size, grid)
+        mask = _mask(cond["mask"], layer, photo_size, grid, notes)
         if not bool((mask != 0).any()):
             return None
         if cond.get("set_area_to_bounds", False):
@@ -60,7 +62,7 @@ def _area(area: Sequence[Any], crop: Box, photo_size: tuple[int, int], grid: tup
     dimensions = len(values) // 2
     result = []
     for axis, (first, last) in enumerate(((crop[1], crop[3]), (crop[0], crop[2])), start=dimensions - 2):
-        unit = photo_size[axis - dimensions + 2] if shares else CELL
+        unit = photo_size[axis - dimensions + 2] if shares else AREA_UNIT
         count = grid[axis - dimensions + 2]
         edges = [values[dimensions + axis] * unit, (values[dimensions + axis] + values[axis]) * unit]
         start, stop = (min(max(round((edge - first) / (last - first) * count), 0), count) for edge in edges)
@@ -71,13 +73,26 @@ def _area(area: Sequence[Any], crop: Box, photo_size: tuple[int, int], grid: tup
     return height, width, top, left
 
 
-def _mask(masks: Tensor, layer: Layer, photo_size: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+def _mask(masks: Tensor, layer: Layer, photo_size: tuple[int, int], grid: tuple[int, int], notes: list[str]) -> Tensor:
     """Stock `mask` ([B, H, W], or [H, W]) -> [h, w] of the crop. One of another shape than the photo stays whole."""
     masks = masks.reshape(-1, 1, masks.shape[-2], masks.shape[-1])
-    mask = masks[layer.photo % len(masks)][None]
+    mask = masks[row_of(len(masks), layer.photo)][None]
     size = (mask.shape[-2], mask.shape[-1])
-    box, frame = (layer.box, photo_size) if same_frame(size, photo_size) else (boxes.whole(size), size)
-    return crop_of(mask, box, frame, grid)[0, 0]
+    if same_frame(size, photo_size):
+        return crop_of(mask, layer.box, photo_size, grid)[0, 0]
+    if bool(mask.any()):
+        note = whole_for_every_layer("A prompt's mask", size, photo_size)
+        if note not in notes:
+            notes.append(note)
+    return crop_of(mask, boxes.whole(size), size, grid)[0, 0]
+
+
+def whole_for_every_layer(what: str, size: tuple[int, int], photo_size: tuple[int, int]) -> str:
+    """The note on a picture that is not cropped like the layers; both sizes are height and width."""
+    return (
+        f"{what} of {by(size)} has another shape than the photo ({by(photo_size)}), so it is used whole for every "
+        "layer."
+    )
 
 
 def _bounds(mask: Tensor) -> tuple[int, int, int, int]:
@@ -85,15 +100,15 @@ def _bounds(mask: Tensor) -> tuple[int, int, int, int]:
     touched = torch.nonzero(mask)
     top, left = touched.amin(0).tolist()
     bottom, right = touched.amax(0).tolist()
-    return max(bottom - top + 1, SMALLEST_BOUNDS), max(right - left + 1, SMALLEST_BOUNDS), top, left
+    return max(bottom - top + 1, LEAST_BOUNDS), max(right - left + 1, LEAST_BOUNDS), top, left
 
 
 def _gligen(texts: Sequence[tuple], crop: Box, grid: tuple[int, int]) -> list[tuple]:
-    """(text, h, w, y, x) in cells of the photo -> in cells of the crop, clipped to it; those beside it fall away."""
+    """(text, h, w, y, x) in cells of the photo -> in cells of the crop, clipped to it; those beside it are dropped."""
     result = []
     tall, wide = grid[0] / boxes.height(crop), grid[1] / boxes.width(crop)
     for text, height, width, y, x in texts:
-        box = (x * CELL, y * CELL, (x + width) * CELL, (y + height) * CELL)
+        box = (x * AREA_UNIT, y * AREA_UNIT, (x + width) * AREA_UNIT, (y + height) * AREA_UNIT)
         if boxes.overlap(box, crop):
             left, top, right, bottom = boxes.inside(boxes.intersection(box, crop), crop)
             result.append((text, (bottom - top) * tall, (right - left) * wide, top * tall, left * wide))

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...fill import area_resize
-from ...painted import in_hole
+from ...image.fill import area_resize
+from ...layers.painted import in_hole
+from ...layers.work_size import size_of
 from ...scene import Layer
-from ...work_size import size_of
 from ..erasers.eraser import Eraser, eraser_of
 from ..families import family_of
 from ..pixel_space import is_pixel_space, pixel_vae
@@ -57,7 +57,7 @@ def latent_space(model: comfy.model_patcher.ModelPatcher, vae: comfy.sd.VAE | No
         model.get_model_object("latent_format").spacial_downscale_ratio,
         eraser.multiple(model),
         eraser.native_pixels(model),
-        family_of(model).inpaint(model.model),
+        family_of(model).inpaint(model),
         # Differential Diffusion, and whoever else turns the noise mask into another one at every step.
         "denoise_mask_function" in model.model_options,
     )

@@ -13,11 +13,12 @@ import comfy.sampler_helpers
 import comfy.samplers
 import comfy.utils
 import torch
+from comfy_extras.nodes_custom_sampler import Guider_Basic, Guider_DualCFG, Guider_DualModel
 from torch import Tensor
 
 from ...scene import Layer, Scene
 from ...seeds import seed_of
-from .control import Hints
+from .controlnets import Hints
 from .memory import Memory
 from .row_noise import for_rows
 from .rows import name_rows
@@ -25,8 +26,13 @@ from .stacking import signature, stacked
 
 Callback = Callable[[int, Tensor, Tensor, int], None]
 
+INDEPENDENT_ROWS = (comfy.samplers.CFGGuider, Guider_Basic, Guider_DualCFG, Guider_DualModel)
+"""GUIDERs whose rows do not see each other, as read in ComfyUI's source. Perp-Neg Guider adds up over the whole batch;
+those of other packs are not known. With them layers are sampled one at a time.
+"""
 
-class Row(NamedTuple):
+
+class LayerRow(NamedTuple):
     """A layer as a batch of one."""
 
     layer: Layer
@@ -47,14 +53,19 @@ class Sampling(NamedTuple):
     scenes: Sequence[Scene] = ()  # of these photos, where ControlNets may ask for layers and people
 
 
+def rows_apart(guider: Any) -> bool:
+    """Whether a row of a batch under this GUIDER is certain to be what it would be alone."""
+    return type(guider) in INDEPENDENT_ROWS
+
+
 def layer_seed(seed: int, layer_id: str) -> int:
     """Noise belongs to (seed, layer): one more erased person changes no other layer."""
     return seed_of(seed, layer_id)
 
 
-def groups(rows: Sequence[Row], alone: bool = False) -> list[list[Row]]:
+def groups(rows: Sequence[LayerRow], alone: bool = False) -> list[list[LayerRow]]:
     """Rows that can be one batch, in the order of their first; alone: each by itself."""
-    found: dict[Any, list[Row]] = {}
+    found: dict[Any, list[LayerRow]] = {}
     for row in rows:
         same = (tuple(row.latent.shape), tuple(row.sigmas.tolist()), signature(row.conds))
         found.setdefault(row.layer.id if alone else same, []).append(row)
@@ -62,12 +73,12 @@ def groups(rows: Sequence[Row], alone: bool = False) -> list[list[Row]]:
 
 
 def sampled(
-    group: Sequence[Row],
+    group: Sequence[LayerRow],
     sampling: Sampling,
     memory: Memory,
     callback: Callable[[Sequence[Layer]], Callback],
     notes: list[str],
-) -> Iterator[tuple[Row, Tensor]]:
+) -> Iterator[tuple[LayerRow, Tensor]]:
     """Sample a group; yields each row with its samples [1, c, ...] as soon as its batch is through.
 
     callback(layers): the sampler's callback for a batch of these layers. Sentences for the artist join notes.
@@ -91,7 +102,7 @@ def sampled(
 
 
 def _tried(
-    batch: Sequence[Row], sampling: Sampling, callback: Callable[[Sequence[Layer]], Callback], notes: list[str]
+    batch: Sequence[LayerRow], sampling: Sampling, callback: Callable[[Sequence[Layer]], Callback], notes: list[str]
 ) -> Tensor | None:
     """The batch's samples, or None if the memory did not suffice and it can be cut. Smaller cannot be helped."""
     try:
@@ -105,7 +116,7 @@ def _tried(
 
 
 def _batch(
-    batch: Sequence[Row], sampling: Sampling, callback: Callable[[Sequence[Layer]], Callback], notes: list[str]
+    batch: Sequence[LayerRow], sampling: Sampling, callback: Callable[[Sequence[Layer]], Callback], notes: list[str]
 ) -> Tensor:
     layers = [row.layer for row in batch]
     seeds = [layer_seed(sampling.noise.seed, layer.id) for layer in layers]
@@ -115,7 +126,7 @@ def _batch(
     if guider.model_patcher.is_dynamic() and _have_hooks(guider.original_conds):
         # As the guider itself does when it is given such conds.
         guider.model_patcher = guider.model_patcher.get_non_dynamic_delegate()
-    name_rows(guider, [layer.id for layer in layers])
+    name_rows(guider, [layer.id for layer in layers], notes)
     latent = torch.cat([row.latent for row in batch])
     mask = torch.cat([row.hole for row in batch])
     if latent.ndim == 5:  # stock code takes rows of a mask without this dimension for frames
@@ -149,5 +160,5 @@ def _noise(noise: Any, latent: Tensor, seed: int) -> Tensor:
     try:
         twin.seed = seed
     except AttributeError:
-        pass  # a mixture of noises, which tells the seed of one of them only
+        pass  # a mixture of noises, which shows the seed of one of them only
     return twin.generate_noise({"samples": latent})

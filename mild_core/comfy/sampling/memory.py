@@ -7,11 +7,11 @@ from comfy.model_patcher import ModelPatcher
 AUTOMATIC, SAVE = "automatic", "save memory"
 MEMORY = (AUTOMATIC, SAVE)
 
-SPARE = 1.5
+ESTIMATE_MARGIN = 1.5
 """ComfyUI puts chunks into one batch if this many times of what it expects them to need is free."""
 
-MARGIN = 1.15
-"""The same for what was measured in this very sampling."""
+MEASURED_MARGIN = 1.15
+"""The same factor for what was measured in this very sampling."""
 
 
 class Memory:
@@ -29,10 +29,10 @@ class Memory:
         if self.mode == SAVE:
             return 1
         if self.bytes_per_cell is not None:
-            each = self.bytes_per_cell * _cells(latent_shape) * MARGIN
+            each = self.bytes_per_cell * _cells(latent_shape) * MEASURED_MARGIN
         else:
             # What one chunk of cond or uncond needs: ComfyUI runs them one after another where both do not fit.
-            each = sampler_helpers.estimate_memory(self.patcher, [1, *latent_shape[1:]], conds)[1] * SPARE
+            each = sampler_helpers.estimate_memory(self.patcher, [1, *latent_shape[1:]], conds)[1] * ESTIMATE_MARGIN
         return max(1, int(self._free() // max(each, 1)))
 
     def predicted(self, latent_shape: tuple[int, ...], rows: int) -> float:
@@ -51,7 +51,7 @@ class Memory:
         return free + sum(other.model_loaded_memory() for other in loaded) - self.patcher.model_size()
 
     def watch(self) -> None:
-        """Before a batch starts. Only CUDA (and ROCm, which torch calls so) tells how much was in use at most."""
+        """Before a batch starts. Only CUDA (and ROCm, which torch calls so) counts how much was in use at most."""
         if self.patcher.load_device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.patcher.load_device)
 

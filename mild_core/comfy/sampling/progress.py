@@ -9,15 +9,16 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from ...fill import area_resize, shrunk
+from ...image.fill import area_resize, shrunk
 from ...scene import PERSON, Layer, Scene, rgb
 
 PREVIEW_SIDE = 512
+"""Pixels of the longer side of the preview."""
 
 
 def previewer_of(model: comfy.model_patcher.ModelPatcher) -> latent_preview.LatentPreviewer | None:
     """ComfyUI's previewer for the MODEL, as its settings have it; None where previews are off."""
-    return latent_preview.get_previewer(model.load_device, model.model.latent_format)
+    return latent_preview.get_previewer(model.load_device, model.get_model_object("latent_format"))
 
 
 class Progress:
@@ -32,7 +33,7 @@ class Progress:
         self.scenes = scenes
         self.canvases: dict[int, Image.Image] = {}  # what is ready, by photo
         self.drafts: dict[int, Image.Image] = {}  # with the batch that is being sampled
-        self.holes: dict[str, Image.Image] = {}  # by layer id: a large hole takes its time to be made small
+        self.holes: dict[str, Image.Image] = {}  # by layer id: resizing a large hole takes time
 
     def callback(
         self, layers: Sequence[Layer], previewer: latent_preview.LatentPreviewer | None = None
@@ -71,16 +72,28 @@ class Progress:
     def _preview(
         self, layers: Sequence[Layer], x0: Tensor, previewer: latent_preview.LatentPreviewer | None
     ) -> tuple | None:
+        """What ComfyUI's progress bar takes as a preview; None where there is none, or where it is not ours to draw.
+
+        Other packs put their own previewers in the place of ComfyUI's: they send their pictures to the front end by
+        themselves and return none.
+        """
         if not previewer:
             return None
-        self.drafts = {photo: self._canvas(photo).copy() for photo in {layer.photo for layer in layers}}
+        pictures = {}
         for row, layer in enumerate(layers):
             size, _ = self._place(layer)
             one = x0[row : row + 1]
             if one.ndim == 4 and one.shape[-2] >= size[0] and one.shape[-1] >= size[1]:
                 one = area_resize(one, size)  # models that work on pixels: decoding every one of them would take long
-            picture = previewer.decode_latent_to_preview_image("JPEG", one)[1]
-            self._draw(self.drafts[layer.photo], layer, picture)
+            preview = previewer.decode_latent_to_preview_image("JPEG", one)
+            if preview is not None and isinstance(preview[1], Image.Image):
+                pictures[layer.id] = preview[1]
+        if not pictures:
+            return None
+        self.drafts = {photo: self._canvas(photo).copy() for photo in {layer.photo for layer in layers}}
+        for layer in layers:
+            if layer.id in pictures:
+                self._draw(self.drafts[layer.photo], layer, pictures[layer.id])
         return "JPEG", self.drafts[layers[0].photo], PREVIEW_SIDE
 
     def _draw(self, canvas: Image.Image, layer: Layer, picture: Image.Image) -> None:

@@ -49,7 +49,7 @@ class Prompts:
         """{"positive": CONDITIONING, "negative": CONDITIONING}.
 
         Raises ValueError if the layer's own, or what clip gives, is another model family's text; or if there is no
-        prompt at all and the MODEL does not tell how wide its text is.
+        prompt at all and the width of the MODEL's text is unknown.
         """
         positive, positives_source = self._written(layer, POSITIVE)
         negative, negatives_source = self._written(layer, NEGATIVE)
@@ -64,15 +64,15 @@ class Prompts:
         """Sentences that say which prompts were used, for the layers asked for so far."""
         if not self.reads_text or not self.sources:
             return []
-        sentences = [f"Prompts: {self._told(POSITIVE)}."]
+        sentences = [f"Prompts: {self._described(POSITIVE)}."]
         if any(of[POSITIVE] != of[NEGATIVE] for _, of in self.sources.values()):
-            sentences.append(f"Negative prompts: {self._told(NEGATIVE)}.")
+            sentences.append(f"Negative prompts: {self._described(NEGATIVE)}.")
         return sentences
 
     def _written(self, layer: Layer, side: str) -> tuple[list | None, int]:
         """What was written for this layer, and by whom; None: nothing."""
         own = layer.positive if side == POSITIVE else layer.negative
-        if own:  # an empty CONDITIONING says nothing
+        if own:  # an empty CONDITIONING counts as none
             self._check(own, f"Prompt Layers: {side} of {layer.name}")
             return own, LAYERS_OWN
         if self.connected[side]:
@@ -92,7 +92,7 @@ class Prompts:
         return self.encoded[side, text]
 
     def _guided(self, conditioning: list) -> list:
-        """With the guidance that a distilled model expects. A prompt of the artist's keeps what she set."""
+        """With the guidance that a distilled model expects. A prompt of the artist's keeps its own value."""
         if self.guidance is None:
             return conditioning
         return [[text, {**values, "guidance": self.guidance}] for text, values in conditioning]
@@ -109,7 +109,7 @@ class Prompts:
         if self.reads_text:
             check_text(self.model, conditioning, socket)
 
-    def _told(self, side: str) -> str:
+    def _described(self, side: str) -> str:
         """ "yours for the background; the pack's own for people": who gets what, in the order of the layers."""
         groups: dict[int, list[Layer]] = {}
         for layer, sources in self.sources.values():
@@ -133,7 +133,7 @@ class Prompts:
             here = [layer for layer in layers if layer.domain == domain]
             names = list(dict.fromkeys(layer.name for layer in here))
             all_of_it = len(here) == sum(layer.domain == domain for layer in everyone)
-            alone = domain == PERSON and len(names) == 1  # she is better called by her name
+            alone = domain == PERSON and len(names) == 1  # one person is called by name
             words += [word] if here and all_of_it and not alone else names
         return ", ".join(words)
 

@@ -1,7 +1,7 @@
 """A SAMPLER for a batch in which every row gets the noise that it would get alone.
 
 ComfyUI's samplers draw what they add while they run from one generator for the whole batch, so a layer would come out
-otherwise in company than alone. Here a copy of the SAMPLER is made that hands its function a `noise_sampler` with one
+otherwise in a batch than alone. Here a copy of the SAMPLER is made that hands its function a `noise_sampler` with one
 seed per row. That is safe only for functions whose every draw is known, and whose rows do not see each other. Those of
 ComfyUI are listed below, as read in its source (comfy/k_diffusion/sampling.py, comfy/extra_samplers/uni_pc.py). A
 function is recognised by being the very one that ComfyUI has, never by what it calls itself: other packs register
@@ -164,7 +164,7 @@ def _draws(sampler: comfy.samplers.Sampler) -> Draws | None:
         if function.args:
             return None
         function, options = function.func, {**function.keywords, **options}
-    # Noise that the artist's SAMPLER brings along is hers, and there is only one of it.
+    # Noise that the artist's SAMPLER brings along stays in use, and there is only one of it.
     if options.get("noise_sampler") is not None or any((options.get(name) or 0) > 0 for name in JOINING_OPTIONS):
         return None
     return _drawn_by(function)

@@ -8,20 +8,21 @@ import comfy.model_management
 import comfy.model_patcher
 import comfy.samplers
 import comfy.sd
+import torch
 from comfy.sampler_helpers import convert_cond
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 from torch import Tensor
 
-from ...choose.selection import layers_named
-from ...complete.plate import plate_under
-from ...painted import finished
+from ...layers.painted import finished, plate_under
+from ...people.selection import layers_named
 from ...scene import Layer, Scene
-from ..morphology import tokens
-from .conditioning import for_layer
+from ..guidance import relation_text
+from .conditioning import LayerConds
 from .encode import Encoded, LatentSpace, decode, encode, latent_space, work_size_of
-from .groups import Row, Sampling, groups, sampled
+from .groups import LayerRow, Sampling, groups, rows_apart, sampled
 from .memory import AUTOMATIC as AUTOMATIC_MEMORY
 from .memory import Memory
+from .own_rows import row_notes
 from .progress import Progress, previewer_of
 from .prompts import Prompts
 from .row_noise import sampled_alone
@@ -31,12 +32,12 @@ from .text_fits import check_text
 
 NEUTRAL, PLATE = "neutral", "plate"
 GROUNDS = (NEUTRAL, PLATE)
-"""What people who are completed stand on while they are painted: a plain colour, or the finished background (where it
+"""What is behind people who are completed while they are painted: a plain colour, or the finished background (where it
 is not painted, the plain colour all the same).
 """
 
 
-class Settings(NamedTuple):
+class SamplerSettings(NamedTuple):
     """KSampler's widgets."""
 
     seed: int
@@ -48,7 +49,7 @@ class Settings(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What both nodes ask beside how to sample."""
+    """What both nodes ask for beside how to sample."""
 
     which: str = "all"
     ground: str = PLATE
@@ -73,6 +74,7 @@ class Run(NamedTuple):
     space: LatentSpace
     sigmas: Callable[[float], Tensor]  # for a denoise
     conds: dict[str, dict[str, list]]  # by layer id: prompts as the guider keeps them
+    own: LayerConds
     memory: Memory
     progress: Progress
     notes: list[str]
@@ -89,7 +91,7 @@ class Planned(NamedTuple):
 def sample_layers(
     model: comfy.model_patcher.ModelPatcher,
     scenes: Sequence[Scene],
-    settings: Settings,
+    settings: SamplerSettings,
     vae: comfy.sd.VAE | None = None,
     prompts: Prompts | None = None,
     options: Options = DEFAULTS,
@@ -126,39 +128,57 @@ def sample_layers_advanced(
 ) -> Painted:
     """The same with NOISE, GUIDER, SAMPLER and SIGMAS. Prompts are the guider's, but for layers with some of their own.
 
-    Raises ValueError as sample_layers does, and for a GUIDER that keeps its prompts where ComfyUI's own do not.
+    Raises ValueError as sample_layers does, for SIGMAS that are no numbers, and for a GUIDER that keeps its prompts
+    where ComfyUI's own do not.
     """
     to_paint, notes = _to_paint(scenes, options.which)
     if not to_paint:
         return Painted(list(scenes), notes)
     if len(sigmas) < 2:
-        return Painted(list(scenes), ["No steps to take: the SIGMAS are empty."])
-    if not isinstance(getattr(guider, "original_conds", None), dict):
+        return Painted(list(scenes), [*notes, "No steps to take: the SIGMAS are empty."])
+    _check_sigmas(sigmas, "sigmas: the SIGMAS hold", "Ask for more steps, or take another scheduler.")
+    kept = getattr(guider, "original_conds", None)
+    if not isinstance(kept, dict) or not kept:
         raise ValueError(
             f"guider: {type(guider).__name__} does not keep its prompts as ComfyUI's guiders do. Connect CFG Guider, "
             "Basic Guider or Dual CFG Guider."
         )
     space = latent_space(guider.model_patcher, vae)
-    full = sampler.max_denoise(_Inner(guider.model_patcher.model), sigmas)
+    full = sampler.max_denoise(_Sampled(guider.model_patcher), sigmas)
     planned = _planned(to_paint, scenes, space, options.start, 1.0 if full else 0.5, True)
     sampling = Sampling(guider, noise, sampler, _sizes(scenes), scenes)
 
     def own(layer: Layer) -> dict[str, list]:
         given = {}
         for name, conds in (("positive", layer.positive), ("negative", layer.negative)):
-            if conds is not None and name in guider.original_conds:
+            if not conds:  # an empty CONDITIONING counts as none
+                continue
+            if name in kept:
                 check_text(guider.model_patcher, conds, f"Prompt Layers: {name} of {layer.name}")
                 given[name] = conds
+            else:
+                notes.append(
+                    f"Prompt Layers: {name} of {layer.name} is not used: this GUIDER ({type(guider).__name__}) reads "
+                    f"{', '.join(kept)} only."
+                )
         return given
 
     painted = _painted(scenes, planned, sampling, space, lambda denoise: sigmas, own, options)
     return Painted(painted.scenes, [*notes, *painted.notes])
 
 
-class _Inner(NamedTuple):
-    """What Sampler.max_denoise takes for a guider while it samples."""
+class _Sampled:
+    """A MODEL before it is sampled, as Sampler.max_denoise sees a guider's while it is: with its patches in place."""
 
-    inner_model: Any
+    def __init__(self, patcher: comfy.model_patcher.ModelPatcher):
+        self.patcher = patcher
+
+    @property
+    def inner_model(self) -> "_Sampled":
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        return self.patcher.get_model_object(name)
 
 
 def _sizes(scenes: Sequence[Scene]) -> list[tuple[int, int]]:
@@ -201,12 +221,15 @@ def _painted(
         steps += len(filled) * _steps(fill.sigmas)
     # All of them first: the text encoder and the model need not change places in the memory.
     prompted = {plan.layer.id: _prompted(sampling.guider, prompts(plan.layer)) for plan in planned}
-    conds, notes = tokens.for_layers(prompted, [plan.layer for plan in planned])
+    notes = _row_notes(prompted, len(scenes))
+    conds, relation_notes = relation_text.for_layers(prompted, [plan.layer for plan in planned])
+    notes.extend(relation_notes)
     run = Run(
         sampling,
         space,
         sigmas,
         conds,
+        LayerConds(sampling.photo_sizes, notes),
         Memory(sampling.guider.model_patcher, options.memory),
         Progress(sampling.guider.model_patcher, scenes, steps),
         notes,
@@ -233,7 +256,7 @@ def _painted(
 
 
 def _phases(planned: Sequence[Planned], ground: str) -> list[list[Planned]]:
-    """Who stands on the finished background has to wait for it; the rest is painted at the same time."""
+    """People painted over the finished background have to wait for it; the rest is painted at the same time."""
     waits = [plan for plan in planned if ground == PLATE and plan.layer.likely is not None]
     return [[plan for plan in planned if plan not in waits], waits]
 
@@ -253,10 +276,10 @@ def _phase(
         layer = plan.layer
         encoded[layer.id] = encode(layer, pictures.pop(layer.id), run.space, plates.get(layer.id))
         sigmas, conds = run.sigmas(plan.start.denoise), run.conds[layer.id]
-        rows.append(_row(encoded[layer.id], sigmas, run.sampling, run.space, conds))
+        rows.append(_row(encoded[layer.id], sigmas, run.own, run.space, conds))
     alone = sampled_alone(run.sampling.sampler) or run.space.eraser.row_by_row
     samples = {}
-    for group in groups(rows, alone):
+    for group in groups(rows, alone or not rows_apart(run.sampling.guider)):
         for row, sample in sampled(group, run.sampling, run.memory, run.progress.callback, run.notes):
             samples[row.layer.id] = sample
             run.progress.sampled(_steps(row.sigmas))
@@ -278,25 +301,33 @@ def _fills(
     pictures = {}
     for plan in phase:
         one = fill.encoded(plan.layer, plan.size, plates.get(plan.layer.id))
-        row = _row(one, fill.sigmas, sampling, fill.space, fill.guider.original_conds)
+        row = _row(one, fill.sigmas, run.own, fill.space, fill.guider.original_conds)
         for _, sample in sampled([row], sampling, memory, callback, run.notes):
             pictures[plan.layer.id] = fill.picture(sample)
         run.progress.sampled(_steps(fill.sigmas))
     return pictures
 
 
-def _row(one: Encoded, sigmas: Tensor, sampling: Sampling, space: LatentSpace, conds: dict[str, list]) -> Row:
-    """The layer with its conds, cropped like it, and with what its model is told of it."""
-    values = one.inpaint | space.eraser.told(one.layer, one.hole, one.plate)
+def _row(one: Encoded, sigmas: Tensor, own: LayerConds, space: LatentSpace, conds: dict[str, list]) -> LayerRow:
+    """The layer with its conds, cropped like it, and with the values that its model gets for it."""
+    values = one.inpaint | space.eraser.layer_values(one.layer, one.hole, one.plate)
     cells = tuple(one.latent.shape[2:])
-    photo_size = sampling.photo_sizes[one.layer.photo]
-    here = {name: for_layer(entries, one.layer, photo_size, cells, values) for name, entries in conds.items()}
-    return Row(one.layer, one.size, one.latent, one.hole, sigmas, here)
+    here = {name: own.of(name, entries, one.layer, cells, values) for name, entries in conds.items()}
+    return LayerRow(one.layer, one.size, one.latent, one.hole, sigmas, here)
 
 
 def _prompted(guider: Any, own: dict[str, list]) -> dict[str, list]:
     """The guider's conds with `own` CONDITIONING in place of what it has under these names."""
     return guider.original_conds | {name: convert_cond(conditioning) for name, conditioning in own.items()}
+
+
+def _row_notes(prompted: dict[str, dict[str, list]], photos: int) -> list[str]:
+    """Sentences on CONDITIONING with neither one row nor one for each photo; prompted: conds by layer id."""
+    notes: dict[str, None] = {}
+    for conds in prompted.values():
+        for name, entries in conds.items():
+            notes |= dict.fromkeys(row_notes(name, entries, photos))
+    return list(notes)
 
 
 def _steps(sigmas: Tensor) -> int:
@@ -310,7 +341,7 @@ def _said(planned: Sequence[Planned]) -> list[str]:
     return [f"Started from an exemplar fill, denoise {filled[0].start.denoise:g}"]
 
 
-def _sigmas(model: comfy.model_patcher.ModelPatcher, settings: Settings, denoise: float) -> Tensor:
+def _sigmas(model: comfy.model_patcher.ModelPatcher, settings: SamplerSettings, denoise: float) -> Tensor:
     """The steps that KSampler would take with these widgets."""
     sampler = comfy.samplers.KSampler(
         model,
@@ -321,4 +352,15 @@ def _sigmas(model: comfy.model_patcher.ModelPatcher, settings: Settings, denoise
         denoise=denoise,
         model_options=model.model_options,
     )
+    _check_sigmas(
+        sampler.sigmas,
+        f"scheduler: with steps {settings.steps}, {settings.scheduler} gives",
+        "Raise steps, or choose another scheduler.",
+    )
     return sampler.sigmas
+
+
+def _check_sigmas(sigmas: Tensor, given: str, remedy: str) -> None:
+    """Some schedulers divide by the number of steps less one."""
+    if not bool(torch.isfinite(sigmas).all()):
+        raise ValueError(f"{given} noise levels that are not numbers (NaN). {remedy}")

@@ -17,23 +17,30 @@ NAMELESS = "uuid"
 
 CONTROL = "control"
 
+MODEL_CONDS = "model_conds"
+
+TOKENS = "attention_mask"
+"""Which tokens of a text count. Some models take the sum over all rows for their number, so rows of one batch share it.
+"""
+
 
 def signature(conds: dict[str, list[dict]]) -> tuple:
     """What must be equal for two layers to be rows of one batch: shapes of tensors, and everything else itself."""
     return tuple(
         (
             name,
-            tuple(
-                tuple((key, *_kind(cond[key])) for key in sorted(cond) if key not in (NAMELESS, "model_conds"))
-                for cond in entries
-            ),
+            tuple(tuple((key, *_kind(key, cond[key])) for key in sorted(cond) if key != NAMELESS) for cond in entries),
         )
         for name, entries in sorted(conds.items())
     )
 
 
-def _kind(value: Any) -> tuple:
+def _kind(key: str, value: Any) -> tuple:
+    if key == MODEL_CONDS:
+        return "objects", tuple((name, id(value[name])) for name in sorted(value))
     if isinstance(value, Tensor):
+        if key == TOKENS:
+            return "tokens", tuple(value.shape), tuple(value.flatten().tolist())
         return "tensor", tuple(value.shape), str(value.dtype)
     if value is None or isinstance(value, (bool, int, float, str)):
         return "value", value
@@ -50,10 +57,13 @@ def stacked(rows: Sequence[list[dict]], copied: Callable[[Any], Any]) -> list[di
     result = []
     for entries in zip(*rows, strict=True):
         first = entries[0]
-        one = {key: _joined([entry[key] for entry in entries]) for key in first if key not in (NAMELESS, "model_conds")}
+        ours = (NAMELESS, MODEL_CONDS, TOKENS)
+        one = {key: _joined([entry[key] for entry in entries]) for key in first if key not in ours}
+        if TOKENS in first:
+            one[TOKENS] = first[TOKENS]
         if one.get(CONTROL) is not None:
             one[CONTROL] = copied(one[CONTROL])
-        one["model_conds"] = dict(first.get("model_conds", {}))
+        one[MODEL_CONDS] = dict(first.get(MODEL_CONDS, {}))
         one[NAMELESS] = uuid.uuid4()
         result.append(one)
     return result

@@ -6,8 +6,8 @@ import comfy.samplers
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 from torch import Tensor
 
+from ...layers.start_picture import start_picture
 from ...scene import Layer
-from ...start import start_picture
 from ..erasers.builtin import empty_conditioning, load_model
 from .encode import Encoded, LatentSpace, encode, latent_space
 from .groups import Sampling
@@ -21,7 +21,7 @@ person in the place of the erased one.
 """
 
 FILL_STEPS = 8
-"""Of the built-in model: what it fills is painted over."""
+"""Sampling steps of the built-in model: few, because what it fills is painted over."""
 
 
 class Start(NamedTuple):
@@ -35,8 +35,8 @@ def decided(start: str, denoise: float, layer: Layer, space: LatentSpace, fixed:
     """What a layer starts from, by the widgets `start` and `denoise`, and by what its model can do.
 
     automatic: a layer that was painted before starts from that at denoise below 1; a model without inpaint channels,
-    which at full noise would know nothing of the hole's surroundings at first, from the exemplar fill, and denoise 1
-    then means EXEMPLAR_DENOISE; all else from noise. fixed: denoise says what given SIGMAS do and cannot be lowered.
+    which at full noise would see nothing of the hole's surroundings at first, from the exemplar fill, and denoise 1
+    then means EXEMPLAR_DENOISE; all else from noise. fixed: denoise is that of given SIGMAS and cannot be lowered.
     """
     if start not in STARTS:
         raise ValueError(f"start: got '{start}', expected one of {', '.join(STARTS)}.")

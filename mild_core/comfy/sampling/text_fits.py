@@ -1,4 +1,4 @@
-"""Whether a CONDITIONING is text that a MODEL can read. Said before sampling, in words, and not by a matrix product."""
+"""Checks that a CONDITIONING is text that a MODEL can read, before sampling, where a matrix product would fail."""
 
 import comfy.model_patcher
 from torch import Tensor
@@ -9,7 +9,7 @@ from ..families import channels, family_of
 def check_text(model: comfy.model_patcher.ModelPatcher, conditioning: list, socket: str) -> None:
     """Raise ValueError, with the socket's name, if the CONDITIONING is another model family's text.
 
-    Entries without text pass, and so does everything where the MODEL does not say what it reads.
+    Entries without text pass, and so does everything where it is unknown what the MODEL reads.
     """
     family = family_of(model)
     width = family.text_width(model) if family.reads_as_is else None

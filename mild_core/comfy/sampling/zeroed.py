@@ -7,7 +7,7 @@ from ..erasers.eraser import eraser_of, without_text
 from ..families import family_of, pooled_width
 
 TOKENS = 77
-"""Length of a zeroed text: CLIP's. Zeroed tokens are all alike, so their number says nothing."""
+"""Length of a zeroed text: CLIP's. Zeroed tokens are all alike, so their number does not matter."""
 
 OF_THE_TEXT = ("pooled_output", "conditioning_llama3")
 """Further tensors of a text beside its tokens (HiDream reads a second text encoder's)."""
@@ -16,7 +16,7 @@ OF_THE_TEXT = ("pooled_output", "conditioning_llama3")
 def zeroed(model: comfy.model_patcher.ModelPatcher) -> list:
     """What ConditioningZeroOut makes of an empty prompt, for a MODEL whose text encoder is not at hand.
 
-    Raises ValueError when the MODEL does not tell how wide its text is.
+    Raises ValueError when the width of the MODEL's text is unknown.
     """
     if not eraser_of(model).reads_text:
         return without_text()
@@ -34,11 +34,11 @@ def zeroed(model: comfy.model_patcher.ModelPatcher) -> list:
 
 
 def zeroed_like(conditioning: list) -> list:
-    """Zeros of the same shapes, without what else hangs on the entries (areas, controls, references, guidance)."""
+    """Zeros of the same shapes, without the entries' other values (areas, controls, references, guidance)."""
     result = []
     for text, values in conditioning[:1]:
         kept = {key: torch.zeros_like(values[key]) for key in OF_THE_TEXT if values.get(key) is not None}
         if values.get("attention_mask") is not None:
-            kept["attention_mask"] = values["attention_mask"]  # how many tokens there are, not what they say
+            kept["attention_mask"] = values["attention_mask"]  # how many tokens there are, not what they mean
         result.append([None if text is None else torch.zeros_like(text), kept])
     return result

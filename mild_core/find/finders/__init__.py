@@ -1,5 +1,5 @@
-"""Finders: models of others that look for people in a photo. Each needs a package that is not installed by default.
+"""Finders: third-party models that detect people in a photo. Each needs a package that is not installed by default.
 
 A finder imports its package inside the function that uses it, takes the file of its weights as a path, downloads
-nothing, and gives `Found` people. Those that need ComfyUI's memory manager stand in `comfy/find_*.py`.
+nothing, and gives `Found` people. Those that need ComfyUI's memory manager are in `comfy/find/`.
 """

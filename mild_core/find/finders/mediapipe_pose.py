@@ -9,27 +9,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...people import fitted, person_from_mask
+from ...body.poses import from_blazepose, pose_score
+from ...optional_packages import optional_module
+from ...people.from_masks import cleaned_person, fitted
 from ...scene import rgb
 from ..found import Found
-from ..poses import from_blazepose, pose_score
-from .missing import optional_module
 
 MOST = 12
-"""People at a look: the model looks for the next one where it has found nobody yet."""
+"""People found in one run: the model searches for the next one where it has found nobody yet."""
 
-FAINT = 0.1
+LEAST_OPACITY = 0.1
 """What is less opaque than this belongs to the background."""
 
 LONGEST = 1024
-"""Longer side at which a photo is shown to the model, in pixels. It looks at 256, but its masks come at the size of the
-photo, and a dozen of those of a large photo fill the memory.
+"""Longer side of the photo that the model gets, in pixels. It works at 256, but its masks come at the size of the
+photo, and a dozen masks of a large photo would not fit into memory.
 """
 
 
 @contextmanager
 def finder(weights: Path, threshold: float) -> Iterator[Callable[[Tensor], list[Found]]]:
-    """With it comes a function that finds the people in a photo [H, W, C], 0..1, of whom the model is at least
+    """A context with a function that finds the people in a photo [H, W, C], 0..1, of whom the model is at least
     `threshold` (0..1) sure.
 
     Raises ValueError if the package mediapipe is absent or the file is no such model.
@@ -64,7 +64,7 @@ def finder(weights: Path, threshold: float) -> Iterator[Callable[[Tensor], list[
         ]
         return [one for one in found if one is not None]
 
-    # It holds threads of its own, which nothing but this ends in time.
+    # The model has threads of its own, which only leaving its context ends in time.
     with model:
         yield look
 
@@ -81,11 +81,11 @@ def _picture(photo: Tensor) -> np.ndarray:
 
 
 def _person(landmarks: list, mask: Tensor, size: tuple[int, int]) -> Found | None:
-    """Somebody in a photo of this height and width, from her 33 landmarks (shares of the photo) and her mask [h, w] or
-    [h, w, 1]; None without a mask.
+    """One person of a photo of this height and width, from 33 landmarks (shares of the photo) and a mask [h, w] or
+    [h, w, 1]; None if the mask is empty.
     """
     mask = mask.reshape(mask.shape[:2]).float()
-    shown = person_from_mask(mask * (mask >= FAINT))
+    shown, _ = cleaned_person(mask * (mask >= LEAST_OPACITY))
     if shown is None:
         return None
     here = fitted(shown, size)

@@ -1,4 +1,4 @@
-"""MoveNet MultiPose Lightning (Google, Apache-2.0): boxes and joints of up to six people at a look."""
+"""MoveNet MultiPose Lightning (Google, Apache-2.0): boxes and joints of up to six people in one run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,21 +8,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...body.poses import from_coco_17
+from ...optional_packages import optional_module
 from ...scene import rgb
 from ..found import Found
-from ..poses import from_coco_17
-from .missing import optional_module
 
 SIDE = 320
-"""Longer side at which the model sees a photo, in pixels: it was trained at 256."""
+"""Longer side of the photo that the model gets, in pixels: it was trained at 256."""
 
 STEP = 32
-"""The model asks for sides that are multiples of this."""
+"""Pixels: the model needs sides that are multiples of this."""
 
 THREADS = 2
 
-JOINT = 0.15
-"""Joints of a lower score are mostly guessed."""
+LEAST_JOINT = 0.15
+"""Score below which a joint is left out: it is mostly guessed."""
 
 
 def finder(weights: Path, threshold: float) -> Callable[[Tensor], list[Found]]:
@@ -54,7 +54,7 @@ def finder(weights: Path, threshold: float) -> Callable[[Tensor], list[Found]]:
 
 
 def _picture(photo: Tensor) -> tuple[np.ndarray, float]:
-    """The photo as the model wants it, uint8 [1, h, w, 3], padded at the right and below; its scale."""
+    """The photo as the model needs it, uint8 [1, h, w, 3], padded at the right and below; its scale."""
     height, width = int(photo.shape[0]), int(photo.shape[1])
     scale = SIDE / max(height, width)
     size = max(1, round(height * scale)), max(1, round(width * scale))
@@ -76,7 +76,7 @@ def _people(rows: Tensor, size: tuple[float, float], threshold: float) -> list[F
             continue
         points = row[:51].reshape(17, 3)
         joints = torch.stack([points[:, 1] * wide, points[:, 0] * high, points[:, 2]], -1)
-        joints[joints[:, 2] < JOINT] = 0
+        joints[joints[:, 2] < LEAST_JOINT] = 0
         y0, x0, y1, x1 = (float(value) for value in row[51:55])
         found.append(Found((x0 * wide, y0 * high, x1 * wide, y1 * high), float(row[55]), from_coco_17(joints)))
     return found

@@ -8,15 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...optional_packages import onnx_session
 from ...scene import rgb
-from ..prompts import Prompt, best_mask
-from .onnx_session import onnx_session
+from ..sam_prompts import Prompt, best_mask
 
 NAME = "SAM 2 (ONNX)"
 MEANT = "the encoder takes an image, the decoder points. Choose the two files that belong together."
 
 SIDE = 1024
-"""The photo is stretched to this square, as SAM 2 does."""
+"""Pixels: the photo is stretched to a square of this side, as SAM 2 does."""
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -1,1 +1,0 @@
-"""Who goes: words and clicks become people."""

@@ -1,0 +1,1 @@
+"""Detectors and parsers of other packages, and where ComfyUI keeps their files."""

@@ -1,1 +1,0 @@
-"""Bodies told to a model: guidance from files, beside ControlNets and in the text."""

@@ -1,0 +1,1 @@
+"""Boxes, blobs, growth, fill and crops in a frame: what every step uses."""

@@ -1,0 +1,1 @@
+"""A photo becomes layers, and layers become a photo again."""

@@ -1,1 +1,0 @@
-"""Human morphology: pose, parsing, and who stands before whom, from what other nodes saw."""

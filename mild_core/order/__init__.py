@@ -1,1 +1,0 @@
-"""Who stands in front of whom."""

@@ -1,1 +1,0 @@
-"""Layers become a photo again."""

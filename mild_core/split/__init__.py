@@ -1,1 +1,0 @@
-"""A photo and its people become layers."""

@@ -112,7 +112,7 @@ def make_vae(channels: int, seed: int = 0, frames: bool = False) -> comfy.sd.VAE
     for parameter in module.parameters():  # at full width it would take most of the time of sampling a layer
         parameter.data = torch.empty([n // 4 if n in _TAESD_WIDTHS else n for n in parameter.shape])
     randomize(module, seed)
-    module.taesd_decoder[-1].weight.data.mul_(2)  # as much contrast as at full width
+    module.taesd_decoder[-1].bias.data.fill_(0.5)  # pictures around grey, or half of all values would be cut off at 0
     module.vae_scale.data.fill_(1.0)
     module.vae_shift.data.fill_(0.0)
     return vae

@@ -110,6 +110,13 @@ class Family(NamedTuple):
     mask_growth: float = SHARE_512  # how far Attentive Eraser blurs a mask: deviation in shares of the picture's side
 
 
+class _Absent:
+    """Stands for a class that this ComfyUI does not have yet: no model is one."""
+
+
+_MageFlow: type = getattr(comfy.model_base, "MageFlow", _Absent)  # ComfyUI 0.24 has none
+
+
 def _is(kind: type, but: tuple[type, ...] = ()) -> Callable[[BaseModel], bool]:
     return lambda model: isinstance(model, kind) and not isinstance(model, but)
 
@@ -212,7 +219,7 @@ FAMILIES = (
     ),
     Family(
         "Qwen-Image",
-        _is(comfy.model_base.QwenImage, (comfy.model_base.MageFlow,)),
+        _is(comfy.model_base.QwenImage, (_MageFlow,)),
         prompts=own_prompts.QWEN_IMAGE,
         text_width=_in_layer("txt_in"),
         texts={3584: "Qwen-Image's"},
@@ -221,7 +228,7 @@ FAMILIES = (
     # Another network with Qwen-Image's way of prompting.
     Family(
         "Mage-Flow",
-        _is(comfy.model_base.MageFlow),
+        _is(_MageFlow),
         prompts=own_prompts.QWEN_IMAGE,
         text_width=_in_layer("txt_in"),
     ),

@@ -114,6 +114,8 @@ KINDS = [  # classes that no small model of the suite has
 
 @pytest.mark.parametrize(("name", "base", "config", "unet"), KINDS, ids=[kind[1] for kind in KINDS])
 def test_comfyuis_other_classes(name, base, config, unet):
+    if not hasattr(comfy.model_base, base):
+        pytest.skip(f"this ComfyUI has no {base}")
     assert family_of_base(of_class(name, base, config, unet)).name == name
 
 

@@ -7,6 +7,7 @@ import mild.tests.helpers.in_process  # noqa: F401
 # isort: split
 import folder_paths
 import pytest
+import torch
 from comfy.samplers import CFGGuider, sampler_object
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 
@@ -94,6 +95,24 @@ def advanced(run_node):
             layers=scenes,
             vae=tiny.vae,
             **inputs,
+        )[0]
+
+    return run
+
+
+@pytest.fixture
+def erasing(run_node):
+    """erasing(model, mask or scenes, guidance or None, ...): the MODEL that the node returns."""
+
+    def run(model, where, guidance=None, suppression=0.3, suppressed=0.25, until=1.0, grow=0.0, which="all"):
+        method = {"suppression": suppression, "suppressed": suppressed, "until": until}
+        name = "attention alone"
+        if guidance is not None:
+            method["guidance"], name = float(guidance), "attentive eraser"
+        socket = "mask" if isinstance(where, torch.Tensor) else "layers"
+        nested = {f"method.{key}": value for key, value in method.items()}
+        return run_node(
+            "MILD_AttentionEraser", model=model, method=name, grow=grow, which=which, **{socket: where}, **nested
         )[0]
 
     return run

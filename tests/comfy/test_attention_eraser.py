@@ -3,7 +3,6 @@
 import logging
 
 import comfy.model_management
-import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,37 +14,11 @@ from mild.mild_core.comfy.attention.run import rows_of
 from mild.mild_core.comfy.attention.steer import Steering
 from mild.mild_core.comfy.families import layout_of
 from mild.mild_core.scene import Scene
-from mild.tests.helpers.attention import Noting, counting_calls, hooked, sampled
+from mild.tests.helpers.attention import Noting, counting_calls, hooked, mask_of, near, sampled
 from mild.tests.helpers.layers import background, layers_of, person, picture
 from mild.tests.helpers.tiny_models import make
 
 OVERRIDE = "optimized_attention_override"
-
-
-def mask_of(height=64, width=64, box=(34, 38, 60, 56)):
-    """White in a box, which is meant for 64 x 64; there it touches one of the 2 x 2 coarsest tokens."""
-    mask = torch.zeros(1, height, width)
-    down, across = height / 64, width / 64
-    mask[:, round(box[1] * down) : round(box[3] * down), round(box[0] * across) : round(box[2] * across)] = 1
-    return mask
-
-
-@pytest.fixture
-def erasing(run_node):
-    """erasing(model, mask or scenes, guidance or None, ...): the MODEL that the node returns."""
-
-    def run(model, where, guidance=None, suppression=0.3, suppressed=0.25, until=1.0, grow=0.0, which="all"):
-        method = {"suppression": suppression, "suppressed": suppressed, "until": until}
-        name = "attention alone"
-        if guidance is not None:
-            method["guidance"], name = float(guidance), "attentive eraser"
-        socket = "mask" if isinstance(where, torch.Tensor) else "layers"
-        nested = {f"method.{key}": value for key, value in method.items()}
-        return run_node(
-            "MILD_AttentionEraser", model=model, method=name, grow=grow, which=which, **{socket: where}, **nested
-        )[0]
-
-    return run
 
 
 class Published(Noting):
@@ -75,10 +48,6 @@ class Published(Noting):
         return out.transpose(1, 2).flatten(2)
 
 
-def close(one, other, tolerance=1e-4):
-    return torch.allclose(one, other, atol=tolerance * max(1.0, other.abs().max().item()), rtol=0)
-
-
 # -- as published -----------------------------------------------------------------------------------------------------
 
 
@@ -90,14 +59,14 @@ def test_attention_is_the_papers(erasing, family, height, width, batch):
     size = {"height": height, "width": width, "batch": batch, "steps": 2, "cfg": 7.0}
     found = sampled(tiny, erasing(tiny.model, mask, suppressed=0.5), **size)
     reference = catch.put(tiny.model, Published({0: mask[0]}, 0.5), "test")
-    assert close(found, sampled(tiny, reference, **size))
-    assert not close(found, sampled(tiny, **size), 1e-3)
+    assert near(found, sampled(tiny, reference, **size))
+    assert not near(found, sampled(tiny, **size), 1e-3)
 
 
 def test_each_row_has_its_mask(erasing):
     tiny, masks = make("sd15"), torch.cat([mask_of(), mask_of(box=(0, 0, 64, 9))])
     reference = catch.put(tiny.model, Published(dict(enumerate(masks))), "test")
-    assert close(sampled(tiny, erasing(tiny.model, masks), batch=2), sampled(tiny, reference, batch=2))
+    assert near(sampled(tiny, erasing(tiny.model, masks), batch=2), sampled(tiny, reference, batch=2))
     with pytest.raises(ValueError, match="mask: 2 of them meet a latent of 3"):
         sampled(tiny, erasing(tiny.model, masks), batch=3)
 
@@ -123,8 +92,8 @@ def test_suppression_holds_in_its_share_of_the_steps(erasing):
         seen.append(pictures)
     half, longer, never, off = seen
     assert all(torch.equal(one, other) for one, other in zip(never, off, strict=True))
-    assert torch.equal(half[1], longer[1]) and not close(half[2], longer[2], 1e-3)
-    assert not close(half[0], never[0], 1e-3)
+    assert torch.equal(half[1], longer[1]) and not near(half[2], longer[2], 1e-3)
+    assert not near(half[0], never[0], 1e-3)
 
 
 @pytest.mark.parametrize(("family", "blocks"), [("sd15", range(3, 12)), ("sdxl", range(6))])
@@ -167,115 +136,6 @@ def test_what_is_hidden_has_no_influence(erasing, family, others):
     assert len(changed) > 4 and all(changed)
 
 
-# -- guidance ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("family", ["sd15", "sdxl"])
-def test_guidance_is_linear_between_plain_and_hidden(erasing, family):
-    tiny, mask = make(family), mask_of()
-    plain, hidden = (sampled(tiny, model, steps=1, cfg=1.0) for model in (tiny.model, erasing(tiny.model, mask)))
-    assert close(sampled(tiny, erasing(tiny.model, mask, 1), steps=1, cfg=1.0), hidden)
-    for scale in (0.5, 9.0):
-        found = sampled(tiny, erasing(tiny.model, mask, scale), steps=1, cfg=1.0)
-        assert close(found, plain + scale * (hidden - plain))
-    # with prompts the same difference joins them
-    prompted = sampled(tiny, steps=1, cfg=7.0)
-    found = sampled(tiny, erasing(tiny.model, mask, 9.0), steps=1, cfg=7.0)
-    assert close(found, prompted + 9 * (hidden - plain))
-
-
-def test_guidance_through_all_steps_at_scale_one(erasing):
-    tiny, mask = make("sd15"), mask_of(152, 104)
-    size = {"height": 19, "width": 13, "batch": 2, "steps": 2, "cfg": 1.0}
-    found = sampled(tiny, erasing(tiny.model, mask, 1), **size)
-    assert close(found, sampled(tiny, erasing(tiny.model, mask), **size), 1e-3)
-
-
-@pytest.mark.parametrize("cfg", [1.0, 7.0])
-def test_other_nodes_guidance_before_and_after(erasing, cfg):
-    tiny, mask = make("sd15"), mask_of()
-
-    def guided(model):
-        model = model.clone()
-        model.set_model_sampler_post_cfg_function(lambda args: 0.5 * args["denoised"] + 0.25 * args["input"])
-        return model
-
-    inputs = []
-
-    def note(args):
-        inputs.append(args["input"].clone())
-        return args["denoised"]
-
-    noting = tiny.model.clone()
-    noting.set_model_sampler_post_cfg_function(note)
-    plain = sampled(tiny, noting, steps=1, cfg=cfg)
-    delta = sampled(tiny, erasing(tiny.model, mask, 3), steps=1, cfg=cfg) - plain
-    latents = tiny.model.model.process_latent_out
-    halved = sampled(tiny, guided(tiny.model), steps=1, cfg=cfg)
-    assert close(halved, 0.5 * plain + 0.25 * latents(inputs[0]))
-    assert close(sampled(tiny, erasing(guided(tiny.model), mask, 3), steps=1, cfg=cfg), halved + delta)
-    assert close(sampled(tiny, guided(erasing(tiny.model, mask, 3)), steps=1, cfg=cfg), halved + delta)
-
-
-@pytest.mark.parametrize("order", ["before", "after"])
-def test_a_guidance_limiter_takes_nothing_away(erasing, order):
-    """Outside its range such a node gives back the plain prediction, whatever came before it."""
-    tiny, mask = make("sd15"), mask_of()
-
-    def limited(model):
-        model = model.clone()
-        model.set_model_sampler_post_cfg_function(lambda args: args["cond_denoised"])
-        return model
-
-    plain, hidden = (sampled(tiny, model, steps=1, cfg=1.0) for model in (tiny.model, erasing(tiny.model, mask)))
-    before = order == "before"
-    model = erasing(limited(tiny.model), mask, 3) if before else limited(erasing(tiny.model, mask, 3))
-    assert close(sampled(tiny, model, steps=1, cfg=7.0), plain + 3 * (hidden - plain))
-    assert "sampler_post_cfg_function" not in tiny.model.model_options
-
-
-def test_calls_of_the_model(erasing):
-    """Two for each step, one where nothing is guided; cfg 1 stays as cheap as it is."""
-    tiny, mask = make("sd15"), mask_of()
-    model, calls = counting_calls(tiny.model)
-    for changes, expected in (
-        ({}, [1] * 4), ({"guidance": 5}, [1] * 8), ({"guidance": 5, "until": 0.5}, [1] * 6),
-        ({"guidance": 5, "until": 0.6}, [1] * 7),
-    ):  # fmt: skip
-        calls.clear()
-        sampled(tiny, erasing(model, mask, **changes), steps=4, cfg=1.0)
-        assert calls == expected, changes
-    calls.clear()
-    sampled(tiny, erasing(model, mask, 5), steps=2, cfg=7.0)
-    assert sum(calls) == 6
-
-
-def test_until(erasing):
-    """Steps after it are plain ones: the rest of a sampling goes on from what it had left."""
-    tiny, mask = make("sd15"), mask_of()
-    seen = []
-    for model in (erasing(tiny.model, mask, until=0.5), erasing(tiny.model, mask), tiny.model):
-        sampled(tiny, model, cfg=1.0, callback=lambda step, x0, x, total: seen.append((x.clone(), x0)))
-    (_, first), (middle, second), (_, whole_first), (_, whole_second), (_, plain_first), _ = seen
-    assert torch.equal(first, whole_first) and not close(first, plain_first, 1e-3)
-    assert not close(second, whole_second, 1e-3)
-    # the second step is a plain one, from where the first had left it
-
-
-def test_a_guider_without_a_place_for_guidance(erasing):
-    """Refused as soon as it goes on to a second step without it: the picture would be a plain one."""
-    tiny, mask = make("sd15"), mask_of()
-    guider = custom.DualModelGuider.execute(erasing(tiny.model, mask, 9), tiny.positive, 1.0, tiny.model, tiny.negative)
-    latent = tiny.empty_latent()["samples"]
-    with (
-        torch.inference_mode(),
-        pytest.raises(ValueError, match="gives no place for guidance, so Erase by Attention would have no effect"),
-    ):
-        guider.result[0].sample(
-            torch.randn(latent.shape), latent, comfy.samplers.sampler_object("euler"), torch.tensor([9.0, 3.0, 0.0])
-        )
-
-
 # -- layers -----------------------------------------------------------------------------------------------------------
 
 
@@ -300,14 +160,14 @@ def test_layers_in_one_batch(sample, erasing, alike, guidance):
     assert set(calls) == {3}
     alone = layers_of(sample(alike, tiny, model=erased, memory="save memory"))
     for key, layer in together.items():
-        assert close(layer.pixels, alone[key].pixels)
+        assert near(layer.pixels, alone[key].pixels)
     if guidance is not None:
         return
     plain = layers_of(sample(alike, tiny))
     masks = {layer.id: layer.hole for layer in alike[0].layers}
     reference = layers_of(sample(alike, tiny, model=catch.put(tiny.model, Published(masks), "test")))
     for key, layer in together.items():
-        assert close(layer.pixels, reference[key].pixels) and not close(layer.pixels, plain[key].pixels, 1e-3)
+        assert near(layer.pixels, reference[key].pixels) and not near(layer.pixels, plain[key].pixels, 1e-3)
 
 
 @pytest.mark.usefixtures("small_native_size")
@@ -316,7 +176,7 @@ def test_which_layers(sample, erasing, alike):
     some = layers_of(sample(alike, tiny, model=erasing(tiny.model, alike, which="people")))
     plain = layers_of(sample(alike, tiny))
     for key, layer in some.items():
-        assert close(layer.pixels, plain[key].pixels, 1e-3) == ("background" in key)
+        assert near(layer.pixels, plain[key].pixels, 1e-3) == ("background" in key)
 
 
 @pytest.mark.usefixtures("small_native_size")
@@ -345,7 +205,7 @@ def test_a_full_mask_leaves_nothing_to_look_at(run_graph, comfy, erasing, caplog
     tiny, mask = make("sd15"), torch.ones(1, 64, 64)
     with caplog.at_level(logging.WARNING):
         found = sampled(tiny, erasing(tiny.model, mask, guidance), height=19, width=13, cfg=1.0)
-    assert close(found, sampled(tiny, height=19, width=13, cfg=1.0))
+    assert near(found, sampled(tiny, height=19, width=13, cfg=1.0))
     assert sum("nothing is left to look at" in record.message for record in caplog.records) == 1
 
 
@@ -371,7 +231,7 @@ def test_a_hole_of_one_pixel_is_seen(erasing):
     mask[0, 301, 200] = 1
     found = sampled(tiny, erasing(tiny.model, mask, grow=1.0), height=19, width=13)
     reference = sampled(tiny, catch.put(tiny.model, Published({0: mask[0]}), "test"), height=19, width=13)
-    assert close(found, reference) and not close(found, sampled(tiny, height=19, width=13), 1e-3)
+    assert near(found, reference) and not near(found, sampled(tiny, height=19, width=13), 1e-3)
 
 
 def noise_mask_of(mask, height, width):
@@ -437,13 +297,13 @@ def test_two_on_one_model(erasing):
     tiny, one, other = make("sd15"), mask_of(), mask_of(box=(4, 0, 20, 30))
     both = erasing(erasing(tiny.model, one, suppression=1.0), other, suppression=1.0)
     union = erasing(tiny.model, torch.maximum(one, other), suppression=1.0)
-    assert close(sampled(tiny, both), sampled(tiny, union))
+    assert near(sampled(tiny, both), sampled(tiny, union))
     plain, first, second, guided = (
         sampled(tiny, model, steps=1)
         for model in (tiny.model, erasing(tiny.model, one, 3), erasing(tiny.model, other, 5),
                       erasing(erasing(tiny.model, one, 3), other, 5))
     )  # fmt: skip
-    assert close(guided, first + second - plain)
+    assert near(guided, first + second - plain)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -461,7 +321,7 @@ def test_with_another_nodes_override(erasing, when):
 
     before = when == "before"
     model = erasing(overridden(tiny.model), mask, 9) if before else overridden(erasing(tiny.model, mask, 9))
-    assert close(sampled(tiny, model), sampled(tiny, erasing(tiny.model, mask, 9)), 1e-3)
+    assert near(sampled(tiny, model), sampled(tiny, erasing(tiny.model, mask, 9)), 1e-3)
     assert calls
 
 
@@ -469,7 +329,7 @@ def test_with_another_nodes_override(erasing, when):
 def test_models_stored_in_other_types(erasing, dtype):
     tiny, mask = make("sd15", dtype=dtype), mask_of()
     found = sampled(tiny, erasing(tiny.model, mask, 3))
-    assert torch.isfinite(found).all() and not close(found, sampled(tiny), 1e-3)
+    assert torch.isfinite(found).all() and not near(found, sampled(tiny), 1e-3)
 
 
 # -- what it refuses --------------------------------------------------------------------------------------------------

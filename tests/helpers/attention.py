@@ -120,3 +120,15 @@ class Foreign:
         assert kwargs["_inside_attn_wrapper"] and kwargs["transformer_options"]
         self.widths.append(q.shape[-1] if q.ndim == 4 else q.shape[-1] // heads)
         return func(q, k, v, heads, *args, **kwargs)
+
+
+def mask_of(height=64, width=64, box=(34, 38, 60, 56)):
+    """White in a box, which is meant for 64 x 64; there it touches one of the 2 x 2 coarsest tokens."""
+    mask = torch.zeros(1, height, width)
+    down, across = height / 64, width / 64
+    mask[:, round(box[1] * down) : round(box[3] * down), round(box[0] * across) : round(box[2] * across)] = 1
+    return mask
+
+
+def near(one, other, tolerance=1e-4):
+    return torch.allclose(one, other, atol=tolerance * max(1.0, other.abs().max().item()), rtol=0)

@@ -15,6 +15,17 @@ Box = tuple[int, int, int, int]
 BACKGROUND = "background"
 PERSON = "person"
 
+SHADOW, REFLECTION, CARRIED = EFFECTS = ("shadow", "reflection", "carried")
+
+
+class Effect(NamedTuple):
+    """A shadow, a reflection, or a thing that is carried or ridden: it goes when its person goes."""
+
+    kind: str  # one of EFFECTS
+    box: Box  # tight around the mask
+    mask: Tensor  # [y1 - y0, x1 - x0], 0..1, float32
+    taken: bool = True  # False: refused by the artist, so it stays whoever goes
+
 
 class Person(NamedTuple):
     """One instance with a visible mask. Any object may take a person's place."""
@@ -31,6 +42,7 @@ class Person(NamedTuple):
     hidden: Tensor | None = None  # [y1 - y0, x1 - x0] of hidden_box, 0..1: the part behind somebody erased
     hidden_box: Box | None = None  # both given by the artist, and in place of any guess
     labelled: bool = False  # the number is the label of a label image: the same person in every photo of a batch
+    effects: tuple[Effect, ...] = ()  # what goes with the person
 
 
 class Layer(NamedTuple):

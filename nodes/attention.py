@@ -39,7 +39,7 @@ class SpatialAttention(io.ComfyNode):
         return io.Schema(
             node_id="MILD_SpatialAttention",
             display_name="Stop Attention Bleed",
-            category="MILD",
+            category="MILD/attention",
             description=(
                 "While a hole is painted, the model does not look at people who must not show up in it: a background "
                 "takes nothing from anybody, a person nothing from anything else. For Sample Layers connect layers, "

@@ -30,7 +30,7 @@ class ChoosePeople(io.ComfyNode):
         return io.Schema(
             node_id="MILD_ChoosePeople",
             display_name="Choose People",
-            category="MILD",
+            category="MILD/people",
             description=(
                 "Click in the picture who disappears; everyone else stays exactly as they are. "
                 "Run it once to see the people, click, run again: until somebody is chosen, the nodes behind wait. "

@@ -28,7 +28,7 @@ class AttentionEraser(io.ComfyNode):
         return io.Schema(
             node_id="MILD_AttentionEraser",
             display_name="Erase by Attention",
-            category="MILD",
+            category="MILD/attention",
             description=(
                 "Makes a model erase that was never trained to: while it paints, nothing in the picture may look at "
                 "what is to vanish. No prompt, no training, no download. For Stable Diffusion 1.5 and 2, and SDXL, of "

@@ -14,7 +14,7 @@ class ExamplePhoto(io.ComfyNode):
         return io.Schema(
             node_id="MILD_ExamplePhoto",
             display_name="Example Photo",
-            category="MILD",
+            category="MILD/people",
             description=(
                 "A photo of six pedestrians with a mask and a pose for each, and the same place without them. "
                 "For trying things out: replace this node by Load Image with your own photo and masks. "

@@ -24,7 +24,7 @@ class FindPeople(io.ComfyNode):
         return io.Schema(
             node_id="MILD_FindPeople",
             display_name="Find People",
-            category="MILD",
+            category="MILD/people",
             description=(
                 "Finds the people in a photo and numbers them from left to right. Connect the boxes or poses that "
                 "ComfyUI's own detectors give (RT-DETR, SDPose), or choose a detector whose file you have. "

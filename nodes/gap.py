@@ -25,7 +25,7 @@ class RecordGap(io.ComfyNode):
         return io.Schema(
             node_id="MILD_RecordGap",
             display_name="Record Attention Gap",
-            category="MILD",
+            category="MILD/attention",
             description=(
                 "Writes down, while the model paints, how much each hole looks at its own and at people who must not "
                 "show up in it. The picture stays the same in float32; in half precision it moves as far as with "
@@ -87,7 +87,7 @@ class AttentionGap(io.ComfyNode):
         return io.Schema(
             node_id="MILD_AttentionGap",
             display_name="Show Attention Gap",
-            category="MILD",
+            category="MILD/attention",
             description=(
                 "Draws what Record Attention Gap wrote down: how well each block of the model kept apart at each step, "
                 "what the holes looked at, and where in the picture that is. A picture for each layer."

@@ -17,7 +17,8 @@ class LoadMorphologyGuidance(io.ComfyNode):
         return io.Schema(
             node_id="MILD_LoadMorphologyGuidance",
             display_name="Load Body Guidance",
-            category="MILD",
+            category="MILD/bodies",
+            is_experimental=True,  # no weights are published so far
             description=(
                 "Loads a network that guides a model by how bodies stand, for Guide by Bodies or any Apply ControlNet. "
                 "No such file is published with this pack so far: it is for those who trained one. Without one, Pose "
@@ -61,7 +62,8 @@ class ApplyMorphology(io.ComfyNode):
         return io.Schema(
             node_id="MILD_ApplyMorphology",
             display_name="Guide by Bodies",
-            category="MILD",
+            category="MILD/bodies",
+            is_experimental=True,  # no weights are published so far
             description=(
                 "Puts body guidance on the prompts: an arm that was hidden is painted where it must be, and nobody is "
                 "painted where nobody is. Sample Layers shows each layer its own people; KSampler sees everyone who "

@@ -21,7 +21,7 @@ class HiddenPart(io.ComfyNode):
         return io.Schema(
             node_id="MILD_HiddenPart",
             display_name="Paint Hidden Part",
-            category="MILD",
+            category="MILD/people",
             description=(
                 "Says where somebody who stays goes on behind somebody who goes: an arm, a skirt. Paint it in the "
                 "mask editor; it takes the place of the guess. For several people, use one of these nodes for each."

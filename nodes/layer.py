@@ -26,7 +26,7 @@ class GetLayer(io.ComfyNode):
         return io.Schema(
             node_id="MILD_GetLayer",
             display_name="Get Layer",
-            category="MILD",
+            category="MILD/layers",
             description=(
                 "Hands out one layer as a picture and a mask, so that KSampler or any other inpainting node can paint "
                 "it. The picture never shows who is erased: the hole holds a smooth fill. Put Layer Back takes the "
@@ -88,7 +88,7 @@ class PutLayer(io.ComfyNode):
         return io.Schema(
             node_id="MILD_PutLayer",
             display_name="Put Layer Back",
-            category="MILD",
+            category="MILD/layers",
             description=(
                 "Takes a picture that any nodes painted into the hole of one layer. Everything outside the hole stays "
                 "as it was, bit for bit, so a model that changes the whole picture does no harm."

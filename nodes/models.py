@@ -16,7 +16,7 @@ class BuiltInModel(io.ComfyNode):
         return io.Schema(
             node_id="MILD_BuiltInModel",
             display_name="Built-in Model",
-            category="MILD",
+            category="MILD/models",
             description=(
                 "A model that needs no download: it fills holes with patches of the photo itself. "
                 "Works with Sample Layers, KSampler and every other sampler node; use cfg 1."

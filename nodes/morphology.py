@@ -25,7 +25,7 @@ class ReadBodies(io.ComfyNode):
         return io.Schema(
             node_id="MILD_Morphology",
             display_name="Read Bodies",
-            category="MILD",
+            category="MILD/bodies",
             description=(
                 "Brings together what is known of each person's body: the pose, the body parts, and who stands in "
                 "front of whom. Connect poses (SDPose, DWPose) and the label map of a human parser, or choose a parser "

@@ -21,7 +21,7 @@ class OrderPeople(io.ComfyNode):
         return io.Schema(
             node_id="MILD_OrderPeople",
             display_name="Order People",
-            category="MILD",
+            category="MILD/people",
             description=(
                 "Says who stands in front of whom. Whoever is hidden by somebody who goes is completed; whoever stands "
                 "in front is not. Look at the arrows, which lead from who is in front to whom they hide, and write "

@@ -22,7 +22,7 @@ class PeopleFromMasks(io.ComfyNode):
         return io.Schema(
             node_id="MILD_PeopleFromMasks",
             display_name="People from Masks",
-            category="MILD",
+            category="MILD/people",
             description=(
                 "Turns masks into people, numbered from left to right. Masks may come from a detector such as SAM, "
                 "from Load Image with a mask painted in the mask editor, or from a picture with a colour per person. "

@@ -24,7 +24,7 @@ class PoseHint(io.ComfyNode):
         return io.Schema(
             node_id="MILD_PoseHint",
             display_name="Pose Hint",
-            category="MILD",
+            category="MILD/bodies",
             description=(
                 "Draws bodies for the pose and depth ControlNets that you have: on each person's layer their own "
                 "skeleton with the hidden arm worked out, on the background no body where somebody goes. Connect pose "

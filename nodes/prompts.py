@@ -17,7 +17,7 @@ class PromptLayers(io.ComfyNode):
         return io.Schema(
             node_id="MILD_PromptLayers",
             display_name="Prompt Layers",
-            category="MILD",
+            category="MILD/layers",
             description=(
                 "Gives some layers prompts of their own: one for the background, another for everybody, a third for "
                 "person 2. Several of these nodes in a row add up; where two name the same layer, the later one wins. "

@@ -17,7 +17,7 @@ class Recompose(io.ComfyNode):
         return io.Schema(
             node_id="MILD_Recompose",
             display_name="Recompose Photo",
-            category="MILD",
+            category="MILD/layers",
             description=(
                 "Puts the painted layers over the photo, from back to front, in the photo's level and grain. Outside "
                 "the holes, and wherever somebody stays or something is protected, every pixel is the photo's own."

@@ -82,7 +82,7 @@ class SampleLayers(io.ComfyNode):
         return io.Schema(
             node_id="MILD_SampleLayers",
             display_name="Sample Layers",
-            category="MILD",
+            category="MILD/layers",
             description=(
                 "Paints the holes of the layers, each layer on its own crop. Any MODEL works: the built-in one as the "
                 "widgets stand; for a checkpoint connect its VAE, raise cfg, and add prompts where you like."
@@ -195,7 +195,7 @@ class SampleLayersAdvanced(io.ComfyNode):
         return io.Schema(
             node_id="MILD_SampleLayersAdvanced",
             display_name="Sample Layers (Advanced)",
-            category="MILD",
+            category="MILD/layers",
             description=(
                 "Paints the holes of the layers like Sample Layers, with noise, guider, sampler and sigmas from nodes "
                 "of their own, as for SamplerCustomAdvanced."

@@ -26,7 +26,7 @@ class Decompose(io.ComfyNode):
         return io.Schema(
             node_id="MILD_Decompose",
             display_name="Split into Layers",
-            category="MILD",
+            category="MILD/layers",
             description=(
                 "Takes the photo apart: the background with a hole where people go, and each person who stays and was "
                 "partly hidden by them. The preview shows, before anything is painted, what will be: red stripes are "

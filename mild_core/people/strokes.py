@@ -22,11 +22,6 @@ ADD, TAKE = MODES = ("add", "take")
 THINNEST = 0.75
 """Least radius of a stroke in pixels of the mask: so a click marks one pixel at least."""
 
-PIECE = 64
-"""Pixels: a long line is drawn in pieces of this length or of two diameters, whichever is more. A slanted line has a
-box that is mostly empty, up to the whole photo.
-"""
-
 
 class Stroke(NamedTuple):
     """One stroke of the brush."""
@@ -97,18 +92,17 @@ def people_corrected(people: Sequence[Person], strokes: Iterable[Stroke]) -> Cor
 
 def _painted(person: Person, strokes: Sequence[Stroke]) -> Person | None:
     """The person after these strokes: the same one if nothing changed, None if nothing is left."""
-    drawn = [(stroke.mode, *_drawn(stroke, person.size, person.mask.device)) for stroke in strokes]
     frame = person.box
-    for mode, box, _ in drawn:
-        if mode == ADD:
-            frame = boxes.union(frame, box)
-    mask = boxes.placed(person.mask, person.box, frame)
-    before = mask.clone()
-    for mode, box, line in drawn:
-        shared = boxes.intersection(box, frame)
-        if boxes.area(shared):
-            under = boxes.cut(mask, boxes.inside(shared, frame))
-            under.masked_fill_(boxes.cut(line, boxes.inside(shared, box)), 1.0 if mode == ADD else 0.0)
+    for stroke in strokes:
+        if stroke.mode == ADD:
+            frame = boxes.union(frame, _box(stroke, person.size))
+    before = boxes.placed(person.mask, person.box, frame)
+    mask = before.clone()
+    for stroke in strokes:
+        box = boxes.intersection(_box(stroke, person.size), frame)
+        if boxes.area(box):
+            line = _covered(stroke, person.size, box).to(mask.device)
+            boxes.cut(mask, boxes.inside(box, frame)).masked_fill_(line, 1.0 if stroke.mode == ADD else 0.0)
     if torch.equal(mask, before):
         return person
     tight = boxes.tight_box(mask > VISIBLE)
@@ -117,40 +111,15 @@ def _painted(person: Person, strokes: Sequence[Stroke]) -> Person | None:
     return person._replace(box=boxes.outside(tight, frame), mask=boxes.cut(mask, tight).clone())
 
 
-def _drawn(stroke: Stroke, size: tuple[int, int], device: torch.device) -> tuple[Box, Tensor]:
-    """Which pixels of a photo of `size` (height, width) a stroke covers: their box, and a mask [h, w] (bool) of it.
-
-    A pixel is covered if its middle is within the brush's radius of the line.
-    """
-    radius = max(THINNEST, stroke.size * max(size) / 2)
-    corners = [(x * size[1], y * size[0]) for x, y in stroke.points]
-    pieces = [piece for start, end in pairwise(corners) for piece in _pieces(start, end, max(PIECE, 4 * radius))]
-    box = _around(corners, radius, size)
-    canvas = torch.zeros((boxes.height(box), boxes.width(box)), dtype=torch.bool, device=device)
-    for start, end in pieces or [(corners[0], corners[0])]:
-        part = _around([start, end], radius, size)
-        x = torch.arange(part[0], part[2], device=device)[None] + (0.5 - start[0])
-        y = torch.arange(part[1], part[3], device=device)[:, None] + (0.5 - start[1])
-        dx, dy = end[0] - start[0], end[1] - start[1]
-        share = ((x * dx + y * dy) / max(dx * dx + dy * dy, 1e-6)).clamp_(0, 1)
-        near = (x - share * dx) ** 2 + (y - share * dy) ** 2 <= radius * radius
-        boxes.cut(canvas, boxes.inside(part, box)).logical_or_(near)
-    return box, canvas
+def _in_pixels(stroke: Stroke, size: tuple[int, int]) -> tuple[list[Point], float]:
+    """The line's corners and the brush's radius in a photo of `size` (height, width)."""
+    return [(x * size[1], y * size[0]) for x, y in stroke.points], max(THINNEST, stroke.size * max(size) / 2)
 
 
-def _pieces(start: Point, end: Point, longest: float) -> list[tuple[Point, Point]]:
-    """A line cut into equal pieces of at most that length."""
-    count = max(1, math.ceil(math.dist(start, end) / longest))
-    at = [
-        (start[0] + (end[0] - start[0]) * step / count, start[1] + (end[1] - start[1]) * step / count)
-        for step in range(count + 1)
-    ]
-    return list(pairwise(at))
-
-
-def _around(points: Sequence[Point], radius: float, size: tuple[int, int]) -> Box:
-    """The box of pixels within that radius of these points."""
-    columns, rows = [x for x, _ in points], [y for _, y in points]
+def _box(stroke: Stroke, size: tuple[int, int]) -> Box:
+    """What of the photo a stroke can reach."""
+    corners, radius = _in_pixels(stroke, size)
+    columns, rows = [x for x, _ in corners], [y for _, y in corners]
     box = (
         math.floor(min(columns) - radius),
         math.floor(min(rows) - radius),
@@ -158,3 +127,55 @@ def _around(points: Sequence[Point], radius: float, size: tuple[int, int]) -> Bo
         math.ceil(max(rows) + radius),
     )
     return boxes.intersection(box, boxes.whole(size))
+
+
+def _covered(stroke: Stroke, size: tuple[int, int], box: Box) -> Tensor:
+    """Which pixels of `box` a stroke covers, [h, w] (bool): those whose middle is within the radius of the line.
+
+    What one piece of the line covers is convex: one span of columns in each row. Spans are added up as the columns
+    where they begin and end, so that a long line costs its rows and not its box.
+    """
+    corners, radius = _in_pixels(stroke, size)
+    height, width = boxes.height(box), boxes.width(box)
+    ends = torch.zeros((height, width + 1), dtype=torch.int16)
+    for start, end in list(pairwise(corners)) or [(corners[0], corners[0])]:
+        top = max(0, math.floor(min(start[1], end[1]) - radius) - box[1])
+        bottom = min(height, math.ceil(max(start[1], end[1]) + radius) - box[1])
+        if top >= bottom:
+            continue
+        rows = torch.arange(top, bottom)
+        low, high = _spans(start, end, radius, rows + (box[1] + 0.5))
+        first = (low - 0.5 - box[0]).ceil().clamp(0, width).long()
+        last = (high + 0.5 - box[0]).floor().clamp(0, width).long().maximum(first)
+        ends[rows, first] += 1
+        ends[rows, last] -= 1
+    return ends.cumsum(1, dtype=torch.int16)[:, :width] > 0
+
+
+def _spans(start: Point, end: Point, radius: float, y: Tensor) -> tuple[Tensor, Tensor]:
+    """From which x to which x the rows at y [n] are within `radius` of the line from start to end; where they are not
+    at all, the first is infinite and the second its negative.
+    """
+    nowhere = torch.full_like(y, math.inf)
+    low, high = nowhere, -nowhere
+    for x, middle in (start, end):
+        square = radius * radius - (y - middle) ** 2
+        reach = square.clamp(min=0).sqrt()
+        low = torch.where(square >= 0, torch.minimum(low, x - reach), low)
+        high = torch.where(square >= 0, torch.maximum(high, x + reach), high)
+    length = math.dist(start, end)
+    if length == 0:
+        return low, high
+    # Between the ends: at most `radius` beside the line, and neither before its start nor behind its end.
+    across, down = (end[0] - start[0]) / length, (end[1] - start[1]) / length
+    left, right = -nowhere, nowhere
+    beside, along = (start[1] - y) * across, (y - start[1]) * down
+    for slope, value, least, most in ((down, beside, -radius, radius), (across, along, 0.0, length)):
+        if abs(slope) < 1e-6:
+            left = torch.where((value >= least) & (value <= most), left, nowhere)
+        else:
+            bounds = (least - value) / slope + start[0], (most - value) / slope + start[0]
+            left = left.maximum(torch.minimum(*bounds))
+            right = right.minimum(torch.maximum(*bounds))
+    there = left <= right
+    return torch.where(there, low.minimum(left), low), torch.where(there, high.maximum(right), high)

@@ -81,6 +81,21 @@ def test_a_point_marks_a_pixel_and_a_long_thin_line_has_no_gaps():
     assert union_mask([after], size)[rows, (rows / 0.6).long()].min() == 1
 
 
+def test_lines_every_way_cover_what_is_near_them():
+    random = torch.Generator().manual_seed(1)
+    for _ in range(40):
+        line = [(x * 100, y * 60) for x, y in torch.rand(5, 2, generator=random).tolist()]
+        line.append((line[-1][0], line[0][1]))  # straight down, as a line with Shift is in other programs
+        (after, _) = people_corrected(two(), [stroke(ADD, line, size=0.07)]).people
+        drawn = full(after) > 0
+        drawn[10:50, 10:30] = False
+        inner, outer = near(line, 3.49), near(line, 3.51)
+        assert not (drawn & ~outer).any()
+        outside = torch.ones_like(inner)
+        outside[10:50, 10:30] = False
+        assert not (inner & outside & ~drawn).any()
+
+
 def test_a_stroke_stays_with_the_person_and_not_with_the_number():
     line = stroke(ADD, [(45.0, 30.0)], number=7)
     both = numbered([person((0, 0, 5, 5)), *(one._replace(name="") for one in two())])

@@ -96,7 +96,7 @@ export function outline(rings, { width, height }, closed = true) {
     path.moveTo(ring[0] * width, ring[1] * height)
     for (let i = 2; i < ring.length; i += 2) path.lineTo(ring[i] * width, ring[i + 1] * height)
     if (closed) path.closePath()
-    else if (ring.length === 2) path.lineTo(ring[0] * width, ring[1] * height) // a dot has a round cap, too
+    else if (ring.length === 2) path.lineTo(ring[0] * width + 0.01, ring[1] * height) // a line of no length is not drawn
   }
   return path
 }

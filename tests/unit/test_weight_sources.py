@@ -37,11 +37,12 @@ def test_the_fetched_file_is_offered_where_it_was_fetched(choice):
     assert others == []
 
 
+@pytest.mark.parametrize("page", ["{}.md", "{}/zh.md"])
 @pytest.mark.parametrize("node", ON_NODES)
-def test_help_pages_say_where_each_file_comes_from(node):
-    page = (PAGES / f"{node}.md").read_text(encoding="utf-8")
+def test_help_pages_say_where_each_file_comes_from(node, page):
+    page = (PAGES / page.format(node)).read_text(encoding="utf-8")
     for file in ON_NODES[node]:
-        size = f"{file.size / 1e6:,.1f} MB" if file.size else "?"
+        size = f"{file.size / 1e6:,.1f} MB" if file.size else ""
         missing = [
             fact for fact in (file.name, size, file.licence, file.page, file.folder, file.sha256) if fact not in page
         ]

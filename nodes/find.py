@@ -150,10 +150,11 @@ class FindPeople(io.ComfyNode):
         detector = checked_choice(detector, "detector", [option.key for option in _detectors()])
         masks = checked_choice(masks, "masks", [option.key for option in _masks()])
         if boxes is None and poses is None and detector["detector"] == find_people.CONNECTED:
-            shown(cls, "\n".join(_there()))
+            shown(cls, "\n".join(_there(whole=True)))
             raise ValueError(
                 "detector: nothing says where people are: connect boxes (SAM3 Detect, RT-DETR) or poses (SDPose), or "
-                "choose MoveNet or MediaPipe here. The node lists which of them are on this machine."
+                "choose MoveNet or MediaPipe here. The node's text lists what is on this machine, and where the rest "
+                "comes from."
             )
         existing = people or []
         sizes = [(int(photo.shape[0]), int(photo.shape[1])) for photo in photos]
@@ -173,7 +174,7 @@ class FindPeople(io.ComfyNode):
             said.append(
                 "Where nothing but a box is known, the mask is the whole box: SAM 2 as masks finds the outline."
             )
-        text = "\n".join([*said, *result.fetched, "", *_there()])
+        text = "\n".join([*said, *result.fetched, *_there(whole=not everybody)])
         frames = [boxes_of(frame) for frame in result.found]
         return io.NodeOutput(everybody, preview, frames, ui=shown(cls, text, preview))
 
@@ -261,9 +262,9 @@ def _prompts() -> io.Combo.Input:
     )
 
 
-def _there() -> list[str]:
-    """Which detectors are on this machine, and where the others come from."""
-    return weight_files.listing([*weight_sources.FINDERS, *weight_sources.SEGMENTERS])
+def _there(whole: bool) -> list[str]:
+    """Which detectors are on this machine; where the others come from, in full only where the artist lacks one."""
+    return weight_files.listing([*weight_sources.FINDERS, *weight_sources.SEGMENTERS], whole)
 
 
 def _sentence(result: find_people.Result, before: int, given: InFrames, labels: str) -> str:

@@ -1,7 +1,7 @@
 """Where the weights of finders and body parsers come from: one record for each file.
 
 Two kinds of sums stand here. Those marked "computed" were computed from the file itself; those marked "published" were
-copied from the page of a repository that keeps the file. Addresses are tried in their order; whichever answers, the
+copied from public pages about the file. Addresses are tried in their order; whichever answers, the
 sum decides whether it sent the file that is meant.
 """
 
@@ -15,8 +15,8 @@ class WeightFile(NamedTuple):
     """One file of weights."""
 
     name: str  # in the model folder
-    size: int  # bytes; 0 where nobody says it
-    sha256: str  # in lower case; "" where nobody publishes it
+    size: int  # bytes; 0 where it is not known
+    sha256: str  # in lower case; "" where it is not known
     licence: str  # of the weights
     maker: str
     page: str  # where a person reads about it
@@ -68,7 +68,7 @@ SAM3 = WeightFile(
 RT_DETR = WeightFile(
     "rt_detr_v4-x-hgnet_fp16.safetensors",
     123_968_978,
-    "",
+    "581f9af9bbabb664d1891cbccd823308b176ecd409146f954dfa39af3bec2476",  # published
     "Apache-2.0",
     "RT-DETR's authors",
     f"{_HUGGING_FACE}/Comfy-Org/SDPose",
@@ -255,6 +255,6 @@ def packages(choice: Choice) -> str:
 
 def origin(file: WeightFile) -> str:
     """One line: what the file is called, how large it is, whose it is, where it comes from, where it goes."""
-    size = f"{file.size / MEGABYTE:,.1f} MB" if file.size else "size not published"
-    total = f"sha256 {file.sha256}" if file.sha256 else "its sha256 is not published"
+    size = f"{file.size / MEGABYTE:,.1f} MB" if file.size else "size not known"
+    total = f"sha256 {file.sha256}" if file.sha256 else "sha256 not known"
     return f"{file.name}, {size}, {file.licence} ({file.maker}), {file.page}, into models/{file.folder}, {total}"

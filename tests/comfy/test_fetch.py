@@ -364,14 +364,14 @@ def test_read_bodies_fetches_its_parser(comfy, file, models, monkeypatch):
 
 def test_what_is_there_and_where_the_rest_comes_from(comfy, models, monkeypatch):
     (models / "mine.task").write_bytes(b"")
+    box = {"x": 10.0, "y": 10.0, "width": 20.0, "height": 40.0}
     image = {"class_type": "TEST_Give", "inputs": {"key": comfy.give(torch.rand(1, 64, 64, 3))}}
     inputs = {"detector": find_people.CONNECTED, "masks": find_people.AS_FOUND, "labels": "person"}
     inputs |= {"max_people": 100, "min_size": 0.0, "overlap": 0.8, "image": ["image", 0], "boxes": ["boxes", 0]}
     boxes = {"class_type": "TEST_Give", "inputs": {"key": comfy.give([[]])}}
     graph = {"image": image, "boxes": boxes, "find": {"class_type": "MILD_FindPeople", "inputs": inputs}}
     lines = comfy.run_graph(graph, wanted=["find"]).ui["find"]["text"][0].splitlines()
-    lines = lines[lines.index("") + 1 :]
-    assert lines[0] == "There: MediaPipe (mine.task)."
+    lines = lines[lines.index("On this machine: MediaPipe (mine.task).") :]
     labels = [line.split(": ")[1] for line in lines[1:]]
     rest = [one for one in (*weight_sources.FINDERS, *weight_sources.SEGMENTERS) if one.label != "MediaPipe"]
     assert labels == [label for label, _, _ in weight_sources.CORE] + [one.label for one in rest]
@@ -379,3 +379,8 @@ def test_what_is_there_and_where_the_rest_comes_from(comfy, models, monkeypatch)
     for line, record in zip(lines[1:], files, strict=True):
         facts = (record.name, record.licence, record.page, f"models/{record.folder}", record.sha256)
         assert all(fact in line for fact in facts) and (f"{record.size / 1e6:,.1f} MB" in line or not record.size)
+    # Where somebody was found, the list is short.
+    graph["boxes"] = {"class_type": "TEST_Give", "inputs": {"key": comfy.give([[box]])}}
+    lines = comfy.run_graph(graph, wanted=["find"]).ui["find"]["text"][0].splitlines()
+    assert lines[0] == "1 person" and lines[-2] == "On this machine: MediaPipe (mine.task)."
+    assert lines[-1].startswith(f"Not here: {'; '.join(labels)}. The help page")

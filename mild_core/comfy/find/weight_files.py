@@ -113,16 +113,20 @@ class Weights:
         return path
 
 
-def listing(choices: Sequence[Choice]) -> list[str]:
-    """Lines on what is on this machine, and where each file comes from that is not; ComfyUI's own detectors first."""
-    here: list[str] = []
-    missing: list[str] = []
-    for label, word, file in CORE:
-        names = [name for name in folder_paths.get_filename_list(file.folder) if word in name.lower()]
-        here += [f"{label} ({', '.join(names)})"] * bool(names)
-        missing += [f"Not there: {label}: {origin(file)}."] * (not names)
-    for choice in choices:
-        names = present(choice)
-        here += [f"{choice.label} ({', '.join(names)})"] * bool(names)
-        missing += [f"Not there: {choice.label}: {origin(choice.file)}."] * (not names)
-    return [*([f"There: {'; '.join(here)}."] if here else []), *missing]
+def listing(choices: Sequence[Choice], whole: bool) -> list[str]:
+    """What is on this machine and what is not, ComfyUI's own detectors first.
+
+    whole: a line for each file that is missing, which says where it comes from; else their labels in one line.
+    """
+    found = [
+        (label, [n for n in folder_paths.get_filename_list(file.folder) if word in n.lower()], file)
+        for label, word, file in CORE
+    ]
+    found += [(choice.label, present(choice), choice.file) for choice in choices]
+    here = [f"{label} ({', '.join(names)})" for label, names, _ in found if names]
+    missing = [(label, file) for label, names, file in found if not names]
+    lines = [f"On this machine: {'; '.join(here)}."] if here else []
+    if whole:
+        return lines + [f"Not here: {label}: {origin(file)}." for label, file in missing]
+    labels = "; ".join(label for label, _ in missing)
+    return lines + ([f"Not here: {labels}. The help page says where their files come from."] if missing else [])

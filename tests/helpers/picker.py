@@ -178,6 +178,12 @@ def body(page, thing: dict) -> tuple[float, float]:
     return on_screen(page, *thing["point"])
 
 
+def widths(page) -> list[float]:
+    """How wide the people are drawn, in pixels of the photo, the narrowest first."""
+    return page.evaluate("""() => [...document.querySelectorAll('g.mild-person .mild-line')]
+        .map(line => line.getBBox().width).sort((a, b) => a - b)""")
+
+
 def on_screen(page, x: float, y: float) -> tuple[float, float]:
     """Where on the screen a point of the photo (shares of its sides) is."""
     area = page.locator(".mild-stage image").bounding_box()
@@ -211,6 +217,16 @@ def shown_by(page) -> tuple[int, str]:
         return [pictures, node.widgets?.find(widget => widget.name === '$$node-text-preview')?.value ?? '']
     }""")
     )
+
+
+def walked(page, *arrows: str) -> list[int]:
+    """On whom the focus is after each of these arrow keys."""
+    people = []
+    for arrow in arrows:
+        page.keyboard.press(f"Arrow{arrow}")
+        label = page.evaluate("() => document.activeElement.getAttribute('aria-label')")
+        people.append(int(label.removeprefix("Person ")))
+    return people
 
 
 def set_widget(page, node_id: int, index: int, value) -> None:

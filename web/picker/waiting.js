@@ -22,7 +22,7 @@ export function watchForWaiting(app, api, words) {
       if (!shows(app, node)) continue
       const said = words()
       const output = { text: [said], images: [], mild_awaits: [true] }
-      api.dispatchCustomEvent('executed', { ...detail, node: execution, display_node: execution, output })
+      api.dispatchCustomEvent('executed', { ...detail, merge: false, node: execution, display_node: execution, output })
       node.imgs = node.videoContainer = undefined
       waiting.set(execution, { node, said, added: say(app, api, execution, node, said) })
     }
@@ -64,7 +64,7 @@ function endWaiting({ node, said, added }, output) {
 /** All nodes behind the one of an execution id ("5", or "12:5" in a subgraph), as [execution id, node]. */
 function behind(app, id) {
   const found = new Map()
-  const start = located(app.rootGraph, id.split(':'))
+  const start = located(app.rootGraph ?? app.graph, id.split(':'))
   if (start) follow(start, undefined, found)
   return found
 }

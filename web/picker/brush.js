@@ -35,7 +35,7 @@ export class Brush {
 
   set step(step) {
     this.size = SMALLEST * (LARGEST / SMALLEST) ** (clamp(step, 0, 100) / 100)
-    this.#show()
+    this.show()
     this.view.update()
   }
 
@@ -51,7 +51,7 @@ export class Brush {
     const [u, v] = this.at?.point ?? []
     const over = u >= 0 && v >= 0 && u <= 1 && v <= 1
     this.person = over && !this.hand ? this.#target(this.at.point, again(event)) : undefined
-    this.#show()
+    this.show()
     return this.person
   }
 
@@ -61,7 +61,7 @@ export class Brush {
     const mode = event.shiftKey ? OTHER[this.mode] : this.mode
     const diameter = this.size * this.#long
     this.line = { mode, diameter, points: this.#pixel(place), pointer: event.pointerId, colour: COLOURS[mode] }
-    this.#show()
+    this.show()
   }
 
   move(place, event) {
@@ -74,7 +74,7 @@ export class Brush {
       if (moved >= 0.7) points.push(x, y)
     }
     this.at = { ...place, point: this.view.shares(place.x, place.y) }
-    this.#show()
+    this.show()
   }
 
   /** The stroke is done: it is stored. */
@@ -95,7 +95,7 @@ export class Brush {
   cancel() {
     const { line } = this
     this.line = undefined
-    this.#show()
+    this.show()
     return Boolean(line)
   }
 
@@ -111,7 +111,8 @@ export class Brush {
     return [clamp(u, 0, 1) * photo.width, clamp(v, 0, 1) * photo.height]
   }
 
-  #show() {
+  /** Draw the brush, the stroke and the loupe as they are now. */
+  show() {
     const { at, line, person, view } = this
     const shown = this.mode && !this.hand && at && person
     view.drawing.markLine(line)

@@ -27,7 +27,10 @@ export class View {
     this.byKeyboard = false // whether the focus is shown
     this.boxes = new Map() // key -> the checkbox that stands for a person or an effect
     this.drawing = new Drawing()
-    this.full = new FullPhoto(picker.host.url, () => this.layout())
+    this.full = new FullPhoto(picker.host.url, () => {
+      this.layout()
+      this.brush.show()
+    })
     this.brush = new Brush(this)
     this.#build()
     this.#listen()

@@ -1,8 +1,9 @@
 """Photos with everyone erased, to be looked at: `uv run benchmarks/quality/before_after.py --data DIR --out DIR`
 
-DIR holds photos with hand-made masks (`NAME.jpg` or `.png`, `NAME_inst.png`). For each, `--out` gets NAME.png as Recompose
-Photo gives it, and NAME_sheet.png at full size: the photo, with `--beside` what an earlier run made of it, the result. There
-is no truth to compare with, so all that is printed is what changed outside of the holes, which is nothing.
+DIR holds photos with hand-made masks (`NAME.jpg` or `.png`, `NAME_inst.png`). For each, `--out` gets NAME.png as
+Recompose Photo gives it, and NAME_sheet.png at full size: the photo, with `--beside` what an earlier run made of it,
+the result. There is no truth to compare with, so all that is printed is what changed outside of the holes, which is
+nothing.
 """
 
 import argparse

@@ -116,8 +116,16 @@ def large() -> None:
     )
 
 
-def huge() -> None:
-    """The mask of the man in black, enlarged to HUGE_HOLE, in the photo without anybody."""
+class HugeScene(NamedTuple):
+    """A large photo with one large hole."""
+
+    photo: NDArray[np.float32]  # [H, W, 3], black where the hole is
+    truth: NDArray[np.float32]
+    mask: NDArray[np.float32]  # [H, W], 0 or 1
+
+
+def huge_scene() -> HugeScene:
+    """The mask of the man in black, enlarged to HUGE_HOLE, in the photo without anybody, enlarged to LARGE."""
     example = load_example()
     truth = large_photo(example.background[0].numpy())
     own = example.masks[5].numpy()
@@ -126,7 +134,12 @@ def huge() -> None:
     mask = np.zeros(LARGE, np.float32)
     top, left = LARGE[0] // 6, LARGE[1] * 3 // 10
     mask[top : top + HUGE_HOLE[0], left : left + HUGE_HOLE[1]] = cv2.resize(own, HUGE_HOLE[::-1]) > 0.5
-    photo = np.where(mask[..., None] > 0, np.float32(0), truth)
+    return HugeScene(np.where(mask[..., None] > 0, np.float32(0), truth), truth, mask)
+
+
+def huge() -> None:
+    """How long a hole of HUGE_HOLE takes, and how sharp it becomes."""
+    photo, truth, mask = huge_scene()
     result = erase(photo, mask[None])
     hole = mask > 0
     changed = metrics.changed_outside(result.picture, photo, hole, reach=160)

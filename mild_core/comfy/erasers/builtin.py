@@ -5,12 +5,13 @@ import comfy.model_patcher
 import torch
 from torch import Tensor
 
+from ... import exemplar
 from ...image.fill import area_resize
 from ...image.growth import grow
 from ...layers.ground import certain_pixels
 from ...scene import Layer, rgb
 from .eraser import Eraser, attach, without_text
-from .exemplar_model import LOOKED, ExemplarModel
+from .exemplar_model import DONE, LOOKED, ExemplarModel
 
 MODELS = ("exemplar",)
 
@@ -30,6 +31,7 @@ class Builtin(Eraser):
     fills_itself = True
     row_by_row = True
     keeps_apart = True
+    done = DONE
     looked = LOOKED
 
     def native_pixels(self, model: comfy.model_patcher.ModelPatcher) -> int | None:
@@ -39,6 +41,12 @@ class Builtin(Eraser):
     def multiple(self, model: comfy.model_patcher.ModelPatcher) -> int:
         """Any pixel."""
         return 1
+
+    def step_work(self, sigmas: Tensor, layer: Layer, size: tuple[int, int]) -> list[float]:
+        """Little noise means fine levels, and many more patches to compare."""
+        shape = exemplar.shape_of(layer.hole, layer.allowed, size)
+        guided = layer.likely is not None
+        return [exemplar.planned_work(float(sigma), shape, guided=guided) for sigma in sigmas[:-1]]
 
     def layer_values(self, layer: Layer, hole: Tensor, plate: Tensor | None) -> dict:
         """The pixels it may look at, and what a person is painted on.

@@ -184,7 +184,7 @@ class SampleLayers(io.ComfyNode):
         settings = SamplerSettings(seed, steps, cfg, sampler_name, scheduler, denoise)
         prompts = Prompts(model, positive, negative, checked_clip(clip))
         painted = sample_layers(model, layers, settings, vae, prompts, Options(which, ground, start, memory))
-        return io.NodeOutput(painted.scenes, ui=shown(cls, _sentence(layers, painted)))
+        return io.NodeOutput(painted.scenes, ui=_shown(cls, layers, painted))
 
 
 class SampleLayersAdvanced(io.ComfyNode):
@@ -234,12 +234,12 @@ class SampleLayersAdvanced(io.ComfyNode):
     ) -> io.NodeOutput:
         options = Options(which, ground, start, memory)
         painted = sample_layers_advanced(noise, guider, sampler, sigmas, layers, vae, options)
-        return io.NodeOutput(painted.scenes, ui=shown(cls, _sentence(layers, painted)))
+        return io.NodeOutput(painted.scenes, ui=_shown(cls, layers, painted))
 
 
-def _sentence(before: list[Scene], painted: Painted) -> str:
+def _shown(cls: type[io.ComfyNode], before: list[Scene], painted: Painted) -> dict:
     """What was painted and what passed through, photo by photo where there are several; then how."""
-    lines = []
+    lines, any_painted = [], False
     for number, (old, new) in enumerate(zip(before, painted.scenes, strict=True), 1):
         changed = [layer.name for was, layer in zip(old.layers, new.layers, strict=True) if layer is not was]
         passed = [layer.name for was, layer in zip(old.layers, new.layers, strict=True) if layer is was]
@@ -248,7 +248,13 @@ def _sentence(before: list[Scene], painted: Painted) -> str:
             parts.append(f"passed through: {', '.join(passed)}")
         photo = f"Photo {number}. " if len(before) > 1 else ""
         lines.append(photo + "; ".join(parts))
-    return "\n".join([*lines, *painted.notes])
+        any_painted = any_painted or bool(changed)
+    warning = ""
+    if not any_painted:
+        layers = any(scene.layers for scene in before)
+        why = "none of the layers was painted" if layers else "there is no layer, because nothing was chosen to go"
+        warning = f"nothing was painted: {why}."
+    return shown(cls, "\n".join([*lines, *painted.notes]), warning=warning)
 
 
 NODES: list[type[io.ComfyNode]] = [SampleLayers, SampleLayersAdvanced]

@@ -15,15 +15,21 @@ PICKER_LONGEST = 1600
 """Longest side in pixels of a photo in the people picker: sharp enough to zoom in on a face."""
 
 
-def shown(cls: type[io.ComfyNode], text: str, image: Tensor | None = None) -> dict:
+def shown(cls: type[io.ComfyNode], text: str, image: Tensor | None = None, warning: str = "") -> dict:
     """The `ui` of a NodeOutput: image [B, H, W, 3] as a preview, and text, which is also written on the node.
 
-    The node must list io.Hidden.unique_id, or the text reaches the history only.
+    warning: a sentence where the run did nothing that can be seen; it stands before the text, and the front end shows
+    it (web/warnings.js), because a run without an error looks like a success. The node must list io.Hidden.unique_id,
+    or the text reaches the history only.
     """
+    if warning:
+        text = "\n".join([f"Warning: {warning}", *([text] if text else [])])
     if cls.hidden and cls.hidden.unique_id:
         PromptServer.instance.send_progress_text(text, cls.hidden.unique_id)
     picture = ui.PreviewImage(image, cls=cls).as_dict() if image is not None else {}
-    return picture | ui.PreviewText(text).as_dict()
+    # Always there: ComfyUI joins the `ui` of nodes that run more than once by the first one's keys.
+    warnings = [f"{cls.define_schema().display_name}: {warning}"] if warning else []
+    return picture | ui.PreviewText(text).as_dict() | {"mild_warning": warnings}
 
 
 def shown_picker(

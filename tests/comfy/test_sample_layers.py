@@ -394,4 +394,4 @@ def test_a_layer_without_a_hole_is_told_and_passes(comfy, scenes):
     ran = comfy.run_graph(graph, wanted=["sample"])
     assert ran.outputs["sample"][0][0].layers == given["layers"][0].layers
     (text,) = ran.ui["sample"]["text"]
-    assert text.startswith("Nothing to paint") and "No hole to paint: Person 2." in text
+    assert text.startswith("Warning: nothing was painted: none of the layers") and "No hole to paint: Person 2." in text

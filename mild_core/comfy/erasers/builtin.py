@@ -34,6 +34,9 @@ class Builtin(Eraser):
     done = DONE
     looked = LOOKED
 
+    def __init__(self, quality: exemplar.Quality):
+        self.quality = quality
+
     def native_pixels(self, model: comfy.model_patcher.ModelPatcher) -> int | None:
         """Any size."""
         return None
@@ -46,7 +49,7 @@ class Builtin(Eraser):
         """Little noise means fine levels, and many more patches to compare."""
         shape = exemplar.shape_of(layer.hole, layer.allowed, size)
         guided = layer.likely is not None
-        return [exemplar.planned_work(float(sigma), shape, guided=guided) for sigma in sigmas[:-1]]
+        return [exemplar.planned_work(float(sigma), shape, self.quality, guided) for sigma in sigmas[:-1]]
 
     def layer_values(self, layer: Layer, hole: Tensor, plate: Tensor | None) -> dict:
         """The pixels it may look at, and what a person is painted on.
@@ -66,19 +69,24 @@ class Builtin(Eraser):
         return values
 
 
-def load_model(name: str = MODELS[0], disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
-    """A fresh MODEL of the built-in kind `name`."""
+def load_model(
+    name: str = MODELS[0], quality: str = exemplar.NORMAL, disable_dynamic: bool = False
+) -> comfy.model_patcher.ModelPatcher:
+    """A fresh MODEL of the built-in kind `name`; quality: one of exemplar.QUALITIES."""
     if name not in MODELS:
         raise ValueError(f"model: there is no built-in model {name!r}, only {', '.join(MODELS)}.")
+    if quality not in exemplar.QUALITIES:
+        raise ValueError(f"quality: got {quality!r}, expected one of {', '.join(exemplar.QUALITIES)}.")
+    effort = exemplar.QUALITIES[quality]
     # ComfyUI reloads a model by its cached_patcher_init where it needs a second copy of it (hooks, several GPUs).
     patcher_class = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
     patcher = patcher_class(
-        ExemplarModel(),
+        ExemplarModel(effort),
         load_device=comfy.model_management.get_torch_device(),
         offload_device=comfy.model_management.unet_offload_device(),
     )
-    patcher.cached_patcher_init = (load_model, (name,))
-    attach(patcher, Builtin())
+    patcher.cached_patcher_init = (load_model, (name, quality))
+    attach(patcher, Builtin(effort))
     return patcher
 
 

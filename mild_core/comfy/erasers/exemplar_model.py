@@ -99,6 +99,10 @@ class ExemplarDenoiser(torch.nn.Module):
 
     dtype = torch.float32
 
+    def __init__(self, quality: exemplar.Quality):
+        super().__init__()
+        self.quality = quality
+
     def forward(
         self,
         x: Tensor,
@@ -134,6 +138,7 @@ class ExemplarDenoiser(torch.nn.Module):
                 tick,
                 guided,
                 None if watch is None else functools.partial(_watch_row, watch, options, row),
+                self.quality,
             ).to(x0)
         return x0
 
@@ -141,10 +146,10 @@ class ExemplarDenoiser(torch.nn.Module):
 class ExemplarModel(comfy.model_base.BaseModel):
     """The exemplar prior behind the interface of every other ComfyUI model."""
 
-    def __init__(self):
+    def __init__(self, quality: exemplar.Quality = exemplar.QUALITIES[exemplar.NORMAL]):
         super().__init__(ExemplarConfig({"disable_unet_model_creation": True}), comfy.model_base.ModelType.IMG_TO_IMG)
         self.model_sampling = ExemplarSampling(self.model_config)
-        self.diffusion_model = ExemplarDenoiser()
+        self.diffusion_model = ExemplarDenoiser(quality)
         # By the clean latent of a sampling, and gone with it. Entries of a CONDITIONING come one by one, with the same.
         self._found: MutableMapping[Tensor, list[_Found]] = WeakTensorKeyDictionary()
 

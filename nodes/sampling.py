@@ -1,5 +1,7 @@
 """Samples the holes of the layers: KSampler's widgets, or NOISE, GUIDER, SAMPLER and SIGMAS."""
 
+import functools
+
 import comfy.samplers
 from comfy_api.latest import io
 
@@ -17,7 +19,7 @@ from ..mild_core.comfy.sampling.sample_layers import (
 from ..mild_core.comfy.sampling.start import STARTS
 from ..mild_core.scene import Scene
 from .checks import NOT_CONNECTED, checked_clip
-from .show import shown
+from .show import say, shown
 from .sockets import Layers
 
 
@@ -183,7 +185,9 @@ class SampleLayers(io.ComfyNode):
     ) -> io.NodeOutput:
         settings = SamplerSettings(seed, steps, cfg, sampler_name, scheduler, denoise)
         prompts = Prompts(model, positive, negative, checked_clip(clip))
-        painted = sample_layers(model, layers, settings, vae, prompts, Options(which, ground, start, memory))
+        painted = sample_layers(
+            model, layers, settings, vae, prompts, Options(which, ground, start, memory), functools.partial(say, cls)
+        )
         return io.NodeOutput(painted.scenes, ui=_shown(cls, layers, painted))
 
 
@@ -233,7 +237,9 @@ class SampleLayersAdvanced(io.ComfyNode):
         memory: str = MEMORY[0],
     ) -> io.NodeOutput:
         options = Options(which, ground, start, memory)
-        painted = sample_layers_advanced(noise, guider, sampler, sigmas, layers, vae, options)
+        painted = sample_layers_advanced(
+            noise, guider, sampler, sigmas, layers, vae, options, functools.partial(say, cls)
+        )
         return io.NodeOutput(painted.scenes, ui=_shown(cls, layers, painted))
 
 

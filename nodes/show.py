@@ -15,6 +15,12 @@ PICKER_LONGEST = 1600
 """Longest side in pixels of a photo in the people picker: sharp enough to zoom in on a face."""
 
 
+def say(cls: type[io.ComfyNode], text: str) -> None:
+    """Write the text on the node, now: it may run on for long. The node must list io.Hidden.unique_id."""
+    if cls.hidden and cls.hidden.unique_id:
+        PromptServer.instance.send_progress_text(text, cls.hidden.unique_id)
+
+
 def shown(cls: type[io.ComfyNode], text: str, image: Tensor | None = None, warning: str = "") -> dict:
     """The `ui` of a NodeOutput: image [B, H, W, 3] as a preview, and text, which is also written on the node.
 
@@ -24,8 +30,7 @@ def shown(cls: type[io.ComfyNode], text: str, image: Tensor | None = None, warni
     """
     if warning:
         text = "\n".join([f"Warning: {warning}", *([text] if text else [])])
-    if cls.hidden and cls.hidden.unique_id:
-        PromptServer.instance.send_progress_text(text, cls.hidden.unique_id)
+    say(cls, text)
     picture = ui.PreviewImage(image, cls=cls).as_dict() if image is not None else {}
     # Always there: ComfyUI joins the `ui` of nodes that run more than once by the first one's keys.
     warnings = [f"{cls.define_schema().display_name}: {warning}"] if warning else []

@@ -3,6 +3,7 @@
 from .denoiser import NORMAL, QUALITIES, Quality, denoise, planned_work
 from .effort import Shape, shape_of
 from .references import Reference, register
+from .unlike import TOO_UNLIKE, unlikeness
 
 __all__ = [
     "NORMAL",
@@ -10,8 +11,10 @@ __all__ = [
     "Quality",
     "Reference",
     "Shape",
+    "TOO_UNLIKE",
     "denoise",
     "planned_work",
     "register",
     "shape_of",
+    "unlikeness",
 ]

@@ -1,11 +1,16 @@
 """A run that did nothing says so: no mask painted, nobody there, nobody chosen, no layer named."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
+import mild
 from mild.mild_core.comfy.erasers import builtin
-from mild.mild_core.scene import Person
-from mild.tests.helpers.layers import SPLIT, WIDGETS, picture
+from mild.mild_core.comfy.sampling.progress import Batch
+from mild.mild_core.scene import Person, Scene
+from mild.nodes import sampling, show
+from mild.tests.helpers.layers import SPLIT, WIDGETS, background, picture
 
 SIZE = (61, 83)
 
@@ -91,3 +96,28 @@ def test_a_photo_of_a_batch_in_which_nothing_goes_is_named(comfy):
     ran = comfy.run_graph(graph, wanted=["split"])
     assert ran.ui["split"]["text"] == ["1 background layer\nNothing to paint in photo 2."]
     assert ran.ui["split"]["mild_warning"] == []
+
+
+@pytest.mark.parametrize(("reference", "told"), [(False, True), (True, False)])
+def test_a_hole_that_the_photo_cannot_fill_is_told_before_it_is_painted(comfy, monkeypatch, reference, told):
+    """In the text on the node, before the first step, and in what stays there; nothing of it where references help."""
+    said = []
+    monkeypatch.setattr(show, "say", lambda cls, text: said.append(text))
+    monkeypatch.setattr(sampling, "say", lambda cls, text: said.append(text))
+    monkeypatch.setattr(Batch, "__call__", lambda *_: said.append("a step"))
+    cells = torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+    photo = torch.nn.functional.interpolate(cells, (96, 144), mode="nearest")[0].movedim(0, -1)
+    layer = background(photo, (60, 30, 90, 70))
+    values = {"model": builtin.load_model(), "layers": [Scene(photo, (layer,))]}
+    values |= {"positive": builtin.empty_conditioning(photo[None])} if reference else {}
+    graph = {key: {"class_type": "TEST_Give", "inputs": {"key": comfy.give(value)}} for key, value in values.items()}
+    graph["sample"] = {"class_type": "MILD_SampleLayers", "inputs": {**WIDGETS, **{key: [key, 0] for key in values}}}
+    ran = comfy.run_graph(graph, wanted=["sample"])
+    (text,) = ran.ui["sample"]["text"]
+    sentence = "Background: little in this photo is like what surrounds the hole"
+    assert (sentence in text) == told and (sentence in said[0]) == told
+    assert "a step" in said and ran.ui["sample"]["mild_warning"] == []
+    if told:
+        assert said.index("a step") == 1
+        template = text.split("see the template ")[1].split(".")[0]
+        assert (Path(mild.__file__).parent / "workflows" / f"{template}.json").is_file()

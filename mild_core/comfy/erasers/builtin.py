@@ -1,5 +1,7 @@
 """The built-in model: how it is loaded, which values it gets for a layer, and how it differs from a checkpoint."""
 
+from collections.abc import Mapping
+
 import comfy.model_management
 import comfy.model_patcher
 import torch
@@ -14,6 +16,8 @@ from .eraser import Eraser, attach, without_text
 from .exemplar_model import DONE, LOOKED, ExemplarModel
 
 MODELS = ("exemplar",)
+
+CHECKPOINT_TEMPLATE = "erase_people_sd15_inpaint"
 
 CERTAIN = 0.9
 """Probability (0..1) from which a pixel counts as the hidden person's, so that nothing behind is seen there."""
@@ -50,6 +54,19 @@ class Builtin(Eraser):
         shape = exemplar.shape_of(layer.hole, layer.allowed, size)
         guided = layer.likely is not None
         return [exemplar.planned_work(float(sigma), shape, self.quality, guided) for sigma in sigmas[:-1]]
+
+    def doubt(self, layer: Layer, conds: Mapping[str, list[dict]]) -> str | None:
+        """Where the photo holds little that is like the hole's surroundings, and no reference may hold more."""
+        if layer.likely is not None or any("mild_references" in cond for entries in conds.values() for cond in entries):
+            return None
+        unlike = exemplar.unlikeness(layer.pixels, layer.hole, layer.allowed)
+        if unlike is None or unlike <= exemplar.TOO_UNLIKE:
+            return None
+        return (
+            f"{layer.name}: little in this photo is like what surrounds the hole, so the Built-in Model will hardly "
+            f"continue it well. An inpaint checkpoint can: see the template {CHECKPOINT_TEMPLATE}. A reference photo "
+            "of the place helps, too."
+        )
 
     def layer_values(self, layer: Layer, hole: Tensor, plate: Tensor | None) -> dict:
         """The pixels it may look at, and what a person is painted on.

@@ -5,6 +5,8 @@ object of it on the MODEL (`attach`). It is an attachment: ComfyUI hands those o
 copies for other devices and for hooks included, while a MODEL that was made into an eraser stays what it was itself.
 """
 
+from collections.abc import Mapping
+
 import comfy.model_patcher
 import torch
 from torch import Tensor
@@ -44,6 +46,10 @@ class Eraser:
         the same for all layers of this model: here the pixels, every step alike.
         """
         return [float(size[0] * size[1])] * max(len(sigmas) - 1, 0)
+
+    def doubt(self, layer: Layer, conds: Mapping[str, list[dict]]) -> str | None:
+        """A sentence, for before it is painted, on a hole that this model will hardly fill well; conds: the layer's."""
+        return None
 
     def layer_values(self, layer: Layer, hole: Tensor, plate: Tensor | None) -> dict:
         """Values for the layer's CONDITIONING beside its text and inpaint channels.

@@ -90,6 +90,10 @@ class Planned(NamedTuple):
     start: Start
 
 
+def unsaid(text: str) -> None:
+    """Where nobody listens before the end: what would be said is among the notes, too."""
+
+
 def sample_layers(
     model: comfy.model_patcher.ModelPatcher,
     scenes: Sequence[Scene],
@@ -97,11 +101,13 @@ def sample_layers(
     vae: comfy.sd.VAE | None = None,
     prompts: Prompts | None = None,
     options: Options = DEFAULTS,
+    say: Callable[[str], None] = unsaid,
 ) -> Painted:
     """Paint the holes of the layers that options.which names; all other layers pass through as the same objects.
 
     vae: required unless the MODEL works on pixels; prompts: default zeroed text. Raises ValueError when `which` names
-    no layer, the VAE is missing or another model's, or the model returns NaN.
+    no layer, the VAE is missing or another model's, or the model returns NaN. say: gets what the artist should know
+    before anything is painted.
     """
     to_paint, notes = _to_paint(scenes, options.which)
     if not to_paint:
@@ -114,7 +120,7 @@ def sample_layers(
     planned = _planned(to_paint, scenes, space, options.start, settings.denoise, False)
     sampling = Sampling(guider, Noise_RandomNoise(settings.seed), sampler, _sizes(scenes), scenes)
     painted = _painted(
-        scenes, planned, sampling, space, lambda denoise: _sigmas(model, settings, denoise), prompts.of, options
+        scenes, planned, sampling, space, lambda denoise: _sigmas(model, settings, denoise), prompts.of, options, say
     )
     return Painted(painted.scenes, [*notes, *painted.notes, *prompts.notes()])
 
@@ -127,6 +133,7 @@ def sample_layers_advanced(
     scenes: Sequence[Scene],
     vae: comfy.sd.VAE | None = None,
     options: Options = DEFAULTS,
+    say: Callable[[str], None] = unsaid,
 ) -> Painted:
     """The same with NOISE, GUIDER, SAMPLER and SIGMAS. Prompts are the guider's, but for layers with some of their own.
 
@@ -165,7 +172,7 @@ def sample_layers_advanced(
                 )
         return given
 
-    painted = _painted(scenes, planned, sampling, space, lambda denoise: sigmas, own, options)
+    painted = _painted(scenes, planned, sampling, space, lambda denoise: sigmas, own, options, say)
     return Painted(painted.scenes, [*notes, *painted.notes])
 
 
@@ -215,6 +222,7 @@ def _painted(
     sigmas: Callable[[float], Tensor],
     prompts: Callable[[Layer], dict[str, list]],
     options: Options,
+    say: Callable[[str], None],
 ) -> Painted:
     filled = [plan for plan in planned if plan.start.how == EXEMPLAR]
     fill = ExemplarFill() if filled else None
@@ -237,6 +245,10 @@ def _painted(
         fill_work,
         notes,
     )
+    doubts = [space.eraser.doubt(plan.layer, conds[plan.layer.id]) for plan in planned]
+    if known := [doubt for doubt in dict.fromkeys(doubts) if doubt]:
+        notes.extend(known)
+        say("\n".join(known))
     done: dict[str, Layer] = {}
 
     def so_far(scene: Scene) -> Scene:

@@ -51,7 +51,7 @@ class BuiltInModel(io.ComfyNode):
                     options=list(QUALITIES),
                     default=NORMAL,
                     optional=True,  # graphs of before there was a choice still run
-                    tooltip="draft: a first look in a third of the time or less, for choosing masks and seeds; "
+                    tooltip="draft: a first look in a third of the time or less, for choosing masks and growth; "
                     "textures are coarser and lines bend more. normal: for the finished picture.",
                 ),
             ],

@@ -114,7 +114,8 @@ class SampleLayers(io.ComfyNode):
                     min=0,
                     max=0xFFFFFFFFFFFFFFFF,
                     control_after_generate=True,
-                    tooltip="Another seed, another try. Each layer draws noise of its own from it.",
+                    tooltip="Another seed, another try. Each layer draws noise of its own from it. What the Built-in "
+                    "Model paints hardly changes with it.",
                 ),
                 io.Int.Input(
                     "steps",

@@ -117,6 +117,20 @@ def report(values: dict[str, NDArray[np.float64]], lpips: NDArray[np.float64]) -
     )
 
 
+def compare(keep: Path, quality: str) -> None:
+    """Print how much worse a quality is than normal, scene by scene, where the scores of both are kept."""
+    more = []
+    for path in sorted(keep.glob(f"{quality}_*.json")):
+        other = path.with_name(path.name.replace(quality, NORMAL, 1))
+        if other.is_file():
+            own, normal = (json.loads(file.read_text(encoding="utf-8")) for file in (path, other))
+            if own["scene"] == normal["scene"]:
+                more.append(own["lpips"] - normal["lpips"])
+    if more:
+        mean = metrics.mean_with_interval(more)
+        print(f"  {quality} less {NORMAL}, scene by scene: LPIPS* {mean.text(3)}, n = {mean.n}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=int, default=60, metavar="N", help="composed scenes (default 60)")
@@ -133,6 +147,8 @@ def main() -> None:
         lpips.append(scored(number, scene, given.keep, given.quality))
     values = {name: np.array([row[name] for row in rows]) for name in MEASURES}
     report(values, np.array(lpips))
+    if given.keep is not None and given.quality != NORMAL:
+        compare(given.keep, given.quality)
     unlike = interval(auc, values["unlike"], np.array(lpips) > np.quantile(lpips, 1 - WORST))
     print(f"unlike_auc={unlike[0]:.3f} unlike_auc_low={unlike[1]:.3f}")
 

@@ -22,15 +22,26 @@ FULL_QUALITY = 92
 """JPEG quality of the whole photo, which the picker shows at 1:1 while the brush paints: a tenth of a PNG's bytes."""
 
 
-def shown(cls: type[io.ComfyNode], text: str, image: Tensor | None = None) -> dict:
-    """The `ui` of a NodeOutput: image [B, H, W, 3] as a preview, and text, which is also written on the node.
-
-    The node must list io.Hidden.unique_id, or the text reaches the history only.
-    """
+def say(cls: type[io.ComfyNode], text: str) -> None:
+    """Write the text on the node, now: it may run on for long. The node must list io.Hidden.unique_id."""
     if cls.hidden and cls.hidden.unique_id:
         PromptServer.instance.send_progress_text(text, cls.hidden.unique_id)
+
+
+def shown(cls: type[io.ComfyNode], text: str, image: Tensor | None = None, warning: str = "") -> dict:
+    """The `ui` of a NodeOutput: image [B, H, W, 3] as a preview, and text, which is also written on the node.
+
+    warning: a sentence where the run did nothing that can be seen; it stands before the text, and the front end shows
+    it (web/warnings.js), because a run without an error looks like a success. The node must list io.Hidden.unique_id,
+    or the text reaches the history only.
+    """
+    if warning:
+        text = "\n".join([f"Warning: {warning}", *([text] if text else [])])
+    say(cls, text)
     picture = ui.PreviewImage(image, cls=cls).as_dict() if image is not None else {}
-    return picture | ui.PreviewText(text).as_dict()
+    # Always there: ComfyUI joins the `ui` of nodes that run more than once by the first one's keys.
+    warnings = [f"{cls.define_schema().display_name}: {warning}"] if warning else []
+    return picture | ui.PreviewText(text).as_dict() | {"mild_warning": warnings}
 
 
 def shown_picker(

@@ -46,8 +46,11 @@ def run_erasing(
     references: NDArray[np.float32] | None = None,
     seed: int = 1,
     ground: str | None = None,
+    quality: str | None = None,
 ) -> dict[str, Any]:
-    """All outputs of the graph by node ("sample", "recompose", ...). ground: Sample Layers' widget; None: default."""
+    """All outputs of the graph by node ("sample", "recompose", ...). ground: Sample Layers' widget, quality: Built-in
+    Model's; None: default.
+    """
     in_process = load_nodes()
     with in_process.InProcess() as comfy:
 
@@ -65,6 +68,8 @@ def run_erasing(
         )
         if ground is not None:
             graph["sample"]["inputs"]["ground"] = ground
+        if quality is not None:
+            graph["model"]["inputs"]["quality"] = quality
         return comfy.run_graph(graph, wanted=["recompose"]).outputs
 
 

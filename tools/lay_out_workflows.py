@@ -13,13 +13,13 @@ import json
 import math
 import sys
 import tempfile
-import tomllib
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import pack
 import routes
+import tomllib
 from measure_workflows import Sizes, measured
 
 WORKFLOWS = pack.ROOT / "workflows"

@@ -52,8 +52,8 @@ def routed(
 ) -> Lanes:  # fmt: skip
     """The points of all wires that need some.
 
-    boxes: position, width and height of each node, which has a title above; slots: places of inputs and outputs from the node's
-    position; rows: the top of the groups among which a node stands; lane: px from one lane to the next.
+    boxes: position, width and height of each node, which has a title above; slots: places of inputs and outputs, from
+    the node's position; rows: the top of the groups among which a node stands; lane: px from one lane to the next.
     """
     ends = {link.key: (_slot(link.origin, 1, link.origin_slot, boxes, slots),
                        _slot(link.target, 0, link.target_slot, boxes, slots)) for link in links}  # fmt: skip

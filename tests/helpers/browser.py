@@ -8,6 +8,8 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 
+from mild.tests.helpers import canvas
+
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
     "--no-sandbox",
@@ -91,6 +93,11 @@ def paint_mask(page, node_type: str, start: tuple[float, float], end: tuple[floa
     }""",
         node_type,
     )
+    draw_mask(page, start, end)
+
+
+def draw_mask(page, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Draw one stroke in the mask editor that is open, and save; start and end as in paint_mask."""
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name="Save").wait_for()
     page.wait_for_timeout(1000)  # the editor fits the picture into its window after it has appeared
@@ -134,6 +141,7 @@ def press_run(page, server, groups: tuple[str, ...] = ("images",), patience: flo
     page.on("response", note)
     page.get_by_role("button", name="Run", exact=True).first.click()
     deadline = time.monotonic() + patience
+    view = None
     try:
         while time.monotonic() < deadline:
             page.wait_for_timeout(250)

@@ -9,7 +9,9 @@ Box = tuple[float, float, float, float]
 PORTRAIT = "mild_portrait.png"
 """A picture in ComfyUI's input folder that is taller than wide: nodes that show it become as tall as they can."""
 
-TEXT = "6 people: 1, 2, 3, 4, 5, 6.\nA second sentence on what was decided, as long as such sentences are.\nA third one."
+TEXT = (
+    "6 people: 1, 2, 3, 4, 5, 6.\nA second sentence on what was decided, as long as such sentences are.\nA third one."
+)
 """As much as nodes say of themselves after most runs."""
 
 SETTLED = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 150))))"
@@ -42,15 +44,25 @@ WIRES = """boxes => {
     let drawn = 0
     for (const link of graph.links.values()) {
         const [from, to] = [graph.getNodeById(link.origin_id), graph.getNodeById(link.target_id)]
-        const name = `${from.title}.${from.outputs[link.origin_slot].name} to ${to.title}.${to.inputs[link.target_slot].name}`
-        if (from.getOutputPos(link.origin_slot)[0] >= to.getInputPos(link.target_slot)[0]) backwards.push(name)
-        const pieces = [link]
-        for (let at = link.parentId; at !== undefined; at = graph.reroutes.get(at)?.parentId)
-            if (graph.reroutes.get(at)) pieces.push(graph.reroutes.get(at))
-        for (const piece of pieces) {
+        const [output, input] = [from.outputs[link.origin_slot].name, to.inputs[link.target_slot].name]
+        const name = `${from.title}.${output} to ${to.title}.${input}`
+        const [first, last] = [from.getOutputPos(link.origin_slot), to.getInputPos(link.target_slot)]
+        if (first[0] >= last[0]) backwards.push(name)
+        const turns = []
+        for (let at = link.parentId; graph.reroutes.get(at); at = graph.reroutes.get(at).parentId)
+            turns.unshift(graph.reroutes.get(at))
+        let start = first
+        for (const piece of [...turns, link]) {
+            const end = piece === link ? last : [...piece.pos]
+            // a curve leaves the box around its ends by less than half their distance
+            const bulge = Math.hypot(end[0] - start[0], end[1] - start[1]) / 2 + 4
+            const [low, high] = [-1, 1].map(sign => [0, 1].map(
+                i => sign * Math.max(sign * start[i], sign * end[i]) + sign * bulge))
+            start = end
             if (!piece.path) continue
             drawn++
             for (const [id, [x, y, w, h]] of boxes) {
+                if (x > high[0] || x + w < low[0] || y > high[1] || y + h < low[1]) continue
                 const node = graph.getNodeById(id) ?? graph.nodes.find(node => String(node.id) === id)
                 const own = node === from || node === to
                 // the slots of a wire's own nodes lie on their left and right sides; inside of them it has no business
@@ -60,7 +72,7 @@ WIRES = """boxes => {
                 let found = false
                 for (let px = l; px <= r && !found; px += 3) found = on(px, t) || on(px, b)
                 for (let py = t; py <= b && !found; py += 3) found = on(l, py) || on(r, py)
-                if (found) { hidden.push(`${name} under ${node.title}`); }
+                if (found) hidden.push(`${name} under ${node.title}`)
             }
         }
     }

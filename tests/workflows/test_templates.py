@@ -185,7 +185,7 @@ def test_nodes_stand_apart_and_in_groups(path):
 
 def test_the_way_that_is_switched_off_runs_too(server, browser_page):
     """KSampler with Erase by Attention as published: what the node's own mask covers is painted anew, nothing else."""
-    workflow = load(next(path for path in TEMPLATES if path.stem == "attentive_eraser_sdxl"))
+    workflow = load(next(path for path in TEMPLATES if path.stem == "10 Attentive Eraser with SDXL"))
     off = {str(node["id"]) for node in workflow["nodes"] if node["mode"] == 2}
     for node in workflow["nodes"]:
         node["mode"] = 0

@@ -6,7 +6,7 @@ of its own; nodes are as large as the larger of both wants them. A wire that wou
 the groups. Which node belongs to which group is read from the file: so a new node is put into its group in the front
 end, anywhere in it, and this is run again. What the file says otherwise stays: values, links, texts.
 
-Also written: the view at which a template opens (web/opening_view.js), and which pack a node is from.
+Also written: the view at which a template opens (web/templates.js), and which pack a node is from.
 """
 
 import json

@@ -149,7 +149,13 @@ def press_run(page, server, groups: tuple[str, ...] = ("images",), patience: flo
                 entry = server.get(f"/history/{prompt_id}")[prompt_id]
                 if _pictures(entry, groups) <= fetched or entry["status"]["status_str"] != "success":
                     return entry
+                if view is None:  # pictures of nodes outside of the window are not fetched
+                    view = page.evaluate("() => [window.app.canvas.ds.scale, [...window.app.canvas.ds.offset]]")
+                    page.evaluate(canvas.ALL)
     finally:
+        if view is not None:
+            back = "([scale, offset]) => { Object.assign(window.app.canvas.ds, { scale, offset }) }"
+            page.evaluate(back, view)
         page.remove_listener("response", note)
     raise AssertionError(f"After {patience:.0f} s the page does not show what the run made.")
 

@@ -168,7 +168,7 @@ def test_template_can_be_seen_and_understood(path):
     assert path.with_suffix(".jpg").stat().st_size < 200_000  # every user of the pack downloads it
     nodes = load(path)["nodes"]
     notes = [node["widgets_values"][0] for node in nodes if node["type"] in ("MarkdownNote", "Note")]
-    assert any("Load Image" in note for note in notes)
+    assert any("choose a file" in note or "**Load Image**: choose your photo" in note for note in notes)
     if any(node["properties"].get("models") for node in nodes):
         assert any("licen" in note.lower() for note in notes), "models have a licence"
     compare = [node for node in nodes if node["type"] == "ImageCompare"]

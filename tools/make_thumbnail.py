@@ -48,32 +48,34 @@ class Look(NamedTuple):
 
 
 LOOKS = {
-    "erase_people_no_download": Look(),
-    "choose_who_disappears": Look(numbers=True, picked=(2, 3, 4)),
-    "her_arm_stays": Look(part=(228, 372, 468, 552)),
-    "keep_her_arm_sd15": Look(
+    "01 Erase people, no download": Look(),
+    "04 Choose among people that SAM finds": Look(numbers=True, picked=(2, 3, 4)),
+    "02 Whoever stays is completed, no download": Look(part=(228, 372, 468, 552)),
+    "08 Complete a person by the pose, SD15": Look(
         part=(212, 352, 488, 559), drawing=BODIES, line="SD1.5 completes a person by the pose: a drawing"
     ),
-    "keep_her_arm_sdxl": Look(
+    "09 Complete a person by the pose, SDXL": Look(
         part=(212, 352, 488, 559), drawing=BODIES, line="SDXL completes a person by the pose: a drawing"
     ),
-    "erase_people_sd15_inpaint": Look(
+    "05 Erase people with SD15 inpaint": Look(
         part=(236, 372, 476, 552), drawing=STRIPES, line="SD1.5 inpaint paints the stripes: a drawing"
     ),
-    "erase_people_sdxl_any_checkpoint": Look(
+    "06 Erase people with any SDXL checkpoint": Look(
         part=(528, 230, 768, 410), drawing=STRIPES, line="SDXL paints the stripes: a drawing"
     ),
-    "erase_people_flux_fill": Look(
+    "07 Erase people with Flux Fill": Look(
         part=(196, 345, 496, 570), drawing=STRIPES, line="Flux Fill paints the stripes: a drawing"
     ),
-    "one_layer_with_ksampler": Look(
+    "12 One layer with KSampler": Look(
         before=("MILD_GetLayer", 0), drawing=("MILD_GetLayer", 1), line="Picture and mask for KSampler: no result"
     ),
-    "attentive_eraser_sdxl": Look(
+    "10 Attentive Eraser with SDXL": Look(
         part=(488, 162, 768, 372), drawing=STRIPES, line="Attentive Eraser fills the red: a drawing"
     ),
-    "spatial_attention_before_after": Look(part=HEAT_MAP, plotted=1, line="Attention before and after: a random model"),
-    "touch_up_a_spot": Look(part=(0, 351, 300, 576), before=STRIPES),
+    "11 Stop attention bleed, before and after": Look(
+        part=HEAT_MAP, plotted=1, line="Attention before and after: a random model"
+    ),
+    "03 Touch up a spot, no download": Look(part=(0, 351, 300, 576), before=STRIPES),
 }
 
 

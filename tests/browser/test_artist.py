@@ -1,35 +1,64 @@
-"""What an artist does first: open our template, run it, then put in a photo of their own and paint a mask."""
+"""An artist opens the template from the template browser, runs it, clicks, and then erases from a photo of their own.
+
+All with the mouse, as artists do it.
+"""
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from mild.tests.helpers.browser import open_template, paint_mask, press_run, red_nodes
+from mild.tests.helpers.browser import draw_mask, open_template, press_run, red_nodes
 from mild.tools.find_comfyui import PACK_FOLDER
 
-TEMPLATE = "erase_people_no_download"
+TEMPLATE = "01 Erase people, no download"
+PHOTO = "Your photo"  # the title of the template's Load Image
+MOST_ACTIONS = 6
 
-# What the template's notes say: what fed from the example photo is fed from a Load Image node with their photo, and
-# what they paint are separate blobs.
-USE_OWN_PHOTO = """async name => {
-    await window.app.refreshComboInNodes()  // so that Load Image knows the file
-    const graph = window.app.graph
-    const example = graph.nodes.find(node => node.type === 'MILD_ExamplePhoto')
-    const load = window.LiteGraph.createNode('LoadImage')
-    load.pos = example.pos
-    graph.add(load)
-    const choice = load.widgets.find(widget => widget.name === 'image')
-    choice.value = name
-    choice.callback(name)
-    for (const output of example.outputs)
-        for (const id of [...(output.links ?? [])]) {
-            const link = graph.getLink(id)
-            load.connect(output.type === 'MASK' ? 1 : 0, graph.getNodeById(link.target_id), link.target_slot)
-        }
-    graph.remove(example)
-    const people = graph.nodes.find(node => node.type === 'MILD_PeopleFromMasks')
-    people.widgets.find(widget => widget.name === 'split').value = 'separate blobs'
+# The middle of a widget of a node in the classic canvas, in pixels of the window.
+WIDGET = """([title, label]) => {
+    const node = window.app.graph.nodes.find(node => node.title === title)
+    const widget = node.widgets.find(widget => [widget.name, widget.label].includes(label))
+    const { scale, offset } = window.app.canvas.ds
+    const at = [node.pos[0] + node.size[0] / 2, node.pos[1] + widget.y + 10]
+    return at.map((value, i) => (value + offset[i]) * scale)
 }"""
+
+TITLE = """title => {
+    const node = window.app.graph.nodes.find(node => node.title === title)
+    const { scale, offset } = window.app.canvas.ds
+    return [node.pos[0] + 60, node.pos[1] - 15].map((value, i) => (value + offset[i]) * scale)
+}"""
+
+
+class Artist:
+    """Acts in the page, and counts: a click, a file chosen, a stroke."""
+
+    def __init__(self, page, server):
+        self.page, self.server, self.actions = page, server, 0
+
+    def choose_photo(self, path) -> None:
+        with self.page.expect_file_chooser() as chooser:
+            self.page.mouse.click(*self.page.evaluate(WIDGET, [PHOTO, "upload"]))
+        chooser.value.set_files(path)
+        self.page.wait_for_function(
+            "([title, name]) => window.app.graph.nodes.find(node => node.title === title).widgets[0].value === name",
+            arg=[PHOTO, path.name],
+        )
+        self.page.wait_for_timeout(500)  # its picture comes over the network
+        self.actions += 1
+
+    def open_mask_editor(self) -> None:
+        self.page.mouse.click(*self.page.evaluate(TITLE, PHOTO))
+        self.page.get_by_role("button", name="Mask Editor").click()
+        self.actions += 2
+
+    def paint(self, start, end) -> None:
+        draw_mask(self.page, start, end)
+        self.actions += 2  # the stroke, and Save
+
+    def run(self) -> dict:
+        self.actions += 1
+        return press_run(self.page, self.server)
 
 
 @pytest.fixture
@@ -47,19 +76,31 @@ def saved_pictures(server, entry) -> list[np.ndarray]:
     return [np.asarray(Image.open(file.path).convert("RGB")) for file in server.files_of(entry["outputs"])]
 
 
-def test_template_runs_and_then_runs_on_her_own_photo(browser_page, server, photo):
-    open_template(browser_page, PACK_FOLDER, TEMPLATE)
-    assert red_nodes(browser_page) == []
-    entry = press_run(browser_page, server)
-    assert entry["status"]["status_str"] == "success" and server.files_of(entry["outputs"])
+def chosen(page) -> list[int]:
+    """The numbers of those who go, as the picker of Choose People has them."""
+    return page.evaluate("""() => {
+        const node = window.app.graph.nodes.find(node => node.type === 'MILD_ChoosePeople')
+        return JSON.parse(node.widgets.find(widget => widget.name === 'picked').value).people.map(one => one.number)
+    }""")
 
-    name = server.upload_image(photo)
-    browser_page.evaluate(USE_OWN_PHOTO, name)
-    browser_page.wait_for_timeout(1000)
-    paint_mask(browser_page, "LoadImage", (0.5, 0.3), (0.5, 0.85))
-    entry = press_run(browser_page, server)
+
+def test_the_template_gives_a_result_and_then_one_s_own_photo_does(browser_page, server, photo):
+    page = browser_page
+    open_template(page, PACK_FOLDER, TEMPLATE)
+    assert red_nodes(page) == [] and chosen(page) == [1, 2, 3]
+    entry = press_run(page, server)
+    assert entry["status"]["status_str"] == "success" and server.files_of(entry["outputs"])
+    shown = [one for output in entry["outputs"].values() for one in output.get("mild_people", [])]
+    assert [person["number"] for person in shown[0]["people"] if person["erased"]] == [1, 2, 3]
+
+    artist = Artist(page, server)
+    artist.choose_photo(photo)
+    artist.open_mask_editor()
+    artist.paint((0.5, 0.3), (0.5, 0.85))
+    entry = artist.run()
+    assert artist.actions <= MOST_ACTIONS
     assert entry["status"]["status_str"] == "success"
-    assert red_nodes(browser_page) == [] and browser_page.problems == []
+    assert red_nodes(page) == [] and page.problems == []
 
     before = np.asarray(Image.open(photo))
     same_size = [picture for picture in saved_pictures(server, entry) if picture.shape == before.shape]

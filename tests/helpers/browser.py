@@ -8,6 +8,8 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 
+from mild.tests.helpers import canvas
+
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
     "--no-sandbox",
@@ -100,6 +102,11 @@ def paint_mask(page, node_type: str, start: tuple[float, float], end: tuple[floa
     }""",
         node_type,
     )
+    draw_mask(page, start, end)
+
+
+def draw_mask(page, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Draw one stroke in the mask editor that is open, and save; start and end as in paint_mask."""
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name="Save").wait_for()
     page.wait_for_timeout(1000)  # the editor fits the picture into its window after it has appeared
@@ -143,6 +150,7 @@ def press_run(page, server, groups: tuple[str, ...] = ("images",), patience: flo
     page.on("response", note)
     page.get_by_role("button", name="Run", exact=True).first.click()
     deadline = time.monotonic() + patience
+    view = None
     try:
         while time.monotonic() < deadline:
             page.wait_for_timeout(250)
@@ -150,7 +158,13 @@ def press_run(page, server, groups: tuple[str, ...] = ("images",), patience: flo
                 entry = server.get(f"/history/{prompt_id}")[prompt_id]
                 if _pictures(entry, groups) <= fetched or entry["status"]["status_str"] != "success":
                     return entry
+                if view is None:  # pictures of nodes outside of the window are not fetched
+                    view = page.evaluate("() => [window.app.canvas.ds.scale, [...window.app.canvas.ds.offset]]")
+                    page.evaluate(canvas.ALL)
     finally:
+        if view is not None:
+            back = "([scale, offset]) => { Object.assign(window.app.canvas.ds, { scale, offset }) }"
+            page.evaluate(back, view)
         page.remove_listener("response", note)
     raise AssertionError(f"After {patience:.0f} s the page does not show what the run made.")
 

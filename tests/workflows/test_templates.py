@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tomllib
 from PIL import Image, ImageFilter
 
 from mild import __file__ as init_file
@@ -18,6 +19,7 @@ from mild.tests.helpers.templates import (
     without_detector,
 )
 from mild.tests.helpers.tiny_loaders import NODE
+from mild.tools.find_comfyui import PACK_FOLDER
 
 TEMPLATES = sorted((Path(init_file).parent / "workflows").glob("*.json"))
 REACH = 16  # px by which a change may reach beyond the given masks: growth, and nothing else
@@ -82,7 +84,7 @@ def test_template_runs(server, browser_page, path):
             graph[key]["inputs"]["steps"] = FEW_STEPS
     server.post("/free", {"free_memory": True, "unload_models": True})  # nothing comes from an earlier test's cache
     for choose in choosing:
-        if not graph[choose]["inputs"]["who"]:
+        if not graph[choose]["inputs"]["who"] + graph[choose]["inputs"]["picked"]:
             waiting = server.run(graph)
             assert not any(waiting.of(name) for name in results) and waiting.of("photo")
             graph[choose]["inputs"]["picked"] = json.dumps({"people": [{"photo": 0, "number": 4}]})
@@ -106,6 +108,17 @@ def test_template_runs(server, browser_page, path):
     for key in nodes_of(graph, "MILD_SampleLayers"):
         if "clip" in graph[key]["inputs"]:
             assert "the pack's own" in result.outputs[key]["text"][0]
+
+
+@each_template
+def test_it_is_known_which_pack_each_node_is_from(path):
+    """ComfyUI Manager asks for it where a node is missing;."""
+    version = tomllib.loads((path.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    for node in load(path)["nodes"]:
+        if node["type"].startswith("MILD_"):
+            assert (node["properties"]["cnr_id"], node["properties"]["ver"]) == (PACK_FOLDER, version)
+        elif node["type"] != "MarkdownNote":
+            assert node["properties"]["cnr_id"] == "comfy-core"
 
 
 @each_template
@@ -155,7 +168,7 @@ def test_template_can_be_seen_and_understood(path):
     assert path.with_suffix(".jpg").stat().st_size < 200_000  # every user of the pack downloads it
     nodes = load(path)["nodes"]
     notes = [node["widgets_values"][0] for node in nodes if node["type"] in ("MarkdownNote", "Note")]
-    assert any("Load Image" in note for note in notes)
+    assert any("choose a file" in note or "**Load Image**: choose your photo" in note for note in notes)
     if any(node["properties"].get("models") for node in nodes):
         assert any("licen" in note.lower() for note in notes), "models have a licence"
     compare = [node for node in nodes if node["type"] == "ImageCompare"]
@@ -183,9 +196,16 @@ def test_nodes_stand_apart_and_in_groups(path):
         assert len(around) == 1 or (not around and node["type"] == "MarkdownNote"), (node["type"], around)
 
 
+def test_those_that_need_no_download_come_first():
+    """ComfyUI shows the names of the files, and can sort by them: there is nothing else to order a pack's templates."""
+    downloads = [any(node["properties"].get("models") for node in load(path)["nodes"]) for path in TEMPLATES]
+    assert downloads == sorted(downloads) and downloads.count(False) == 3
+    assert [path.stem[:3] for path in TEMPLATES] == [f"{number:02} " for number in range(1, len(TEMPLATES) + 1)]
+
+
 def test_the_way_that_is_switched_off_runs_too(server, browser_page):
     """KSampler with Erase by Attention as published: what the node's own mask covers is painted anew, nothing else."""
-    workflow = load(next(path for path in TEMPLATES if path.stem == "attentive_eraser_sdxl"))
+    workflow = load(next(path for path in TEMPLATES if path.stem == "10 Attentive Eraser with SDXL"))
     off = {str(node["id"]) for node in workflow["nodes"] if node["mode"] == 2}
     for node in workflow["nodes"]:
         node["mode"] = 0

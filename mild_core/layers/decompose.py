@@ -17,6 +17,7 @@ from ..people.hidden_part import contradiction
 from ..scene import BACKGROUND, PERSON, Box, Layer, Morphology, Person, Scene, rgb
 from .amodal_extent import hidden_extent
 from .crops import Group, context_box, grouped
+from .effect_holes import Effects, effect_pieces, effects_of, kept_things
 from .ground import on_ground, pick_ground
 from .holes import MAX_CONTACT, Growth, Piece, opened, outlined, piece_of, seen_of
 from .known_bodies import check_morphology, with_joints_of
@@ -53,6 +54,7 @@ class _Photo(NamedTuple):
     kept: Tensor  # where somebody is seen who stays
     protect: Tensor | None
     extra: list[tuple[Box, Tensor]]  # what also_erase shows
+    effects: Effects = Effects()  # what goes with those who go
 
     @property
     def size(self) -> tuple[int, int]:
@@ -91,13 +93,17 @@ def decompose(
         bodies = {} if morphology is None else {body.number: body for body in morphology[index].bodies}
         here = [with_joints_of(bodies.get(person.number), person) for person in here]
         here = back_to_front([on_device(person, device) for person in here])
+        own_protect = None if protect is None else _pick(protect, index, device)
+        kept = seen_of([person for person in here if not person.erased], size, device)
+        effects = effects_of(rgb(photos[index]), here, kept, own_protect)
         photo = _Photo(
             number=index,
-            pixels=rgb(photos[index]),
+            pixels=effects.pixels if effects.pixels is not None else rgb(photos[index]),
             people=here,
-            kept=seen_of([person for person in here if not person.erased], size, device),
-            protect=None if protect is None else _pick(protect, index, device),
+            kept=kept_things(here, kept),
+            protect=own_protect,
             extra=[] if also_erase is None else clusters(_pick(also_erase, index, device)),
+            effects=effects,
         )
         layers = tuple(_layers(photo, options))
         scenes.append(Scene(photos[index], layers, None if morphology is None else morphology[index]))
@@ -145,6 +151,7 @@ def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
     )
     erased = [piece for piece in made if piece is not None]
     erased += _extra_pieces(photo, extra_seen, erased, growth)
+    erased += effect_pieces(photo.effects, photo.pixels, photo.people, photo.kept, photo.protect, growth, options.snap)
     plate = erased
     if options.full_plate:
         # The plate goes on behind everybody, so nobody's visible mask bounds its holes; only what the artist protects
@@ -152,6 +159,7 @@ def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
         seen = people_seen + extra_seen
         made = (piece_of(box, own, None, photo.protect, growth, photo.size) for box, own in seen)
         plate = [piece for piece in made if piece is not None]
+        plate += [piece for piece in erased if piece.effect]
     kept = [(depth, person) for depth, person in enumerate(photo.people) if not person.erased]
     people = (
         _person_layer(photo, depth, rank, [piece for piece in erased if piece.depth > depth], erased, options)
@@ -211,6 +219,11 @@ def _background_layers(photo: _Photo, plate: list[Piece], erased: list[Piece], o
         reveal = None
         if options.full_plate:
             reveal = opened(erased, group.crop, options.feather)[1].to(opacity).mul_(opacity > 0)
+        if photo.effects.lifted is not None and (lifted := boxes.cut(photo.effects.lifted, group.crop)).any():
+            # Brightened, not painted: it shows though it is no hole. In the hole nothing is blended there, for below
+            # lies the photo with its shadow.
+            shown = opacity if reveal is None else reveal
+            reveal = torch.where(lifted & ((opacity <= 0) | (shown > 0)), 1.0, shown)
         layers.append(
             Layer(
                 id=f"{photo.number + 1}/{BACKGROUND}" + (f"-{number}" if number > 1 else ""),
@@ -237,7 +250,7 @@ def _crops(photo: _Photo, pieces: list[Piece], options: SplitOptions) -> tuple[l
     """
     forbidden = seen_of(photo.people, photo.size, photo.pixels.device, PERSON_MARGIN)
     _forbid(forbidden, photo, pieces)
-    holes = [piece.box for piece in pieces]
+    holes = [photo.effects.with_lifted(piece.box) for piece in pieces]
     crops = [context_box(hole, photo.size, options.context) for hole in holes]
     everything = boxes.whole(photo.size)
     while True:

@@ -36,6 +36,7 @@ class Piece(NamedTuple):
     hole: Tensor  # [h, w] bool
     core: Tensor  # [h, w] bool: the part where the person was seen
     depth: float  # place among the people of the photo, back to front; what is none of them stands between two
+    effect: bool = False  # what goes with somebody, and is nobody
 
 
 def seen_of(people: Iterable[Person], size: tuple[int, int], device: torch.device, rim: int = 0) -> Tensor:

@@ -39,9 +39,9 @@ def place_by_search(page) -> None:
     """Double click on the empty canvas, the name, Enter, and a click where the node is to stand."""
     page.evaluate("() => window.app.graph.clear()")
     page.mouse.dblclick(800, 600)
-    page.get_by_role("combobox").or_(page.get_by_role("textbox")).last.wait_for()
-    page.keyboard.type(NAME)
-    page.wait_for_timeout(1000)  # the search waits for the end of the word
+    page.get_by_role("search").get_by_role("combobox").fill(NAME)
+    found = page.get_by_role("option").first
+    found.filter(has_text=NAME).filter(has_text="Blueprint").wait_for()
     page.keyboard.press("Enter")
     page.wait_for_function("() => window.app.graph.nodes.length === 1")
     page.mouse.click(800, 600)

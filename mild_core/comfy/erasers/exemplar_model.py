@@ -140,6 +140,7 @@ class ExemplarDenoiser(torch.nn.Module):
                 None if watch is None else functools.partial(_watch_row, watch, options, row),
                 self.quality,
             ).to(x0)
+            tick(1.0)
         return x0
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import comfy.model_management
 import comfy.model_patcher
 import comfy.utils
 import latent_preview
@@ -46,6 +47,8 @@ class Batch:
         self.share = 0.0  # of this call
 
     def __call__(self, number: int, x0: Tensor, x: Tensor, total_steps: int) -> None:
+        # What the sampler does between two calls takes seconds where the picture is large, and so does its preview.
+        comfy.model_management.throw_exception_if_processing_interrupted()
         # Adaptive samplers make as many steps as they like: the bar stays within this batch's share.
         self.step = min(number + 1, len(self.steps))
         self.expected = self.calls + 1

@@ -18,7 +18,7 @@ from ..scene import BACKGROUND, PERSON, Box, Layer, Morphology, Person, Scene, r
 from .amodal_extent import hidden_extent
 from .crops import Group, context_box, grouped
 from .ground import on_ground, pick_ground
-from .holes import MAX_CONTACT, Growth, Piece, opened, outlined, piece_of, seen_of
+from .holes import MAX_CONTACT, Growth, Piece, opened, outlined, piece_of, seen_of, thing_before
 from .known_bodies import check_morphology, with_joints_of
 from .work_size import BALANCED
 
@@ -42,6 +42,8 @@ class SplitOptions(NamedTuple):
     size_mode: str = BALANCED
     full_plate: bool = False  # True: the background is painted behind the kept people too
     snap: bool = True  # masks that miss a rim are moved outward to the photo's edges before they grow
+    follow: bool = True  # growth follows how soft each rim is; False: it is the same all around
+    spare: bool = True  # thin things in front of people who go are left out of holes
 
 
 class _Photo(NamedTuple):
@@ -127,7 +129,10 @@ def _pick(masks: Tensor, index: int, device: torch.device) -> Tensor:
 
 
 def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
-    growth = Growth(options.grow, options.contact)
+    growth = Growth(options.grow, options.contact, options.follow)
+    everyone = seen_of(photo.people, photo.size, photo.pixels.device)
+    if options.spare and options.grow > 0:
+        photo = _with_things(photo, options)
     people_seen, extra_seen = _outlines(photo, options)
     photo = photo._replace(people=[_narrowed(*pair) for pair in zip(photo.people, people_seen, strict=True)])
     made = (
@@ -139,6 +144,8 @@ def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
             photo.size,
             depth,
             given=(person.box, person.mask > VISIBLE),
+            pixels=photo.pixels,
+            others=everyone,
         )
         for depth, person in enumerate(photo.people)
         if person.erased
@@ -158,6 +165,19 @@ def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
         for rank, (depth, _) in enumerate(kept)
     )
     return _background_layers(photo, plate, erased, options) + [layer for layer in people if layer is not None]
+
+
+def _with_things(photo: _Photo, options: SplitOptions) -> _Photo:
+    """The photo with thin things in front of people who go among what is protected."""
+    everyone = seen_of(photo.people, photo.size, photo.pixels.device)
+    protect = photo.protect
+    for person in photo.people:
+        if person.erased:
+            found = thing_before(photo.pixels, person.box, person.mask > VISIBLE, everyone, options.grow)
+            if found is not None:
+                protect = torch.zeros_like(everyone) if protect is None else protect.clone()
+                boxes.cut(protect, found[0]).logical_or_(found[1])
+    return photo._replace(protect=protect)
 
 
 def _narrowed(person: Person, outline: tuple[Box, Tensor]) -> Person:

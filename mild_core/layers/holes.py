@@ -9,12 +9,15 @@ from torch import Tensor
 
 from ..image import boxes
 from ..image.blobs import blobs
-from ..image.growth import VISIBLE, contact_band, feathered, grow, growth_pixels
+from ..image.growth import VISIBLE, contact_band, distance, feathered, grow, growth_pixels
 from ..scene import Box, Person
 from .box_masks import is_box, person_in_box, surroundings_of
+from . import rims
+from . import thin_things as thin
 from .snapping import margin_of, reach_of, snapped
 
 MAX_CONTACT = 2
+TIMES, SAFE, UNREAD = 2.5, 0.33, 0.5
 
 GAP = 4
 """Pixels: gaps that a hole encloses are filled up to the area of a square with this side, wider by the growth on either
@@ -27,6 +30,7 @@ class Growth(NamedTuple):
 
     grow: float  # share of the size of what is erased
     contact: int  # pixels, 0..2
+    follow: bool = True
 
 
 class Piece(NamedTuple):
@@ -85,6 +89,17 @@ def outlined(
     return boxes.outside(tight, outer), boxes.cut(mine, tight).clone()
 
 
+def thing_before(pixels: Tensor, box: Box, seen: Tensor, others: Tensor, share: float) -> tuple[Box, Tensor] | None:
+    size = (int(pixels.shape[0]), int(pixels.shape[1]))
+    reach = TIMES * growth_pixels(box, size, share)
+    if reach < 2 or is_box(seen):
+        return None
+    margin = thin.margin_of(reach)
+    outer = boxes.grown(box, margin, margin, size)
+    found = thin.thin_things(boxes.cut(pixels, outer), boxes.placed(seen, box, outer), reach, boxes.cut(others, outer))
+    return None if found is None else (outer, found & ~boxes.cut(others, outer))
+
+
 def piece_of(
     box: Box,
     seen: Tensor,
@@ -94,6 +109,8 @@ def piece_of(
     size: tuple[int, int],
     depth: float = 0.0,
     given: tuple[Box, Tensor] | None = None,
+    pixels: Tensor | None = None,
+    others: Tensor | None = None,
 ) -> Piece | None:
     """The hole that somebody leaves who is seen in `seen` (bool, at `box`) of a photo of this size.
 
@@ -104,15 +121,25 @@ def piece_of(
     reach = growth_pixels(box, size, growth.grow)
     contact = min(max(growth.contact, 0), MAX_CONTACT)
     margin = max(math.ceil(reach), contact) + 1
+    follow = growth.follow and pixels is not None and reach >= 1
+    if follow:
+        most = TIMES * reach
+        margin = max(margin, rims.margin_of(most) + 1, math.ceil(most + SAFE * reach) + 1)
     outer = boxes.grown(box, margin, margin, size)
     mine = boxes.placed(seen, box, outer)
+    own = mine
+    if follow:
+        own = rims.smeared(boxes.cut(pixels, outer), mine, most, UNREAD * reach, None if others is None else boxes.cut(others, outer))
+        grown = grow(own, max(1.0, SAFE * reach))
+    else:
+        grown = grow(mine, reach)
     if kept is None:
-        hole = grow(mine, reach)
+        hole = grown
     else:
         kept_here = boxes.cut(kept, outer)
         mine &= ~kept_here
         touching = mine if given is None else mine & boxes.placed(given[1], given[0], outer)
-        hole = (grow(mine, reach) & ~kept_here) | contact_band(touching, kept_here, contact)
+        hole = (grown & ~kept_here) | contact_band(touching, kept_here, contact)
     spared = None if kept is None else boxes.cut(kept, outer)
     if protect is not None:
         protected = boxes.cut(protect, outer)
@@ -120,7 +147,7 @@ def piece_of(
         spared = protected if spared is None else spared | protected
     if reach >= 1:  # whoever asks for less wants the mask as it is
         _close_gaps(hole, spared, reach)
-    core = mine & hole
+    core = own & hole
     tight = boxes.tight_box(hole)
     if tight is None or not core.any():
         return None

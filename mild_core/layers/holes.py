@@ -17,7 +17,7 @@ from . import thin_things as thin
 from .snapping import margin_of, reach_of, snapped
 
 MAX_CONTACT = 2
-TIMES, SAFE, UNREAD = 2.5, 0.33, 0.5
+TIMES, SAFE, UNREAD, THIN = 2.5, 0.33, 0.5, 2.5
 
 GAP = 4
 """Pixels: gaps that a hole encloses are filled up to the area of a square with this side, wider by the growth on either
@@ -91,7 +91,7 @@ def outlined(
 
 def thing_before(pixels: Tensor, box: Box, seen: Tensor, others: Tensor, share: float) -> tuple[Box, Tensor] | None:
     size = (int(pixels.shape[0]), int(pixels.shape[1]))
-    reach = TIMES * growth_pixels(box, size, share)
+    reach = THIN * growth_pixels(box, size, share)
     if reach < 2 or is_box(seen):
         return None
     margin = thin.margin_of(reach)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..image.growth import distance
-from .snapping import dilated, discriminant, shrunk_mask, shrunk_photo
+from .snapping import shrunk_mask, shrunk_photo
 
 RINGS = 9
 """Rings that may be smeared: if that means more pixels, rings are wider."""
@@ -63,30 +63,10 @@ def smeared(pixels: Tensor, mask: Tensor, reach: float, unread: float, others: T
     width = torch.where(known, width, usual)
     width = F.interpolate(width[None, None], scale_factor=CELL, mode="bilinear", align_corners=False)
     found = away <= width[0, 0, : mine.shape[0], : mine.shape[1]]
-    found = found | _single(photo, mine, away, rings, taken)
     if step == 1:
         return found | mask
     # What is found lies beyond the mask: of a coarser grid only that is taken, on the photo's own pixels.
     return mask | (_enlarged(found.float(), step, mask.shape) >= 0.5)
-
-
-def _single(photo: Tensor, mask: Tensor, away: Tensor, reach: int, others: Tensor | None) -> Tensor:
-    """Single pixels that look more like the person than the ground varies, connected to the mask."""
-    band = (away > 0) & (away <= reach)
-    ground = away > reach
-    if others is not None:
-        ground &= ~others
-        band &= ~others
-    rows, columns = band.nonzero(as_tuple=True)
-    score, separable, apart = discriminant(photo, mask, ground, 2 * reach + 1, rows, columns)
-    share = score / apart.clamp(min=1e-6) + 0.5
-    stained = torch.zeros_like(mask)
-    stained[rows, columns] = separable & (share > (DEVIATIONS / apart.clamp(min=1e-6).sqrt()).clamp(min=LEAST_SHARE, max=MOST_SHARE))
-    grown = mask
-    for number in range(math.ceil(1.5 * reach)):
-        grown = grown | (dilated(grown, diagonal=number % 2 == 0) & stained)
-    core = ~dilated(~grown, diagonal=False)
-    return mask | (dilated(core, diagonal=True) & grown)
 
 
 def _enlarged(map_: Tensor, step: int, shape: torch.Size) -> Tensor:
@@ -94,13 +74,10 @@ def _enlarged(map_: Tensor, step: int, shape: torch.Size) -> Tensor:
     return large[0, 0, : shape[0], : shape[1]]
 
 
-DEVIATIONS, LEAST_SHARE, MOST_SHARE = 2.0, 0.2, 0.6
-
-
 def margin_of(reach: float) -> int:
     """Pixels of surroundings that `spread` has to see around a mask."""
     step = max(1, math.ceil(reach / RINGS))
-    return 3 * math.ceil(reach) + (BEYOND + 1) * step
+    return math.ceil(reach) + (BEYOND + 1) * step
 
 
 def _sums(photo: Tensor, ring: Tensor, counts: Tensor, rings: int) -> Tensor:

@@ -16,7 +16,7 @@ from ..image import boxes
 from ..image.blobs import blobs
 from ..image.growth import distance, grow
 from ..scene import Box
-from .snapping import shrunk_mask, shrunk_photo, window_sums
+from .snapping import dilated, shrunk_mask, shrunk_photo, window_sums
 
 COLUMNS = 9
 """Cells that a thing may be wide on either side of its middle: if that means more pixels, cells are larger."""
@@ -24,7 +24,7 @@ COLUMNS = 9
 NOISE = 0.04
 """Standard deviation (range 0..1) that noise and a pixel's mixed edges may have."""
 
-UNLIKE = 2.0
+UNLIKE = 1.0
 """Squared distance of a gap's mean colour from the person's, and from the ground's, in units of their spread, above
 which it is another thing.
 """
@@ -32,9 +32,12 @@ which it is another thing.
 ALIKE = 6.0
 UNMIXED = 1.0
 PIECE = 9
+PART = 0.0
+UNLIKE2 = 1e9
+MOST = 0.5
 MOST_PIECES = 64
-PERSON_WINDOW = 1.5
-NEARER = 0.35
+PERSON_WINDOW = 1.2
+NEARER = 0.2
 
 
 def thin_things(pixels: Tensor, mask: Tensor, reach: float, others: Tensor | None = None) -> Tensor | None:
@@ -49,7 +52,7 @@ def thin_things(pixels: Tensor, mask: Tensor, reach: float, others: Tensor | Non
     mine = _whole_cells(mask, step)
     closed = _closed(mine, radius)
     gap = closed & ~mine
-    taken = None if others is None else shrunk_mask(others, step) & ~mine
+    taken = None if others is None else shrunk_mask(others & ~mask, step)
     if taken is not None:
         gap &= ~taken
     if not gap.any():
@@ -61,12 +64,13 @@ def thin_things(pixels: Tensor, mask: Tensor, reach: float, others: Tensor | Non
     rows, columns = gap.nonzero(as_tuple=True)
     own = _means(photo, gap, max(1, radius // 3), rows, columns)[0]
     person = _spread(photo, mine, math.ceil(PERSON_WINDOW * radius), rows, columns)
-    unlike = (_squared(own - person[0], person[1]) > UNLIKE) | ~person[2]
+    from_person = _squared(own - person[0], person[1]).masked_fill(~person[2], 1e6)
+    unlike = from_person > UNLIKE2
     parted = _between(mine, radius)[rows, columns]
-    cut = parted & unlike
+    cut = parted & (from_person > UNLIKE)
     for wide in (radius + 3, 3 * radius):
         floor = _spread(photo, ground, wide, rows, columns)
-        unlike &= (_squared(own - floor[0], floor[1]) > UNLIKE) | ~floor[2]
+        unlike &= (_squared(own - floor[0], floor[1]) > UNLIKE2) | ~floor[2]
         # A rim is soft: what lies between the person's colours and the ground's is a mixture of both.
         across = floor[0] - person[0]
         share = ((own - person[0]) * across).sum(1) / across.square().sum(1).clamp(min=1e-6)
@@ -85,7 +89,8 @@ def thin_things(pixels: Tensor, mask: Tensor, reach: float, others: Tensor | Non
     thing[rows, columns] |= alike
     # Single pixels follow what most of the gap around them is.
     votes = window_sums(torch.stack([thing, gap]).to(photo), 2)[:, rows, columns]
-    thing[rows, columns] = votes[0] >= 0.5 * votes[1]
+    thing[rows, columns] = votes[0] >= MOST * votes[1]
+    thing = dilated(thing, diagonal=True) & gap  # its edge is mixed with the person behind it
     thing = _followed(photo, thing, mine, ground, closed, radius, taken)
     if step > 1:
         thing = thing.repeat_interleave(step, 0).repeat_interleave(step, 1)[: mask.shape[0], : mask.shape[1]]
@@ -107,7 +112,7 @@ def _closed(mask: Tensor, radius: int) -> Tensor:
 
 def _between(mask: Tensor, radius: int) -> Tensor:
     """Where two pieces of the mask [h, w] are near: a person is one piece, unless something stands in front."""
-    pieces, _ = blobs(mask, PIECE)
+    pieces, _ = blobs(mask, max(PIECE, PART * float(mask.sum())))
     sides = torch.zeros_like(mask, dtype=torch.uint8)
     for box, shape in pieces[:MOST_PIECES]:
         around = boxes.grown(box, radius, radius, (mask.shape[0], mask.shape[1]))

@@ -81,7 +81,9 @@ def real_case(scene: scenes.Scene) -> Case:
     far = cv2.distanceTransform(1 - scene.union.astype(np.uint8), cv2.DIST_L2, 5) > scenes.FAR
     apart = np.maximum(0, apart - float(np.percentile(apart[far], 90))).astype(np.float32)
     effect = cv2.dilate(scene.effect.astype(np.uint8), np.ones((9, 9))) > 0
-    return Case(scene.name, scene.photo, scene.masks, scene.union | (apart > UNCHANGED), apart, near(scene.union) & ~effect)
+    return Case(
+        scene.name, scene.photo, scene.masks, scene.union | (apart > UNCHANGED), apart, near(scene.union) & ~effect
+    )
 
 
 def near(people: Area) -> Area:
@@ -207,7 +209,13 @@ def main() -> None:
         for name, own in rows.items()
     }
     print()
-    print(" ".join(f"{v.replace(' ', '')}_through_{k}={means[v, n]:.2f}" for v in found for k, n in (("old", OLD), ("new", NEW))))
+    print(
+        " ".join(
+            f"{v.replace(' ', '')}_through_{k}={means[v, n]:.2f}"
+            for v in found
+            for k, n in (("old", OLD), ("new", NEW))
+        )
+    )
 
 
 if __name__ == "__main__":

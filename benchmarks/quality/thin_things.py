@@ -74,7 +74,9 @@ def main() -> None:
                     rows[name].append(one)
     for variant, kinds in found.items():
         for kind, rows in kinds.items():
-            print(f"\n## masks {variant}, {kind}, n = {len(rows[NEW])}\n\n| holes | " + " | ".join(Figures._fields) + " |")
+            print(
+                f"\n## masks {variant}, {kind}, n = {len(rows[NEW])}\n\n| holes | " + " | ".join(Figures._fields) + " |"
+            )
             print("|" + "---|" * (len(Figures._fields) + 1))
             for name, own in rows.items():
                 cells = [mean_with_interval([getattr(o, field) for o in own]).text(1) for field in Figures._fields]

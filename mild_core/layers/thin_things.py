@@ -30,10 +30,7 @@ which it is another thing.
 """
 
 ALIKE = 6.0
-UNMIXED = 1.0
 PIECE = 9
-PART = 0.0
-UNLIKE2 = 1e9
 MOST = 0.5
 MOST_PIECES = 64
 PERSON_WINDOW = 1.2
@@ -50,6 +47,9 @@ def thin_things(pixels: Tensor, mask: Tensor, reach: float, others: Tensor | Non
     step = max(1, math.ceil(reach / COLUMNS))
     radius = max(2, round(reach / step))
     mine = _whole_cells(mask, step)
+    parted = _between(mine, radius)
+    if parted is None:
+        return None
     closed = _closed(mine, radius)
     gap = closed & ~mine
     taken = None if others is None else shrunk_mask(others & ~mask, step)
@@ -65,28 +65,18 @@ def thin_things(pixels: Tensor, mask: Tensor, reach: float, others: Tensor | Non
     own = _means(photo, gap, max(1, radius // 3), rows, columns)[0]
     person = _spread(photo, mine, math.ceil(PERSON_WINDOW * radius), rows, columns)
     from_person = _squared(own - person[0], person[1]).masked_fill(~person[2], 1e6)
-    unlike = from_person > UNLIKE2
-    parted = _between(mine, radius)[rows, columns]
-    cut = parted & (from_person > UNLIKE)
-    for wide in (radius + 3, 3 * radius):
-        floor = _spread(photo, ground, wide, rows, columns)
-        unlike &= (_squared(own - floor[0], floor[1]) > UNLIKE2) | ~floor[2]
-        # A rim is soft: what lies between the person's colours and the ground's is a mixture of both.
-        across = floor[0] - person[0]
-        share = ((own - person[0]) * across).sum(1) / across.square().sum(1).clamp(min=1e-6)
-        mixed = person[0] + share.clamp(0, 1)[:, None] * across
-        spread = (person[1] + floor[1]) / 2
-        unlike &= (_squared(own - mixed, spread) > UNMIXED) | ~(person[2] & floor[2])
+    parted = parted[rows, columns]
     thing = torch.zeros_like(gap)
-    thing[rows, columns] = unlike | cut
+    thing[rows, columns] = parted & (from_person > UNLIKE)
     if not thing.any():
         return None
     # What has the thing's colours belongs to it also where the person's clothes have them.
     mean, spread, known = _spread(photo, thing, 6 * radius, rows, columns)
     colours = photo[:, rows, columns].T
     alike = known & (_squared(colours - mean, spread) < ALIKE)
-    alike &= ((colours - mean).square().sum(1) < (colours - floor[0]).square().sum(1)) | ~floor[2] | parted
-    thing[rows, columns] |= alike
+    floor, _, floor_known = _spread(photo, ground, 3 * radius, rows, columns)
+    nearer = (colours - mean).square().sum(1) < (colours - floor).square().sum(1)
+    thing[rows, columns] |= alike & (parted | nearer | ~floor_known)
     # Single pixels follow what most of the gap around them is.
     votes = window_sums(torch.stack([thing, gap]).to(photo), 2)[:, rows, columns]
     thing[rows, columns] = votes[0] >= MOST * votes[1]
@@ -110,9 +100,11 @@ def _closed(mask: Tensor, radius: int) -> Tensor:
     return closed[radius + 1 : -radius - 1, radius + 1 : -radius - 1]
 
 
-def _between(mask: Tensor, radius: int) -> Tensor:
-    """Where two pieces of the mask [h, w] are near: a person is one piece, unless something stands in front."""
-    pieces, _ = blobs(mask, max(PIECE, PART * float(mask.sum())))
+def _between(mask: Tensor, radius: int) -> Tensor | None:
+    """Where two pieces of the mask [h, w] are near, bool [h, w]; None if there is but one."""
+    pieces, _ = blobs(mask, PIECE)
+    if len(pieces) < 2:
+        return None
     sides = torch.zeros_like(mask, dtype=torch.uint8)
     for box, shape in pieces[:MOST_PIECES]:
         around = boxes.grown(box, radius, radius, (mask.shape[0], mask.shape[1]))
@@ -151,9 +143,7 @@ def _means(photo: Tensor, side: Tensor, radius: int, rows: Tensor, columns: Tens
     return (sums[:3] / sums[3].clamp(min=1)).T, sums[3]
 
 
-def _spread(
-    photo: Tensor, side: Tensor, radius: int, rows: Tensor, columns: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _spread(photo: Tensor, side: Tensor, radius: int, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean colour [n, 3] and covariance [n, 3, 3] of `side` around each of n pixels, and whether there is any."""
     around = photo.mean((1, 2), keepdim=True)  # or float32 would lose small spreads
     colour = (photo - around) * side

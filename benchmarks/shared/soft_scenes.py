@@ -1,4 +1,4 @@
-"""Composed scenes with the rims that cameras make: soft, smeared by motion, saved as JPEG; if asked, behind thin things.
+"""Composed scenes with the rims that cameras make: soft, smeared by motion, saved as JPEG; or behind thin things.
 
 The people and plates are those of `scenes.py`. What is drawn of each scene depends on SEED and its name alone.
 """

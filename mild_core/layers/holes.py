@@ -11,8 +11,8 @@ from ..image import boxes
 from ..image.blobs import blobs
 from ..image.growth import VISIBLE, contact_band, feathered, grow, growth_pixels
 from ..scene import Box, Person
-from .box_masks import is_box, person_in_box, surroundings_of
 from . import rims, thin_things
+from .box_masks import is_box, person_in_box, surroundings_of
 from .snapping import margin_of, reach_of, snapped
 
 MAX_CONTACT = 2

@@ -87,7 +87,7 @@ def _added(photo: Tensor, mask: Tensor, reach: float, others: Tensor | None, bar
         ground |= barred & ~mask
         band &= ~barred
     rows, columns = band.nonzero(as_tuple=True)
-    score, separable, _ = discriminant(photo, mask, ground, math.ceil(2 * reach) + 1, rows, columns)
+    score, separable = _discriminant(photo, mask, ground, math.ceil(2 * reach) + 1, rows, columns)
     person = torch.zeros_like(mask)
     person[rows, columns] = separable & (score > 0)
     # From the mask outward, with steps that make octagons: only what is connected to the mask belongs to the person.
@@ -118,7 +118,7 @@ def _common_miss(away: Tensor, grown: Tensor, separable: Tensor, rows: Tensor, c
     return miss
 
 
-def discriminant(
+def _discriminant(
     photo: Tensor, person: Tensor, ground: Tensor, radius: int, rows: Tensor, columns: Tensor
 ) -> tuple[Tensor, Tensor]:
     """For each of n pixels (rows, columns): how much more it looks like the person than like the ground around it (> 0:
@@ -150,7 +150,7 @@ def discriminant(
     axis = torch.stack(across) / whole
     score = ((colour[:, rows, columns] - (means[0] + means[1]) / 2) * axis).sum(0)
     apart = ((means[0] - means[1]) * axis).sum(0)
-    return score, known & (apart > LEAST_SEPARATION), apart
+    return score, known & (apart > LEAST_SEPARATION)
 
 
 def window_sums(maps: Tensor, radius: int) -> Tensor:

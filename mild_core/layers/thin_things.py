@@ -1,9 +1,10 @@
 """Thin things in front of somebody: a pole, a tripod's leg, a fence's wire, with the person's mask on both sides.
 
-They are what a closing of the mask fills (dilation, then erosion), where it looks neither like the person around it nor
-like the ground beside the person. Ground that is seen between an arm and a body is no such thing: it is smeared with the
-person's colours, and closed like any other rim. From there a thing is followed a little beyond the person, where
-growth would nibble at it.
+A person is one piece: where a slit parts their mask and does not look like them, something stands in front, and
+whatever has its colours in the other gaps of the mask belongs to it. A gap that parts nothing, as between an arm and a
+body, shows ground, smeared with the person's colours; it is left to the growth. (Its mixed colours look like neither,
+so colour alone would leave outlines of people.) A thing is followed a little beyond the person, where growth would
+nibble at it.
 """
 
 import math
@@ -15,7 +16,6 @@ from torch import Tensor
 from ..image import boxes
 from ..image.blobs import blobs
 from ..image.growth import distance, grow
-from ..scene import Box
 from .snapping import dilated, shrunk_mask, shrunk_photo, window_sums
 
 COLUMNS = 9
@@ -25,16 +25,23 @@ NOISE = 0.04
 """Standard deviation (range 0..1) that noise and a pixel's mixed edges may have."""
 
 UNLIKE = 1.0
-"""Squared distance of a gap's mean colour from the person's, and from the ground's, in units of their spread, above
-which it is another thing.
-"""
+"""Squared distance of a slit's mean colour from the person's on its sides, in units of their spread, above which it is
+a thing."""
 
 ALIKE = 6.0
-PIECE = 9
-MOST = 0.5
-MOST_PIECES = 64
-PERSON_WINDOW = 1.2
+"""Squared distance of a colour from the thing's, in units of its spread, below which it is the thing's."""
+
+BESIDE, PALETTE = 1.2, 6
+"""Windows, in units of the reach, in which the person's colours are taken, and the thing's."""
+
 NEARER = 0.2
+"""Squared distance of a colour from the thing's, in units of that from the person's and from the ground's, below which
+the thing goes on beside the person."""
+
+PIECE = 9
+"""Cells: smaller pieces of a mask are specks."""
+
+MOST_PIECES = 64
 
 
 def thin_things(pixels: Tensor, mask: Tensor, reach: float, others: Tensor | None = None) -> Tensor | None:
@@ -52,39 +59,51 @@ def thin_things(pixels: Tensor, mask: Tensor, reach: float, others: Tensor | Non
         return None
     closed = _closed(mine, radius)
     gap = closed & ~mine
-    taken = None if others is None else shrunk_mask(others & ~mask, step)
-    if taken is not None:
-        gap &= ~taken
-    if not gap.any():
+    taken = torch.zeros_like(mine) if others is None else shrunk_mask(others & ~mask, step)
+    gap &= ~taken
+    slit = gap & parted
+    tight = boxes.tight_box(slit)
+    if tight is None:
         return None
-    photo = _unmasked_photo(pixels, mask, step, gap)
-    ground = ~grow(closed, 2)
-    if taken is not None:
-        ground &= ~taken
-    rows, columns = gap.nonzero(as_tuple=True)
-    own = _means(photo, gap, max(1, radius // 3), rows, columns)[0]
-    person = _spread(photo, mine, math.ceil(PERSON_WINDOW * radius), rows, columns)
-    from_person = _squared(own - person[0], person[1]).masked_fill(~person[2], 1e6)
-    parted = parted[rows, columns]
-    thing = torch.zeros_like(gap)
-    thing[rows, columns] = parted & (from_person > UNLIKE)
+    # Colours are compared near the slits only: the rest of a large crop costs nothing.
+    near = boxes.grown(tight, PALETTE * radius, PALETTE * radius, (mine.shape[0], mine.shape[1]))
+    x0, y0, x1, y1 = (edge * step for edge in near)
+    mine, closed, gap, taken, slit = (boxes.cut(map_, near) for map_ in (mine, closed, gap, taken, slit))
+    photo = _unmasked_photo(pixels[y0:y1, x0:x1], mask[y0:y1, x0:x1], step, gap)
+    thing = _things(photo, mine, closed, gap, slit, taken, radius)
     if not thing.any():
         return None
-    # What has the thing's colours belongs to it also where the person's clothes have them.
-    mean, spread, known = _spread(photo, thing, 6 * radius, rows, columns)
+    found = torch.zeros_like(mask)
+    place = found[y0:y1, x0:x1]
+    large = thing if step == 1 else thing.repeat_interleave(step, 0).repeat_interleave(step, 1)
+    place.copy_(large[: place.shape[0], : place.shape[1]])
+    return found & ~mask
+
+
+def _things(
+    photo: Tensor, person: Tensor, closed: Tensor, gap: Tensor, slit: Tensor, others: Tensor, radius: int
+) -> Tensor:
+    """Which cells [h, w] (bool) show a thing; photo [3, h, w], the rest bool [h, w]."""
+    ground = ~(grow(closed, 2) | others)
+    rows, columns = gap.nonzero(as_tuple=True)
     colours = photo[:, rows, columns].T
+    own = _means(photo, gap, max(1, radius // 3), rows, columns)[0]
+    mean, spread, known = _spread(photo, person, math.ceil(BESIDE * radius), rows, columns)
+    thing = torch.zeros_like(gap)
+    thing[rows, columns] = slit[rows, columns] & known & (_squared(own - mean, spread) > UNLIKE)
+    if not thing.any():
+        return thing
+    # What has the thing's colours belongs to it also where the person's clothes have them, and where it parts nothing.
+    mean, spread, known = _spread(photo, thing, PALETTE * radius, rows, columns)
     alike = known & (_squared(colours - mean, spread) < ALIKE)
-    floor, _, floor_known = _spread(photo, ground, 3 * radius, rows, columns)
+    floor, many = _means(photo, ground, 3 * radius, rows, columns)
     nearer = (colours - mean).square().sum(1) < (colours - floor).square().sum(1)
-    thing[rows, columns] |= alike & (parted | nearer | ~floor_known)
-    # Single pixels follow what most of the gap around them is.
+    thing[rows, columns] |= alike & (slit[rows, columns] | nearer | (many < 1))
+    # Single cells follow what most of the gap around them is.
     votes = window_sums(torch.stack([thing, gap]).to(photo), 2)[:, rows, columns]
-    thing[rows, columns] = votes[0] >= MOST * votes[1]
+    thing[rows, columns] = votes[0] >= votes[1] / 2
     thing = dilated(thing, diagonal=True) & gap  # its edge is mixed with the person behind it
-    thing = _followed(photo, thing, mine, ground, closed, radius, taken)
-    if step > 1:
-        thing = thing.repeat_interleave(step, 0).repeat_interleave(step, 1)[: mask.shape[0], : mask.shape[1]]
-    return thing & ~mask
+    return _followed(photo, thing, person, ground, closed, radius, others)
 
 
 def margin_of(reach: float) -> int:
@@ -126,7 +145,6 @@ def _unmasked_photo(pixels: Tensor, mask: Tensor, step: int, gap: Tensor) -> Ten
     photo = shrunk_photo(pixels, step)
     if step == 1:
         return photo
-    photo = photo.clone()
     rows, columns = gap.nonzero(as_tuple=True)
     offset = torch.arange(step, device=mask.device)
     down = (rows[:, None, None] * step + offset[:, None]).clamp(max=mask.shape[0] - 1)
@@ -162,26 +180,20 @@ def _squared(apart: Tensor, spread: Tensor) -> Tensor:
 
 
 def _followed(
-    photo: Tensor, thing: Tensor, mask: Tensor, ground: Tensor, closed: Tensor, radius: int, others: Tensor | None
+    photo: Tensor, thing: Tensor, person: Tensor, ground: Tensor, closed: Tensor, radius: int, others: Tensor
 ) -> Tensor:
     """The thing, and where it goes on beside the person."""
-    band = grow(mask, radius + 2) & ~closed
-    if others is not None:
-        band &= ~others
-    band &= grow(thing, 2 * radius)
+    band = grow(person, radius + 2) & grow(thing, 2 * radius) & ~closed & ~others
     rows, columns = band.nonzero(as_tuple=True)
-    if not len(rows):
-        return thing
     colours = photo[:, rows, columns].T
-    own, _ = _means(photo, thing, 2 * radius, rows, columns)
-    person, many = _means(photo, mask, 2 * radius, rows, columns)
-    floor, more = _means(photo, ground, 2 * radius, rows, columns)
-    near = (colours - own).square().sum(1)
-    alike = (near < NEARER * (colours - person).square().sum(1)) | (many < 1)
-    alike &= (near < NEARER * (colours - floor).square().sum(1)) | (more < 1)
+    own = _means(photo, thing, 2 * radius, rows, columns)[0]
+    apart = (colours - own).square().sum(1)
+    alike = torch.ones_like(rows, dtype=torch.bool)
+    for side in (person, ground):
+        mean, many = _means(photo, side, 2 * radius, rows, columns)
+        alike &= (apart < NEARER * (colours - mean).square().sum(1)) | (many < 1)
     going = torch.zeros_like(thing)
     going[rows, columns] = alike
-    found = thing
     for _ in range(2 * radius):
-        found = found | (grow(found, 1.5) & going)
-    return found
+        thing = thing | (dilated(thing, diagonal=True) & going)
+    return thing

@@ -38,7 +38,7 @@ from mild.mild_core.people.selection import choose
 from mild.mild_core.scene import BACKGROUND
 
 SETTINGS = {
-    "same growth all around": SplitOptions(follow=False),
+    "same growth all around": SplitOptions(follow=False, spare=False),
     "follows each rim": SplitOptions(),
     "no growth": SplitOptions(grow=0),
 }
@@ -106,13 +106,13 @@ def split(photo: Picture, masks: Area, options: SplitOptions) -> NDArray[np.floa
 def figures(case: Case, opacity: NDArray[np.float32]) -> Figures:
     hole = opacity > 0
     line = case.masks.any(0)
-    length = max(1, int((line & ~(cv2.erode(line.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)).sum()))
+    rim = line & ~(cv2.erode(line.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
+    length = max(1, int(rim.sum()))
     through = (1 - opacity) * case.apart * case.counted
     outside = cv2.distanceTransform(1 - hole.astype(np.uint8), cv2.DIST_L2, 5)
     ring = (outside > 0) & (outside <= 2) & case.counted
-    # Places of the outline with something visible within reach of them: seen from the outline, not summed over area.
-    seen = cv2.dilate((through > VISIBLE).astype(np.uint8), np.ones((2 * NEAR // 2 + 1, 2 * NEAR // 2 + 1))) > 0
-    rim = line & ~(cv2.erode(line.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
+    # Places of the outline with something visible near them.
+    seen = cv2.dilate((through > VISIBLE).astype(np.uint8), np.ones((NEAR + 1, NEAR + 1))) > 0
     return Figures(
         float(through.sum()) / length,
         float(case.apart[ring].mean()) if ring.any() else math.nan,

@@ -26,10 +26,10 @@ BEYOND = 3
 CELL = 6
 """Width, in rings, of the cells in which colours are summed; a window is three cells wide."""
 
-LEANS = 0.05
+LEANS = 0.04
 """Share of the person's colour, of all between ground and person, above which a ring is not clean."""
 
-NOISE = 0.003
+NOISE = 0.0025
 """Colour (0..1) by which the mean of a ring may lean towards the person by chance."""
 
 LEAST_CONTRAST = 0.06

@@ -19,7 +19,7 @@ from .amodal_extent import hidden_extent
 from .crops import Group, context_box, grouped
 from .effect_holes import Effects, effect_pieces, effects_of, kept_things
 from .ground import on_ground, pick_ground
-from .holes import MAX_CONTACT, Growth, Piece, opened, outlined, piece_of, seen_of
+from .holes import DEFAULT_GROW, MAX_CONTACT, Growth, Piece, opened, outlined, piece_of, seen_of, things_before
 from .known_bodies import check_morphology, with_joints_of
 from .work_size import BALANCED
 
@@ -36,13 +36,15 @@ ENOUGH = 0.5
 class SplitOptions(NamedTuple):
     """How holes are made."""
 
-    grow: float = 0.008  # share of a person's size (see growth_pixels) by which the mask grows
+    grow: float = DEFAULT_GROW  # share of a person's size (see growth_pixels) by which the mask grows
     feather: float = 3  # pixels over which the hole's edge is blended, inwards
     contact: int = 1  # pixels of a kept person's rim, where an erased one touches it, that may be repainted (0..2)
     context: float = 1.0  # share of a hole's longer side that is shown around it on each side
     size_mode: str = BALANCED
     full_plate: bool = False  # True: the background is painted behind the kept people too
     snap: bool = True  # masks that miss a rim are moved outward to the photo's edges before they grow
+    follow: bool = True  # growth follows how soft each rim is; False: it is the same all around
+    spare: bool = True  # thin things in front of people who go are left out of holes
 
 
 class _Photo(NamedTuple):
@@ -51,6 +53,7 @@ class _Photo(NamedTuple):
     number: int  # from 0
     pixels: Tensor  # [H, W, 3]
     people: list[Person]  # fitted to the photo, back to front
+    seen: Tensor  # where anybody is seen
     kept: Tensor  # where somebody is seen who stays
     protect: Tensor | None
     extra: list[tuple[Box, Tensor]]  # what also_erase shows
@@ -100,6 +103,7 @@ def decompose(
             number=index,
             pixels=effects.pixels if effects.pixels is not None else rgb(photos[index]),
             people=here,
+            seen=seen_of(here, size, device),
             kept=kept_things(here, kept),
             protect=own_protect,
             extra=[] if also_erase is None else clusters(_pick(also_erase, index, device)),
@@ -133,7 +137,9 @@ def _pick(masks: Tensor, index: int, device: torch.device) -> Tensor:
 
 
 def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
-    growth = Growth(options.grow, options.contact)
+    growth = Growth(options.grow, options.contact, options.follow)
+    if options.spare:
+        photo = _with_things(photo, growth)
     people_seen, extra_seen = _outlines(photo, options)
     photo = photo._replace(people=[_narrowed(*pair) for pair in zip(photo.people, people_seen, strict=True)])
     made = (
@@ -145,6 +151,8 @@ def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
             photo.size,
             depth,
             given=(person.box, person.mask > VISIBLE),
+            pixels=photo.pixels,
+            others=photo.seen,
         )
         for depth, person in enumerate(photo.people)
         if person.erased
@@ -157,7 +165,10 @@ def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
         # The plate goes on behind everybody, so nobody's visible mask bounds its holes; only what the artist protects
         # does.
         seen = people_seen + extra_seen
-        made = (piece_of(box, own, None, photo.protect, growth, photo.size) for box, own in seen)
+        made = (
+            piece_of(*own, None, photo.protect, growth, photo.size, pixels=photo.pixels, others=photo.seen)
+            for own in seen
+        )
         plate = [piece for piece in made if piece is not None]
         plate += [piece for piece in erased if piece.effect]
     kept = [(depth, person) for depth, person in enumerate(photo.people) if not person.erased]
@@ -166,6 +177,19 @@ def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
         for rank, (depth, _) in enumerate(kept)
     )
     return _background_layers(photo, plate, erased, options) + [layer for layer in people if layer is not None]
+
+
+def _with_things(photo: _Photo, growth: Growth) -> _Photo:
+    """The photo, where what stands thinly in front of people who go is protected, unless the artist wants it to go."""
+    things = torch.zeros_like(photo.seen)
+    for person in photo.people:
+        if person.erased:
+            found = things_before(photo.pixels, person.box, person.mask > VISIBLE, photo.seen, growth)
+            if found is not None:
+                boxes.cut(things, found[0]).logical_or_(found[1])
+    for box, mask in [*photo.extra, *(effect[2:] for effect in photo.effects.painted)]:
+        boxes.cut(things, box).logical_and_(~mask)
+    return photo._replace(protect=things if photo.protect is None else photo.protect | things)
 
 
 def _narrowed(person: Person, outline: tuple[Box, Tensor]) -> Person:
@@ -183,14 +207,13 @@ def _outlines(photo: _Photo, options: SplitOptions) -> tuple[list[tuple[Box, Ten
     seen = [(person.box, person.mask > VISIBLE) for person in photo.people]
     if not options.snap:
         return seen, photo.extra
-    everyone = seen_of(photo.people, photo.size, photo.pixels.device)
     for depth, person in enumerate(photo.people):
         if person.erased:
-            seen[depth] = outlined(photo.pixels, *seen[depth], everyone, (photo.kept, photo.protect))
+            seen[depth] = outlined(photo.pixels, *seen[depth], photo.seen, (photo.kept, photo.protect))
         elif options.full_plate:
-            seen[depth] = outlined(photo.pixels, *seen[depth], everyone, (photo.protect,), unbox=False)
+            seen[depth] = outlined(photo.pixels, *seen[depth], photo.seen, (photo.protect,), unbox=False)
     barred = (photo.kept, photo.protect)
-    return seen, [outlined(photo.pixels, *own, everyone, barred, unbox=False) for own in photo.extra]
+    return seen, [outlined(photo.pixels, *own, photo.seen, barred, unbox=False) for own in photo.extra]
 
 
 def _extra_pieces(photo: _Photo, extra: list[tuple[Box, Tensor]], people: list[Piece], growth: Growth) -> list[Piece]:
@@ -199,7 +222,9 @@ def _extra_pieces(photo: _Photo, extra: list[tuple[Box, Tensor]], people: list[P
     for (box, seen), given in zip(extra, photo.extra, strict=True):
         own = nearness(box, photo.size)
         depth = sum(nearness(person.box, photo.size) < own for person in photo.people) - 0.5
-        piece = piece_of(box, seen, photo.kept, photo.protect, growth, photo.size, depth, given)
+        piece = piece_of(
+            box, seen, photo.kept, photo.protect, growth, photo.size, depth, given, photo.pixels, photo.seen
+        )
         if piece is not None:
             owners = [other.depth for other in people if boxes.overlap(other.box, piece.box)]
             result.append(piece._replace(depth=max([depth, *owners])))

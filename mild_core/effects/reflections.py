@@ -27,7 +27,7 @@ DEPTHS = (0.8, 0.6, 0.45, 0.3)
 SMOOTHING = 0.02
 """Share of the unit over which both are averaged: floors are rough."""
 
-LEAST_LIKENESS = 0.8
+LEAST_LIKENESS = 0.85
 """Correlation of the floor with the mirrored person."""
 
 LEAST_STRENGTH = 0.03

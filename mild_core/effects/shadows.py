@@ -70,9 +70,13 @@ LEAST_TOUCH, LEAST_AREA, LEAST_GROUND = 0.2, 0.006, 0.25
 ground.
 """
 
-LEAST_LIKENESS, TOUCH_COUNTS = 0.15, 0.4
-"""Correlation of brightness with the distance from the feet; what a touch all around, beyond the least one, adds to it.
+LEAST_LIKENESS, TOUCH_COUNTS, EVEN_COUNTS = 0.15, 0.4, 0.2
+"""Correlation of brightness with the distance from the feet; what a touch all around, beyond the least one, adds to it;
+and what ground without any texture adds.
 """
+
+EVEN = 0.03
+"""Standard deviation of the ground's brightness (a logarithm) from which on it is not even."""
 
 
 def shadow_of(window: Window, strictness: float = 1.0, things: Marks | None = None) -> Found | None:
@@ -113,6 +117,7 @@ def shadow_of(window: Window, strictness: float = 1.0, things: Marks | None = No
     touch = float((mask & near).sum() / near.sum())
     area = float(mask.sum()) / unit**2
     likeness = _rise(ground.darkness, away, mask & (away < NEAR)) + TOUCH_COUNTS * (touch - LEAST_TOUCH)
+    likeness += EVEN_COUNTS * max(0.0, 1 - ground.noise / EVEN)
     margins = (touch / LEAST_TOUCH, area / LEAST_AREA, likeness / LEAST_LIKENESS, MOST_NOISE / max(ground.noise, 1e-3))
     if min(margins[:3]) < strictness or -float(ground.darkness[mask].mean()) > MOST_DARK:
         return None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, label
+from scipy.ndimage import label
 from scipy.spatial import cKDTree
 
 from .ground import log_light
@@ -62,6 +62,9 @@ LEAST_AREA, MOST_SHARE = 0.004, 0.6
 STICKS_OUT = 0.08
 """Distance from the mask, in units, that a thing reaches at least: less is a rim that the mask missed."""
 
+RIM = 0.03
+"""Distance from a mask, in units, up to which it may have missed the person."""
+
 FARTHEST = 0.72
 """Distance from the person, in units, at which a thing must have ended."""
 
@@ -78,6 +81,7 @@ class Thing(NamedTuple):
     """Something that stands out."""
 
     found: Found
+    part: Marks  # [h, w]: all that stands out there, the rim that the person's mask missed included
     shade: bool  # it darkens the ground evenly and leaves its hue: a shadow with a hard edge
 
 
@@ -88,7 +92,7 @@ def things_of(window: Window, strictness: float = 1.0) -> list[Thing]:
     edge = (away > EDGE) & (from_others > CLOSE_TO_ANYBODY)
     if edge.sum() < LEAST_SAMPLES:
         return []
-    smooth = gaussian_filter(opponent(window.colours), (0.8, 0.8, 0))
+    smooth = blurred(opponent(window.colours), ~window.anyone, 0.8)
     rows, columns = np.nonzero(edge)
     # The same pixels every time: evenly over the edge.
     every = np.linspace(0, len(rows) - 1, min(SAMPLES, len(rows))).round().astype(int)
@@ -99,13 +103,16 @@ def things_of(window: Window, strictness: float = 1.0) -> list[Thing]:
     least = strictness * max(LEAST_DIFFERENCE, OVER_VARIETY * variety)
     rows, columns = np.nonzero(~window.anyone & (away < FARTHEST + 0.05))
     difference = np.zeros(away.shape, np.float32)
-    found = cKDTree(samples).query(_points(smooth, rows, columns, unit), k=NEIGHBOURS)[0].mean(1)
-    difference[rows, columns] = found
+    nearest = cKDTree(samples).query(_points(smooth, rows, columns, unit), k=NEIGHBOURS)[0]
+    difference[rows, columns] = nearest.mean(1)
     parts, count = label(difference > least, np.ones((3, 3)))
     things = []
     touching = away * unit <= TOUCHING
     for part in np.setdiff1d(np.unique(parts[touching]), [0]):
-        mask = parts == part
+        whole = parts == part
+        mask = _without_rim(whole, away, unit)
+        if not mask.any():
+            continue
         contrast = float(difference[mask].mean()) / least
         area = float(mask.sum()) / unit**2
         own_share = float(mask.sum() / max(window.own.sum(), 1))
@@ -116,8 +123,15 @@ def things_of(window: Window, strictness: float = 1.0) -> list[Thing]:
         if contrast < LEAST_CONTRAST or _leaves(mask, window) or float(from_others[mask].min()) < CLOSE_TO_ANYBODY:
             continue
         sure = certainty(contrast / LEAST_CONTRAST, MOST_VARIETY / max(variety, 1e-3), area / LEAST_AREA)
-        things.append(Thing(Found((distance(mask) <= 1) & ~window.anyone, sure), _is_shade(mask, window)))
+        found = Found((distance(mask) <= 1) & ~window.anyone, sure)
+        things.append(Thing(found, whole | found.mask, _is_shade(mask, window)))
     return things
+
+
+def _without_rim(mask: Marks, away: Map, unit: float) -> Marks:
+    """A thing without the thin rim of the person that the person's mask missed beside it."""
+    out = mask & (away > RIM)
+    return mask & ((away > RIM) | (distance(out) <= 2 * RIM * unit)) if out.any() else out
 
 
 def opponent(colours: Map) -> Map:

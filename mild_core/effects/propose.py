@@ -121,15 +121,14 @@ def _of_one(
     photo: Tensor, people: Sequence[Person], index: int, kinds: Sequence[str], strictness: float
 ) -> list[tuple[str, Window, Found]]:
     found = []
-    things: Marks | None = None
     window = window_of(photo, people, index, carried.WORK, carried.MARGINS)
+    wide = window_of(photo, people, index, shadows.WORK, shadows.MARGINS)
+    things = np.zeros(wide.own.shape, dtype=bool)  # they are no ground
     for thing in carried.things_of(window, strictness):
+        things |= _moved(thing.part, window, wide)
         kind = SHADOW if thing.shade else CARRIED
         if kind in kinds:
             found.append((kind, window, thing.found))
-    wide = window_of(photo, people, index, shadows.WORK, shadows.MARGINS)
-    for _, _, one in found:
-        things = _moved(one.mask, window, wide) if things is None else things | _moved(one.mask, window, wide)
     if SHADOW in kinds and (shadow := shadows.shadow_of(wide, strictness, things)) is not None:
         found.append((SHADOW, wide, shadow))
     if REFLECTION in kinds:

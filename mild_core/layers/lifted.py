@@ -29,7 +29,7 @@ MARGIN = 0.6
 SMOOTHING = 0.1
 """Texture is averaged over this share of a shadow's size (the square root of its area)."""
 
-END = 0.25
+END = 0.12
 """Over this share of its size a shadow fades out beyond its mask."""
 
 MOST_NOISE = 0.09

@@ -35,6 +35,9 @@ SAMPLES = 1200
 
 LEAST_SAMPLES = 200
 
+SPARSE = 3
+"""Of so many of these one is asked how it is explained by the rest."""
+
 NEIGHBOURS = 3
 """How many of them have to have the colour."""
 
@@ -152,8 +155,8 @@ def _variety(samples: NDArray[np.float32]) -> float:
     colours, place = samples[:, :3], samples[:, 3:]
     far = APART * FARTHER
     differences = []
-    for start in range(0, len(samples), 300):
-        own = samples[start : start + 300]
+    for start in range(0, len(samples), 200 * SPARSE):
+        own = samples[start : start + 200 * SPARSE : SPARSE]
         squared = ((own[:, None, :3] - colours) ** 2).sum(-1)
         between = ((own[:, None, 3:] - place) ** 2).sum(-1)
         squared = np.where(between < far * far, 9.0, squared + between)

@@ -75,8 +75,9 @@ def painted(scene: Scene, effects: bool) -> NDArray[np.float32]:
     return outputs["recompose"][0][0].float().numpy()
 
 
-def run_pairs(data: Path, paint: bool, sheets: Path | None) -> None:
+def run_pairs(data: Path, paint: bool, sheets: Path | None, frames: list[str] | None = None) -> None:
     scenes, left_out = real_scenes(data)
+    scenes = [scene for scene in scenes if frames is None or scene.name in frames]
     recall, precision, ratios, cut = [], [], [], []
     for scene in scenes:
         people, lines, seconds = with_proposals(scene.photo, scene.masks)
@@ -127,13 +128,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=Path, metavar="DIR", help="frames, masks and plates of fixed cameras")
     parser.add_argument("--paint", action="store_true", help="erase, too: 20 to 60 s a frame")
+    parser.add_argument("--frames", nargs="+", metavar="NAME", help="of the pairs only these")
     parser.add_argument("--photos", type=Path, metavar="DIR", help="photos with NAME_inst.png")
     parser.add_argument("--sheet", type=Path, metavar="OUT", help="folder for pictures to be looked at")
     given = parser.parse_args()
     if given.pairs is None and given.photos is None:
         parser.error("name a folder: --pairs, --photos or both")
     if given.pairs is not None:
-        run_pairs(given.pairs, given.paint, given.sheet)
+        run_pairs(given.pairs, given.paint, given.sheet, given.frames)
     if given.photos is not None:
         run_photos(given.photos, given.sheet)
 

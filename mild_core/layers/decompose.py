@@ -220,8 +220,10 @@ def _background_layers(photo: _Photo, plate: list[Piece], erased: list[Piece], o
         if options.full_plate:
             reveal = opened(erased, group.crop, options.feather)[1].to(opacity).mul_(opacity > 0)
         if photo.effects.lifted is not None and (lifted := boxes.cut(photo.effects.lifted, group.crop)).any():
-            # Brightened, not painted: it shows though it is no hole.
-            reveal = torch.where(lifted & (opacity <= 0), 1.0, opacity if reveal is None else reveal)
+            # Brightened, not painted: it shows though it is no hole. In the hole nothing is blended there, for below
+            # lies the photo with its shadow.
+            shown = opacity if reveal is None else reveal
+            reveal = torch.where(lifted & ((opacity <= 0) | (shown > 0)), 1.0, shown)
         layers.append(
             Layer(
                 id=f"{photo.number + 1}/{BACKGROUND}" + (f"-{number}" if number > 1 else ""),

@@ -38,6 +38,9 @@ MOST_NOISE = 0.09
 MOST_GAIN = 3.0
 """A shadow that takes more than two thirds of the light leaves no texture to bring back."""
 
+MOST_TINT = 0.25
+"""How far (as a logarithm) a channel's factor may be from that of all: more would colour a dark channel's noise."""
+
 NOTHING = 1.004
 """A gain below this is less than one grey level."""
 
@@ -115,6 +118,8 @@ def _gain(pixels: Tensor, shadow: Tensor, people: Tensor) -> Tensor | None:
         if noise > MOST_NOISE:
             return None
         lost[..., channel] = expected - 0.5 * noise - light[..., channel]
+    common = lost.mean(-1, keepdims=True)
+    lost = common + (lost - common).clip(-MOST_TINT, MOST_TINT)
     if float(np.median(lost.mean(-1)[mask & open_])) > np.log(MOST_GAIN):
         return None
     ends = np.clip(1 - away / max(END * extent, 1.0), 0, 1)[..., None]

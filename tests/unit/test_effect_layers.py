@@ -71,6 +71,17 @@ def test_a_shadow_is_lifted_and_the_ground_keeps_its_texture():
     assert torch.equal(done.image[0][far], photo[0][far])
 
 
+def test_the_shadow_does_not_show_through_the_soft_edge_of_the_hole():
+    photo, truth, people = scene((shadow_effect(60),))
+    scenes = decompose(photo, people, options=SplitOptions(feather=6))
+    (layer,) = scenes[0].layers
+    true = boxes.cut(truth[0], layer.box)
+    layer = layer._replace(pixels=torch.where((layer.hole > 0)[..., None], true, layer.pixels), sampled=True)
+    done = recompose([scenes[0]._replace(layers=(layer,))], seam="none", grain=False)
+    edge = (hole_of(scenes) > 0) & (hole_of(scenes) < 1) & (soft_shadow(60)[..., 0] < 0.8)
+    assert edge.sum() > 50 and (done.image - truth)[0][edge].abs().max() < 0.02 < (photo - truth)[0][edge].abs().mean()
+
+
 def test_without_its_person_or_refused_it_stays():
     for effects, erased in (
         ((shadow_effect(60), thing(BAG)), (False, True)),

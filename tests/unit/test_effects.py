@@ -180,15 +180,15 @@ def test_channels(two, channels):
 
 def test_a_large_photo_and_people_found_in_a_small_one(two):
     photo, people = two
-    large = F.interpolate(photo.movedim(-1, 0)[None], scale_factor=6, mode="bilinear")[0].movedim(0, -1)
+    large = F.interpolate(photo.movedim(-1, 0)[None], scale_factor=4, mode="bilinear")[0].movedim(0, -1)
     small = propose(photo, people, EFFECTS)
     found = propose(large, people, EFFECTS)
     assert [kinds(own) for own in found] == [kinds(own) for own in small]
     for one, other in zip(found, small, strict=True):
         assert overlap(one[0].effect, whole(other[0].effect), people) > 0.5  # in the pixels of the people's masks
-    grown = [fitted(person, (SIZE[0] * 6, SIZE[1] * 6)) for person in people]
+    grown = [fitted(person, (SIZE[0] * 4, SIZE[1] * 4)) for person in people]
     (_, (shadow,)) = propose(large, grown, EFFECTS)
-    assert overlap(fitted_to(shadow.effect, (SIZE[0] * 6, SIZE[1] * 6)), whole(small[1][0].effect), people) > 0.5
+    assert overlap(fitted_to(shadow.effect, (SIZE[0] * 4, SIZE[1] * 4)), whole(small[1][0].effect), people) > 0.5
 
 
 def fitted_to(effect, size):
@@ -242,3 +242,16 @@ def test_effects_are_scaled_with_their_person():
     fit = fitted(person._replace(effects=(effect,)), (SIZE[0] * 2, SIZE[1] * 2))
     assert fit.effects[0].box == (160, 280, 300, 340) and fit.effects[0].taken is False
     assert fit.effects[0].mask.shape == (60, 140) and bool((fit.effects[0].mask == 1).all())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 300), (300, 5), (33, 65)])
+def test_awkward_sizes_and_masks(size):
+    photo = torch.rand(*size, 3, generator=torch.Generator().manual_seed(2))
+    dot = torch.zeros(size)
+    dot[size[0] // 2, size[1] // 2] = 1
+    soft = torch.full(size, 0.5)
+    for mask in (dot, torch.ones(size), soft):
+        people = people_of(mask)
+        assert propose(photo, people, EFFECTS) == [[]]
+        result, (answer,) = with_effects([photo], people, EFFECTS, add=torch.ones(1, 3, 3), never=torch.zeros(1, 2, 2))
+        assert answer.drawn == [1] and len(result[0].effects) == 1

@@ -106,14 +106,13 @@ def propose(
     result = []
     for index, person in enumerate(people):
         found = _of_one(small, here, index, kinds, strictness)
-        own = []
+        own: list[Proposal] = []
         for kind, window, one in found:
             effect = _effect(kind, window, one, size)
             if effect is not None:
-                effect = fitted_effect(effect, size, person.size)
-                if not any(_same(effect, other) for other in person.effects):
-                    own.append(Proposal(person.number, effect, one.sure))
-        result.append(own)
+                own.append(Proposal(person.number, fitted_effect(effect, size, person.size), one.sure))
+        own = _one_shadow(own)
+        result.append([one for one in own if not any(_same(one.effect, other) for other in person.effects)])
     return result
 
 
@@ -157,6 +156,19 @@ def _effect(kind: str, window: Window, found: Found, size: tuple[int, int]) -> E
     shape = (boxes.height(window.box), boxes.width(window.box))
     mask = F.interpolate(torch.from_numpy(found.mask)[None, None].float(), size=shape, mode="bilinear")[0, 0]
     return effect_from_mask(kind, window.box, mask)
+
+
+def _one_shadow(proposals: list[Proposal]) -> list[Proposal]:
+    """The proposals for one person, with all that is shadow in one: its hard part and its soft end go together."""
+    dark = [one for one in proposals if one.effect.kind == SHADOW]
+    if len(dark) < 2:
+        return proposals
+    box = dark[0].effect.box
+    for one in dark[1:]:
+        box = boxes.union(box, one.effect.box)
+    mask = torch.stack([boxes.placed(one.effect.mask, one.effect.box, box) for one in dark]).amax(0)
+    whole = Proposal(dark[0].number, Effect(SHADOW, box, mask), max(one.sure for one in dark))
+    return [one for one in proposals if one.effect.kind != SHADOW] + [whole]
 
 
 def _same(effect: Effect, other: Effect) -> bool:

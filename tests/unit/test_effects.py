@@ -255,3 +255,13 @@ def test_awkward_sizes_and_masks(size):
         assert propose(photo, people, EFFECTS) == [[]]
         result, (answer,) = with_effects([photo], people, EFFECTS, add=torch.ones(1, 3, 3), never=torch.zeros(1, 2, 2))
         assert answer.drawn == [1] and len(result[0].effects) == 1
+
+
+def test_a_shadow_with_a_hard_edge_is_a_shadow():
+    person = body(100)
+    photo = ground(grain=0.02)
+    cast = torch.zeros(SIZE, dtype=torch.bool)
+    cast[FEET - 8 : FEET + 2, 118:154] = True
+    photo = drawn(torch.where(cast[..., None], photo * 0.55, photo), person)
+    (found,) = propose(photo, people_of(person), EFFECTS)
+    assert kinds(found) == [SHADOW] and overlap(found[0].effect, cast, people_of(person)) > 0.5

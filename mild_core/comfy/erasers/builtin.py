@@ -17,7 +17,7 @@ from .exemplar_model import DONE, LOOKED, ExemplarModel
 
 MODELS = ("exemplar",)
 
-CHECKPOINT_TEMPLATE = "erase_people_sd15_inpaint"
+CHECKPOINT_TEMPLATE = "05 Erase people with SD15 inpaint"
 
 CERTAIN = 0.9
 """Probability (0..1) from which a pixel counts as the hidden person's, so that nothing behind is seen there."""

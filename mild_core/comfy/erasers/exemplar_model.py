@@ -64,6 +64,8 @@ class ExemplarSampling(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.mo
 
     def noise_scaling(self, sigma, noise, latent_image, max_denoise=False):
         """At full denoise start from noise alone: the latent shows whoever is to vanish; sigma 6 does not hide them."""
+        # Called before each step, too: what the sampler does between two steps takes seconds in a large picture.
+        comfy.model_management.throw_exception_if_processing_interrupted()
         if max_denoise:
             return noise * comfy.model_sampling.reshape_sigma(sigma, noise.ndim)
         return super().noise_scaling(sigma, noise, latent_image)

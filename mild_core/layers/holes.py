@@ -168,6 +168,8 @@ def piece_of(
     if reach >= 1:  # whoever asks for less wants the mask as it is
         _close_gaps(hole, spared, reach)
     core = stained & hole
+    if kept is not None:
+        core &= ~boxes.cut(kept, outer)  # the contact band is blended
     tight = boxes.tight_box(hole)
     if tight is None or not core.any():
         return None

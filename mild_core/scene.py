@@ -62,7 +62,8 @@ class Layer(NamedTuple):
     size_mode: str  # "balanced" or "detail": how work_size picks the size to sample at
     sampled: bool = False
     ground: tuple[float, float, float] | None = None  # the neutral colour around a person; None for the background
-    reveal: Tensor | None = None  # [h, w], 0..1: opacity in the finished photo where that is not `hole` (full plate)
+    reveal: Tensor | None = None  # [h, w], 0..1: opacity in the finished photo where that is not `hole`: in the full
+    # plate less is seen than was painted; a shadow that was lifted off the ground is seen though nothing was painted
     likely: Tensor | None = None  # [h, w], 0..1: how likely a pixel is this person's; None for the background
     positive: list | None = None  # CONDITIONING of this layer alone, in place of what the sampler gives all layers
     negative: list | None = None

@@ -5,6 +5,7 @@ from comfy_api.latest import ComfyExtension, io
 from . import (
     attention,
     choose,
+    effects,
     eraser,
     example_photo,
     find,
@@ -32,6 +33,7 @@ class MildExtension(ComfyExtension):
             example_photo,
             find,
             people,
+            effects,
             choose,
             order,
             hidden,

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ..mild_core.body.poses import joints_in_frames, stretched_canvases
 from ..mild_core.comfy.find import find_people, weight_files
+from ..mild_core.find import weight_sources
 from ..mild_core.find.bounding_boxes import InFrames, boxes_of, found_in_frames
 from ..mild_core.find.detections_to_people import Limits, found_by_pose
 from ..mild_core.find.sam_prompts import BOX, BOX_AND_JOINTS, JOINTS
@@ -14,6 +15,7 @@ from ..mild_core.scene import Person
 from .checks import checked_choice, checked_image
 from .show import shown
 from .sockets import People, Poses
+from .weights import fetch_input, file_input
 
 
 class FindPeople(io.ComfyNode):
@@ -67,10 +69,11 @@ class FindPeople(io.ComfyNode):
                 io.DynamicCombo.Input(
                     "detector",
                     options=_detectors(),
-                    tooltip="Who else looks for people. only what is connected: nobody, boxes and poses are enough. "
-                    "The others need a package and a file of weights, which nothing downloads by itself. MoveNet: good "
-                    "at finding people (Apache-2.0). MediaPipe: gives masks, finds fewer (Apache-2.0). OpenPose: "
-                    "weights for non-commercial use only. DWPose: Apache-2.0, hard to install.",
+                    tooltip="Who else looks for people. only what is connected: nobody; ComfyUI's own SAM3 and RT-DETR "
+                    "need nothing but their checkpoint, and their boxes are enough. The others need a package and a "
+                    "file of weights, which nothing downloads unasked. MoveNet: good at finding people (Apache-2.0). "
+                    "MediaPipe: gives masks, finds fewer (Apache-2.0). OpenPose: weights for non-commercial use only. "
+                    "DWPose: Apache-2.0, hard to install.",
                 ),
                 io.DynamicCombo.Input(
                     "masks",
@@ -114,6 +117,7 @@ class FindPeople(io.ComfyNode):
                     tooltip="Two boxes that share more than this are the same person, found twice. Lower it if one "
                     "person comes twice, raise it if one of two who embrace is missing.",
                 ),
+                fetch_input(),
             ],
             outputs=[
                 People.Output(display_name="people", tooltip="For Choose People."),
@@ -140,14 +144,17 @@ class FindPeople(io.ComfyNode):
         boxes: list | dict | None = None,
         poses: list[dict] | None = None,
         people: list[Person] | None = None,
+        fetch_when_missing: bool = False,
     ) -> io.NodeOutput:
         photos = list(checked_image(image))
         detector = checked_choice(detector, "detector", [option.key for option in _detectors()])
         masks = checked_choice(masks, "masks", [option.key for option in _masks()])
         if boxes is None and poses is None and detector["detector"] == find_people.CONNECTED:
+            shown(cls, "\n".join(_there(whole=True)))
             raise ValueError(
-                "detector: nothing says where people are: connect boxes (RT-DETR, SAM3 Detect) or poses (SDPose), or "
-                "choose MoveNet or MediaPipe here."
+                "detector: nothing says where people are: connect boxes (SAM3 Detect, RT-DETR) or poses (SDPose), or "
+                "choose MoveNet or MediaPipe here. The node's text lists what is on this machine, and where the rest "
+                "comes from."
             )
         existing = people or []
         sizes = [(int(photo.shape[0]), int(photo.shape[1])) for photo in photos]
@@ -155,14 +162,19 @@ class FindPeople(io.ComfyNode):
         skeletons = joints_in_frames([] if poses is None else poses, sizes)
         seen = [[one for joints in frame if (one := found_by_pose(joints)) is not None] for frame in skeletons]
         limits = Limits(overlap, min_size, max_people)
-        result = find_people.find_people(photos, given.found, seen, existing, detector, masks, limits)
+        result = find_people.find_people(
+            photos, given.found, seen, existing, detector, masks, limits, fetch_when_missing
+        )
         everybody = numbered(result.people, existing)
         count = max([person.photo + 1 for person in everybody] + [len(photos)])
         preview = preview_people(everybody, photos, count)
         said = stretched_canvases([] if poses is None else poses, sizes) + stretched_people(existing, sizes)
-        text = "\n".join([_sentence(result, len(existing), given, labels), *said])
+        said = [_sentence(result, len(existing), given, labels), *said]
         if masks["masks"] == find_people.AS_FOUND and any(bool((one.mask == 1).all()) for one in result.people):
-            text += "\nWhere nothing but a box is known, the mask is the whole box: SAM 2 as masks finds the outline."
+            said.append(
+                "Where nothing but a box is known, the mask is the whole box: SAM 2 as masks finds the outline."
+            )
+        text = "\n".join([*said, *result.fetched, *_there(whole=not everybody)])
         frames = [boxes_of(frame) for frame in result.found]
         return io.NodeOutput(everybody, preview, frames, ui=shown(cls, text, preview))
 
@@ -174,7 +186,7 @@ def _detectors() -> list[io.DynamicCombo.Option]:
         io.DynamicCombo.Option(
             find_people.MOVENET,
             [
-                _file("model", find_people.MOVENET_FILE, "pip install ai-edge-litert", lambda n: n.endswith(".tflite")),
+                file_input("model", weight_sources.MOVENET),
                 _threshold(0.1, "lower finds more people, and more that are none"),
                 _closer(),
             ],
@@ -182,7 +194,7 @@ def _detectors() -> list[io.DynamicCombo.Option]:
         io.DynamicCombo.Option(
             find_people.MEDIAPIPE,
             [
-                _file("model", find_people.MEDIAPIPE_FILE, "pip install mediapipe", lambda n: n.endswith(".task")),
+                file_input("model", weight_sources.MEDIAPIPE),
                 _threshold(0.5, "lower finds more people, and more that are none"),
                 _closer(),
             ],
@@ -190,25 +202,15 @@ def _detectors() -> list[io.DynamicCombo.Option]:
         io.DynamicCombo.Option(
             find_people.OPENPOSE,
             [
-                _file("model", find_people.OPENPOSE_FILE, "pip install controlnet-aux", _is_body_model),
+                file_input("model", weight_sources.OPENPOSE),
                 _threshold(0.3, "the mean score of somebody's joints"),
             ],
         ),
         io.DynamicCombo.Option(
             find_people.DWPOSE,
             [
-                _file(
-                    "people_model",
-                    find_people.YOLOX_FILE,
-                    "pip install controlnet-aux mmcv mmdet mmpose",
-                    lambda name: "yolo" in name and name.endswith(".pth"),
-                ),
-                _file(
-                    "pose_model",
-                    find_people.DWPOSE_FILE,
-                    "pip install controlnet-aux mmcv mmdet mmpose",
-                    lambda name: "dw" in name and name.endswith(".pth"),
-                ),
+                file_input("people_model", weight_sources.YOLOX),
+                file_input("pose_model", weight_sources.DWPOSE),
                 _threshold(0.3, "the mean score of somebody's joints"),
             ],
         ),
@@ -217,53 +219,19 @@ def _detectors() -> list[io.DynamicCombo.Option]:
 
 def _masks() -> list[io.DynamicCombo.Option]:
     """Each way to make masks with its own settings."""
-    onnx = (".onnx", ".ort")
     return [
         io.DynamicCombo.Option(find_people.AS_FOUND, []),
         io.DynamicCombo.Option(find_people.BOXES, []),
         io.DynamicCombo.Option(
             find_people.SAM2_ONNX,
             [
-                _file(
-                    "encoder",
-                    find_people.ENCODER_FILE,
-                    "pip install onnxruntime",
-                    lambda name: "encoder" in name and name.endswith(onnx),
-                ),
-                _file(
-                    "decoder",
-                    find_people.DECODER_FILE,
-                    "pip install onnxruntime",
-                    lambda name: "decoder" in name and name.endswith(onnx),
-                ),
+                file_input("encoder", weight_sources.SAM2_ENCODER),
+                file_input("decoder", weight_sources.SAM2_DECODER),
                 _prompts(),
             ],
         ),
-        io.DynamicCombo.Option(
-            find_people.SAM2_PACKAGE,
-            [
-                _file(
-                    "model",
-                    find_people.SAM2_FILE,
-                    "pip install sam2",
-                    lambda name: "sam2" in name.replace("_", "") and name.endswith((".pt", ".pth", ".safetensors")),
-                ),
-                _prompts(),
-            ],
-        ),
+        io.DynamicCombo.Option(find_people.SAM2_PACKAGE, [file_input("model", weight_sources.SAM2), _prompts()]),
     ]
-
-
-def _is_body_model(name: str) -> bool:
-    return "body_pose" in name and name.endswith(".pth")
-
-
-def _file(name: str, what: str, package: str, fits) -> io.Combo.Input:
-    return io.Combo.Input(
-        name,
-        options=weight_files.files(fits),
-        tooltip=f"{what[0].upper()}{what[1:]}, in ComfyUI/models/detection. Needs: {package}",
-    )
 
 
 def _threshold(default: float, means: str) -> io.Float.Input:
@@ -292,6 +260,11 @@ def _prompts() -> io.Combo.Input:
         tooltip="What SAM 2 gets of a person: the box, the joints, or both. With joints it also gets the joints in the "
         "box that are somebody else's, to keep out: try it where people hold one another.",
     )
+
+
+def _there(whole: bool) -> list[str]:
+    """Which detectors are on this machine; where the others come from, in full only where the artist lacks one."""
+    return weight_files.listing([*weight_sources.FINDERS, *weight_sources.SEGMENTERS], whole)
 
 
 def _sentence(result: find_people.Result, before: int, given: InFrames, labels: str) -> str:

@@ -8,6 +8,7 @@ from ..mild_core.body.label_maps import labels_of
 from ..mild_core.body.poses import Pose, poses_in_frames, seen, stretched_canvases
 from ..mild_core.body.read_bodies import read_bodies
 from ..mild_core.comfy.find import parse_people, weight_files
+from ..mild_core.find import weight_sources
 from ..mild_core.pairing import stretched
 from ..mild_core.people.from_masks import stretched_people
 from ..mild_core.preview.morphology_plot import preview_morphology
@@ -15,6 +16,7 @@ from ..mild_core.scene import Morphology, Person
 from .checks import checked_choice, checked_image, checked_nearness
 from .show import shown
 from .sockets import Bodies, People, Poses
+from .weights import fetch_input, file_input
 
 
 class ReadBodies(io.ComfyNode):
@@ -75,7 +77,7 @@ class ReadBodies(io.ComfyNode):
                     "parser",
                     options=_parsers(),
                     tooltip="Who else looks at each person. only what is connected: nobody. The others need a package "
-                    "and a file of weights, which nothing downloads by itself. MediaPipe multiclass: hair, face, skin "
+                    "and a file of weights, which nothing downloads unasked. MediaPipe multiclass: hair, face, skin "
                     "and clothes (by Google, Apache-2.0). BodyPix: arms, legs and torso, left and right, and a pose "
                     "for people who have none (by Google, Apache-2.0).",
                 ),
@@ -103,6 +105,7 @@ class ReadBodies(io.ComfyNode):
                     tooltip="Joints of poses, and joints and body parts of the parser, that are less sure than this "
                     "count as not seen. Raise it if skeletons go astray, lower it if arms or legs are missing.",
                 ),
+                fetch_input(),
             ],
             outputs=[
                 Bodies.Output(
@@ -129,6 +132,7 @@ class ReadBodies(io.ComfyNode):
         poses: list[dict] | dict | None = None,
         parsing: Tensor | None = None,
         depth: Tensor | None = None,
+        fetch_when_missing: bool = False,
     ) -> io.NodeOutput:
         photos = list(checked_image(image))
         parser = checked_choice(parser, "parser", [option.key for option in _parsers()])
@@ -138,10 +142,11 @@ class ReadBodies(io.ComfyNode):
             frames = [[_sure(pose, min_confidence) for pose in frame] for frame in poses_in_frames(poses, sizes)]
         maps = None if parsing is None else to_parts(labels_of(_label_picture(parsing), labels), labels)
         nearer = None if depth is None else checked_nearness(depth, invert_depth)
-        parsed = parse_people.parse_people(people, photos, parser, min_confidence)
+        weights = weight_files.Weights(fetch_when_missing)
+        parsed = parse_people.parse_people(people, photos, parser, min_confidence, weights)
         morphologies = read_bodies(people, sizes, frames, maps, nearer, parsed)
         preview = preview_morphology(morphologies, photos)
-        text = [_sentence(morphologies), *stretched_people(people, sizes)]
+        text = [_sentence(morphologies), *weights.said, *stretched_people(people, sizes)]
         text += [] if poses is None else stretched_canvases(poses, sizes)
         for socket, picture in (("parsing", maps), ("depth", nearer)):
             if picture is not None and picture.any():
@@ -156,21 +161,13 @@ def _parsers() -> list[io.DynamicCombo.Option]:
         io.DynamicCombo.Option(parse_people.CONNECTED, []),
         io.DynamicCombo.Option(
             parse_people.MEDIAPIPE,
-            [_file(parse_people.MEDIAPIPE_FILE, "pip install ai-edge-litert", "multiclass", (".tflite",))],
+            [file_input("model", weight_sources.MULTICLASS)],
         ),
         io.DynamicCombo.Option(
             parse_people.BODYPIX,
-            [_file(parse_people.BODYPIX_FILE, "pip install onnxruntime", "bodypix", (".onnx", ".ort"))],
+            [file_input("model", weight_sources.BODYPIX)],
         ),
     ]
-
-
-def _file(what: str, package: str, word: str, endings: tuple[str, ...]) -> io.Combo.Input:
-    return io.Combo.Input(
-        "model",
-        options=weight_files.files(lambda name: word in name and name.endswith(endings)),
-        tooltip=f"{what[0].upper()}{what[1:]}, in ComfyUI/models/detection. Needs: {package}",
-    )
 
 
 def _sure(pose: Pose, least: float) -> Pose:

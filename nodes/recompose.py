@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..mild_core.layers.recompose import recompose, report
+from ..mild_core.layers.recompose import Recomposed, recompose, report
 from ..mild_core.layers.seams import MEAN, SEAMS
 from ..mild_core.scene import Scene
 from .show import shown
@@ -62,7 +62,14 @@ class Recompose(io.ComfyNode):
     @classmethod
     def execute(cls, layers: list[Scene], seam: str = MEAN, grain: bool = True) -> io.NodeOutput:
         result = recompose(layers, seam, grain)
-        return io.NodeOutput(result.image, result.changed, ui=shown(cls, report(result)))
+        return io.NodeOutput(result.image, result.changed, ui=shown(cls, report(result), warning=_nothing(result)))
+
+
+def _nothing(result: Recomposed) -> str:
+    """Why the picture is the photo; empty where it is another one."""
+    if result.changed.any():
+        return ""
+    return f"nothing was erased: {'no layer was painted' if result.unsampled else 'there was nothing to paint'}."
 
 
 NODES: list[type[io.ComfyNode]] = [Recompose]

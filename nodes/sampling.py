@@ -1,5 +1,7 @@
 """Samples the holes of the layers: KSampler's widgets, or NOISE, GUIDER, SAMPLER and SIGMAS."""
 
+import functools
+
 import comfy.samplers
 from comfy_api.latest import io
 
@@ -17,7 +19,7 @@ from ..mild_core.comfy.sampling.sample_layers import (
 from ..mild_core.comfy.sampling.start import STARTS
 from ..mild_core.scene import Scene
 from .checks import NOT_CONNECTED, checked_clip
-from .show import shown
+from .show import say, shown
 from .sockets import Layers
 
 
@@ -112,7 +114,8 @@ class SampleLayers(io.ComfyNode):
                     min=0,
                     max=0xFFFFFFFFFFFFFFFF,
                     control_after_generate=True,
-                    tooltip="Another seed, another try. Each layer draws noise of its own from it.",
+                    tooltip="Another seed, another try. Each layer draws noise of its own from it. What the Built-in "
+                    "Model paints hardly changes with it.",
                 ),
                 io.Int.Input(
                     "steps",
@@ -183,8 +186,10 @@ class SampleLayers(io.ComfyNode):
     ) -> io.NodeOutput:
         settings = SamplerSettings(seed, steps, cfg, sampler_name, scheduler, denoise)
         prompts = Prompts(model, positive, negative, checked_clip(clip))
-        painted = sample_layers(model, layers, settings, vae, prompts, Options(which, ground, start, memory))
-        return io.NodeOutput(painted.scenes, ui=shown(cls, _sentence(layers, painted)))
+        painted = sample_layers(
+            model, layers, settings, vae, prompts, Options(which, ground, start, memory), functools.partial(say, cls)
+        )
+        return io.NodeOutput(painted.scenes, ui=_shown(cls, layers, painted))
 
 
 class SampleLayersAdvanced(io.ComfyNode):
@@ -233,13 +238,15 @@ class SampleLayersAdvanced(io.ComfyNode):
         memory: str = MEMORY[0],
     ) -> io.NodeOutput:
         options = Options(which, ground, start, memory)
-        painted = sample_layers_advanced(noise, guider, sampler, sigmas, layers, vae, options)
-        return io.NodeOutput(painted.scenes, ui=shown(cls, _sentence(layers, painted)))
+        painted = sample_layers_advanced(
+            noise, guider, sampler, sigmas, layers, vae, options, functools.partial(say, cls)
+        )
+        return io.NodeOutput(painted.scenes, ui=_shown(cls, layers, painted))
 
 
-def _sentence(before: list[Scene], painted: Painted) -> str:
+def _shown(cls: type[io.ComfyNode], before: list[Scene], painted: Painted) -> dict:
     """What was painted and what passed through, photo by photo where there are several; then how."""
-    lines = []
+    lines, any_painted = [], False
     for number, (old, new) in enumerate(zip(before, painted.scenes, strict=True), 1):
         changed = [layer.name for was, layer in zip(old.layers, new.layers, strict=True) if layer is not was]
         passed = [layer.name for was, layer in zip(old.layers, new.layers, strict=True) if layer is was]
@@ -248,7 +255,13 @@ def _sentence(before: list[Scene], painted: Painted) -> str:
             parts.append(f"passed through: {', '.join(passed)}")
         photo = f"Photo {number}. " if len(before) > 1 else ""
         lines.append(photo + "; ".join(parts))
-    return "\n".join([*lines, *painted.notes])
+        any_painted = any_painted or bool(changed)
+    warning = ""
+    if not any_painted:
+        layers = any(scene.layers for scene in before)
+        why = "none of the layers was painted" if layers else "there is no layer, because nothing was chosen to go"
+        warning = f"nothing was painted: {why}."
+    return shown(cls, "\n".join([*lines, *painted.notes]), warning=warning)
 
 
 NODES: list[type[io.ComfyNode]] = [SampleLayers, SampleLayersAdvanced]

@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..mild_core.image.growth import VISIBLE
 from ..mild_core.layers.decompose import SplitOptions, decompose
 from ..mild_core.layers.work_size import BALANCED, SIZE_MODES
 from ..mild_core.people.from_masks import resize_mask, stretched_people
@@ -47,12 +48,16 @@ class Decompose(io.ComfyNode):
             ],
             inputs=[
                 io.Image.Input("image", tooltip="The photo, or a batch of photos of one size."),
-                People.Input("people", tooltip="From Choose People, which says who goes."),
+                People.Input(
+                    "people",
+                    optional=True,
+                    tooltip="From Choose People, which says who goes. Not needed where also_erase says all that goes.",
+                ),
                 io.Mask.Input(
                     "also_erase",
                     optional=True,
                     tooltip="What should go as well: a bag, a shadow, a spot seen afterwards. "
-                    "One mask, or one for each photo.",
+                    "Without people, all that goes. One mask, or one for each photo.",
                 ),
                 io.Mask.Input(
                     "protect",
@@ -66,9 +71,11 @@ class Decompose(io.ComfyNode):
                     max=0.5,
                     step=0.002,
                     round=0.001,
-                    tooltip="How far holes reach beyond the masks, once those are snapped to the photo's edges, as a "
-                    "share of the person's size (and some pixels for small people). More if an outline of somebody is "
-                    "left, less if too much around them changes.",
+                    tooltip="How far holes may reach beyond the masks, once those are snapped to the photo's edges, as "
+                    "a share of the person's size (and some pixels for small people). Each rim is followed: a sharp "
+                    "one takes a third of it, a blurred one up to 2.5 times; thin things in front, such as a pole "
+                    "between two parts of a mask, stay. Above the default, what is more is added all around. More if "
+                    "an outline of somebody is left, less if too much around them changes; 0: exactly the mask.",
                 ),
                 io.Combo.Input(
                     "background",
@@ -146,7 +153,6 @@ class Decompose(io.ComfyNode):
     def execute(
         cls,
         image: Tensor,
-        people: list[Person],
         grow: float,
         background: str,
         feather: float,
@@ -154,40 +160,66 @@ class Decompose(io.ComfyNode):
         size_mode: str,
         contact: int,
         snap: bool = True,
+        people: list[Person] | None = None,
         also_erase: Tensor | None = None,
         protect: Tensor | None = None,
         morphology: list[Morphology] | None = None,
     ) -> io.NodeOutput:
         image = checked_image(image)
+        if people is None and also_erase is None:
+            raise ValueError(
+                "people: nothing says what goes. Connect Choose People here, or a mask of what should go to also_erase."
+            )
         size = (int(image.shape[1]), int(image.shape[2]))
         also_erase = None if also_erase is None else checked_mask(also_erase, "also_erase")
         protect = None if protect is None else checked_mask(protect, "protect")
         options = SplitOptions(grow, feather, contact, context, size_mode, background == FULL_PLATE, snap)
-        scenes = decompose(image, people, also_erase, protect, options, morphology)
+        everybody = people or []
+        scenes = decompose(image, everybody, also_erase, protect, options, morphology)
         shield = None if protect is None else resize_mask(protect, size)
-        preview = preview_layers(scenes, people, shield)
-        text = [_sentence(scenes, people)]
+        preview = preview_layers(scenes, everybody, shield)
+        text = _lines(scenes, everybody)
         text += stretched_mask(also_erase, "also_erase", size) + stretched_mask(protect, "protect", size)
-        return io.NodeOutput(scenes, preview, ui=shown(cls, "\n".join(text), preview))
+        return io.NodeOutput(
+            scenes, preview, ui=shown(cls, "\n".join(text), preview, _nothing(scenes, people, also_erase))
+        )
 
 
-def _sentence(scenes: list[Scene], people: list[Person]) -> str:
+def _nothing(scenes: list[Scene], people: list[Person] | None, also_erase: Tensor | None) -> str:
+    """Why nothing will be painted; empty where something will."""
+    if any(layer.hole.any() for scene in scenes for layer in scene.layers):
+        return ""
+    why = []
+    if people is not None and not people:
+        why.append("there is nobody in people")
+    elif people is not None and not any(person.erased for person in people):
+        why.append("nobody is chosen to go")
+    elif people is not None:
+        why.append("everybody chosen is protected or hidden by people who stay")
+    if also_erase is not None:
+        marked = bool((also_erase > VISIBLE).any())
+        why.append("all that also_erase marks is protected" if marked else "the mask at also_erase is empty")
+    return f"nothing to paint: {', and '.join(why)}."
+
+
+def _lines(scenes: list[Scene], people: list[Person]) -> list[str]:
     """What will be painted, in words."""
     sizes = [(int(scene.photo.shape[0]), int(scene.photo.shape[1])) for scene in scenes]
     misfits = stretched_people(people, sizes)
     layers = [layer for scene in scenes for layer in scene.layers]
     if not layers:
-        chosen = any(person.erased for person in people)
-        why = "everything chosen is protected or hidden by people who stay" if chosen else "nobody is chosen to go"
-        return "\n".join([f"Nothing to paint: {why}.", *misfits])
+        return misfits
     backgrounds = sum(layer.domain == BACKGROUND for layer in layers)
     lines = [f"{backgrounds} background layer{'s' if backgrounds != 1 else ''}"]
     lines += [f"{layer.name} (stays)" for layer in layers if layer.domain != BACKGROUND]
+    idle = [str(number) for number, scene in enumerate(scenes, 1) if not scene.layers]
+    if idle:
+        lines.append(f"Nothing to paint in photo{'s' if len(idle) > 1 else ''} {', '.join(idle)}.")
     painted = {(layer.photo, layer.number) for layer in layers if layer.hole.any()}
     for person in people:
         if person.hidden is not None and not is_empty(person) and (person.photo, person.number) not in painted:
             lines.append(f"{person.name}: the painted hidden part lies where nobody goes, so it stays as it is.")
-    return "\n".join([*lines, *misfits])
+    return [*lines, *misfits]
 
 
 NODES: list[type[io.ComfyNode]] = [Decompose]

@@ -18,13 +18,15 @@ def erasing_graph(
     seed: int = 1,
     references: tuple[str, dict, int] | None = None,
     also_erase: tuple[str, dict, int] | None = None,
+    effects: bool = False,
 ) -> Graph:
     """Photo and masks to the node "recompose", whose outputs are the picture and what changed.
 
     photo: (class, inputs, number of its output) of the node that gives the photo; masks: the same for each node that
     gives masks, whose people are numbered on from one to the next; references: the same for further photos of the
-    place, also_erase: for a mask of what else goes. inputs_of(class) returns the inputs that ComfyUI names for a class,
-    {"required": {name: [type, options]}}: all other widgets stand as they do in a new node.
+    place, also_erase: for a mask of what else goes; effects: whether Propose Effects stands before the choice.
+    inputs_of(class) returns the inputs that ComfyUI names for a class, {"required": {name: [type, options]}}: all other
+    widgets stand as they do in a new node.
     """
     graph: Graph = {}
 
@@ -42,6 +44,8 @@ def erasing_graph(
         source = add(f"masks-{number}", kind, **inputs)
         found = {"masks": [source, output], "image": image, "split": split} | people
         people = {"people": [add(f"people-{number}", "MILD_PeopleFromMasks", **found), 0]}
+    if effects:
+        people = {"people": [add("effects", "MILD_ProposeEffects", image=image, **people), 0]}
     add("choose", "MILD_ChoosePeople", image=image, who=who, **people)
     things: dict[str, Link] = {}
     if also_erase is not None:

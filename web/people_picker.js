@@ -5,6 +5,7 @@ import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 import { Picker } from './picker/picker.js'
 import { textsFor } from './picker/texts.js'
+import { watchForWaiting } from './picker/waiting.js'
 
 const NODE = 'MILD_ChoosePeople'
 const WIDGET = 'MILD_PEOPLE_PICKER'
@@ -17,6 +18,8 @@ document.head.append(
     href: new URL('./picker/picker.css', import.meta.url).href
   })
 )
+
+const texts = () => textsFor(app.extensionManager?.setting?.get('Comfy.Locale'))
 
 function pickerWidget(node, name) {
   let picked = ''
@@ -31,7 +34,7 @@ function pickerWidget(node, name) {
       app.canvas.emitBeforeChange()
       picked = value.picked
       const who = whoWidget()
-      if (who && who.value !== value.who) who.value = value.who
+      if (who && (value.who ?? who.value) !== who.value) who.value = value.who
       app.canvas.emitAfterChange()
       node.setDirtyCanvas?.(true, true)
     },
@@ -40,7 +43,7 @@ function pickerWidget(node, name) {
     // With "run on change", ComfyUI undoes whatever has the focus.
     graphUndoes: () => Boolean(app.ui?.autoQueueEnabled && app.ui.autoQueueMode !== 'instant')
   }
-  const picker = new Picker(host, textsFor(app.extensionManager?.setting?.get('Comfy.Locale')))
+  const picker = new Picker(host, texts())
   const widget = node.addDOMWidget(name, WIDGET, picker.element, {
     // Without a socket: a link or a subgraph could only bring a text here, and that is what `who` is for.
     socketless: true,
@@ -98,6 +101,7 @@ app.registerExtension({
   beforeRegisterNodeDef(_, { name, input }) {
     if (name === NODE) input.optional.picked[1].widgetType = WIDGET
   },
+  setup: () => watchForWaiting(app, api, () => texts().waits),
   getCustomWidgets: () => ({ [WIDGET]: pickerWidget }),
   nodeCreated(node) {
     const picker = pickers.get(node)

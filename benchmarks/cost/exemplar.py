@@ -1,6 +1,7 @@
-"""Speed and memory of the built-in model through our nodes: `uv run benchmarks/cost/exemplar.py [frame] [large] [huge]`
+"""Speed and memory of the built-in model through our nodes: `uv run benchmarks/cost/exemplar.py [PART ...]`
 
 frame   the shipped photo, everybody erased: seconds of painting, memory above idle ComfyUI
+draft   the same in both qualities: how many times less painting costs in draft
 large   the same hole with the same surroundings in a photo of 6000 x 4000 px: how many times as long it takes
 huge    a hole of 1,500 x 3,000 px in a photo of 6000 x 4000 px: seconds, memory, sharpness
 
@@ -25,10 +26,12 @@ runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  
 from mild.benchmarks.cost.peak import Peak
 from mild.benchmarks.shared import metrics, ours
 from mild.mild_core.example_photo import load_example
+from mild.mild_core.exemplar import NORMAL, QUALITIES
 from mild.tools.erase_graph import erasing_graph
 
 LARGE = (4000, 6000)  # height, width
 HUGE_HOLE = (3000, 1500)
+DRAFT_RUNS = 2
 GIGABYTE = 2**30
 
 
@@ -54,12 +57,13 @@ class Run(NamedTuple):
         )
 
 
-def erase(photo: NDArray[np.float32], masks: NDArray[np.float32]) -> Run:
+def erase(photo: NDArray[np.float32], masks: NDArray[np.float32], quality: str = NORMAL) -> Run:
     """photo [H, W, 3] without the people of masks [N, H, W], timed step by step (ComfyUI's cache keeps each step)."""
     with ours.load_nodes().InProcess() as comfy:
         values = torch.from_numpy(photo)[None], torch.from_numpy(masks)
         image, people = (("TEST_Give", {"key": comfy.give(value)}, 0) for value in values)
         graph = erasing_graph(image, [people], ours.inputs_of)
+        graph["model"]["inputs"]["quality"] = quality
         comfy.run_graph(graph, wanted=["photo", "masks-1", "model"])
         seconds, cpu = [], []
         with Peak() as peak:
@@ -100,6 +104,19 @@ def frame() -> None:
     print(f"frame: {example.photo.shape[2]} x {example.photo.shape[1]}, {len(example.masks)} people: {result.costs}")
 
 
+def draft() -> None:
+    """Both qualities in turn: the least CPU time of each counts, because other work can only add to it."""
+    example = load_example()
+    runs: dict[str, list[Run]] = {quality: [] for quality in QUALITIES}
+    for _ in range(DRAFT_RUNS):
+        for quality, done in runs.items():
+            done.append(erase(example.photo[0].numpy(), example.masks.numpy(), quality))
+    best = {quality: min(done, key=lambda run: run.cpu) for quality, done in runs.items()}
+    for quality, run in best.items():
+        print(f"draft: {quality}: {run.costs}, the best of {DRAFT_RUNS}")
+    print(f"draft: draft_over_normal={best['draft'].cpu / best[NORMAL].cpu:.3f} (CPU time of painting)")
+
+
 def large() -> None:
     """Two people who stand so far from the border that the small photo does not cut their surroundings."""
     example = load_example()
@@ -116,8 +133,16 @@ def large() -> None:
     )
 
 
-def huge() -> None:
-    """The mask of the man in black, enlarged to HUGE_HOLE, in the photo without anybody."""
+class HugeScene(NamedTuple):
+    """A large photo with one large hole."""
+
+    photo: NDArray[np.float32]  # [H, W, 3], black where the hole is
+    truth: NDArray[np.float32]
+    mask: NDArray[np.float32]  # [H, W], 0 or 1
+
+
+def huge_scene() -> HugeScene:
+    """The mask of the man in black, enlarged to HUGE_HOLE, in the photo without anybody, enlarged to LARGE."""
     example = load_example()
     truth = large_photo(example.background[0].numpy())
     own = example.masks[5].numpy()
@@ -126,7 +151,12 @@ def huge() -> None:
     mask = np.zeros(LARGE, np.float32)
     top, left = LARGE[0] // 6, LARGE[1] * 3 // 10
     mask[top : top + HUGE_HOLE[0], left : left + HUGE_HOLE[1]] = cv2.resize(own, HUGE_HOLE[::-1]) > 0.5
-    photo = np.where(mask[..., None] > 0, np.float32(0), truth)
+    return HugeScene(np.where(mask[..., None] > 0, np.float32(0), truth), truth, mask)
+
+
+def huge() -> None:
+    """How long a hole of HUGE_HOLE takes, and how sharp it becomes."""
+    photo, truth, mask = huge_scene()
     result = erase(photo, mask[None])
     hole = mask > 0
     changed = metrics.changed_outside(result.picture, photo, hole, reach=160)
@@ -137,7 +167,7 @@ def huge() -> None:
     )
 
 
-PARTS = {"frame": frame, "large": large, "huge": huge}
+PARTS = {"frame": frame, "draft": draft, "large": large, "huge": huge}
 
 
 def main() -> None:

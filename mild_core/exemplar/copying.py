@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .effort import COPIED_PIXEL, Spent, unnoticed
 from .level import Level
 from .search import as_map
 from .vote import level_shift
@@ -13,7 +14,12 @@ BAND = 1_000_000
 
 
 def copy_full_size(
-    level: Level, picture: Tensor, source: Tensor, sources: list[tuple[Tensor, Tensor]], hole: Tensor
+    level: Level,
+    picture: Tensor,
+    source: Tensor,
+    sources: list[tuple[Tensor, Tensor]],
+    hole: Tensor,
+    spent: Spent = unnoticed,
 ) -> Tensor:
     """Fill the hole of a large photo from the matches of a smaller level -> [1, 3, H, W].
 
@@ -34,6 +40,7 @@ def copy_full_size(
     allowed = torch.cat([mask.reshape(-1) for _, mask in sources])
     enlarged = F.interpolate(picture[None], size=(height, width), mode="bilinear", align_corners=False)
     result = clean.clone()
+    spent(0)
 
     for pixels in (hole[0, 0] > 0).nonzero().split(BAND):
         total = torch.zeros((len(pixels), 3), device=clean.device)
@@ -60,4 +67,5 @@ def copy_full_size(
         y, x = pixels[:, 0], pixels[:, 1]
         copied = torch.where((mass > 1e-3)[:, None], copied, enlarged[0, :, y, x].T)
         result[0, :, y, x] = copied.clamp(-1, 1).T
+        spent(len(pixels) * COPIED_PIXEL)
     return result

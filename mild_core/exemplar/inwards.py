@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from .effort import Spent, unnoticed
 from .level import CONFIDENCE_DECAY, CONFIDENCE_FLOOR, Level, depth_inside, patch_weights
 from .search import search_everywhere
 from .vote import vote
@@ -16,7 +17,7 @@ UNSEEN = 1e-6
 """Weight, 0..1, of pixels that are not filled yet: the smooth fill that they hold would favour smooth patches."""
 
 
-def grow_inwards(level: Level) -> Tensor:
+def grow_inwards(level: Level, spent: Spent = unnoticed) -> Tensor:
     """Fill the unknown of a coarse level from its border inwards -> picture [3, h, w].
 
     The onion peel of Newson et al., "Video inpainting of complex scenes" (SIAM J. Imaging Sciences 2014), section 3.4:
@@ -29,7 +30,7 @@ def grow_inwards(level: Level) -> Tensor:
         confidence = (CONFIDENCE_DECAY**-depth).clamp_min(CONFIDENCE_FLOOR)
         confidence = torch.where(there, confidence, UNSEEN)
         ring = replace(level, confidence=confidence, weights=patch_weights(confidence, level.addresses, level.radius))
-        source = search_everywhere(ring, picture)
+        source = search_everywhere(ring, picture, spent)
         voted = vote(ring, picture, source, ring.distance(ring.target_patches(picture), source))
         picture = torch.where(depth <= filled + RING, voted, picture)
     return picture

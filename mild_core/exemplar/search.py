@@ -5,13 +5,14 @@ ones.
 import torch
 from torch import Tensor
 
+from .effort import MATRIX_PAIR, Spent, unnoticed
 from .level import Level
 
 CHUNK = 16_000_000
 """Distances held at a time by the exhaustive search (64 MB in float32)."""
 
 
-def search_everywhere(level: Level, picture: Tensor) -> Tensor:
+def search_everywhere(level: Level, picture: Tensor, spent: Spent = unnoticed) -> Tensor:
     """Nearest source of every target, by comparing each with each -> [N, 3] (picture, y, x).
 
     The weighted squared distance sum_q w_q |t_q - s_q|^2 is a matrix product of (-2 w t, w) with (s, s^2) plus a term
@@ -34,7 +35,10 @@ def search_everywhere(level: Level, picture: Tensor) -> Tensor:
         1,
     )
     rows = max(1, CHUNK // len(sources))
-    nearest = [torch.addmm(constant, part, right).argmin(1) for part in left.split(rows)]
+    nearest = []
+    for part in left.split(rows):
+        nearest.append(torch.addmm(constant, part, right).argmin(1))
+        spent(len(part) * len(sources) * MATRIX_PAIR)
     found = sources[torch.cat(nearest)]
     if level.in_place is None:
         return found
@@ -85,7 +89,13 @@ def jitter(source: Tensor, reach: float, generator: torch.Generator) -> Tensor:
 
 
 def improve(
-    level: Level, picture: Tensor, source: Tensor, rounds: int, reach: float, generator: torch.Generator
+    level: Level,
+    picture: Tensor,
+    source: Tensor,
+    rounds: int,
+    reach: float,
+    generator: torch.Generator,
+    spent: Spent = unnoticed,
 ) -> tuple[Tensor, Tensor]:
     """Better sources by propagation and random search -> (sources [N, 3], distances [N]).
 
@@ -99,6 +109,7 @@ def improve(
     last = torch.tensor(level.size, device=source.device) - 1
 
     def keep_better(candidate: Tensor, known_good: Tensor) -> None:
+        spent(len(source))
         index = (known_good & level.usable(candidate) & (candidate != source).any(1)).nonzero()[:, 0]
         if not len(index):
             return

@@ -85,12 +85,14 @@ def grow(mask: Tensor, pixels: float) -> Tensor:
 def feathered(hole: Tensor, core: Tensor, pixels: float) -> Tensor:
     """Opacity [h, w] of a hole (bool), soft only inwards: exactly 0 outside, rising to 1 over that many pixels inside.
 
-    On `core` (bool: what showed an erased person) it is 1 at once, or that person's rim would stay visible. The edges
-    of the canvas are no edges of the hole: at the border of a photo nothing is blended.
+    On `core` (bool: what showed an erased person) it is 1 at once, or that person's rim would stay visible; where the
+    core is nearer to the edge than that many pixels, the rise ends there. The edges of the canvas are no edges of the
+    hole: at the border of a photo nothing is blended.
     """
     if pixels <= 0 or hole.all():
         return hole.float()
-    ramp = distance(~hole, pixels) / (pixels + 1)
+    inwards = distance(~hole, pixels)
+    ramp = inwards / (inwards + distance(core & hole, pixels)).clamp(min=1, max=pixels + 1)
     return torch.where(core & hole, 1.0, ramp.clamp_(0, 1))
 
 

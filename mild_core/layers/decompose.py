@@ -17,8 +17,9 @@ from ..people.hidden_part import contradiction
 from ..scene import BACKGROUND, PERSON, Box, Layer, Morphology, Person, Scene, rgb
 from .amodal_extent import hidden_extent
 from .crops import Group, context_box, grouped
+from .effect_holes import Effects, effect_pieces, effects_of, kept_things
 from .ground import on_ground, pick_ground
-from .holes import MAX_CONTACT, Growth, Piece, opened, outlined, piece_of, seen_of
+from .holes import DEFAULT_GROW, MAX_CONTACT, Growth, Piece, opened, outlined, piece_of, seen_of, things_before
 from .known_bodies import check_morphology, with_joints_of
 from .work_size import BALANCED
 
@@ -35,13 +36,15 @@ ENOUGH = 0.5
 class SplitOptions(NamedTuple):
     """How holes are made."""
 
-    grow: float = 0.008  # share of a person's size (see growth_pixels) by which the mask grows
+    grow: float = DEFAULT_GROW  # share of a person's size (see growth_pixels) by which the mask grows
     feather: float = 3  # pixels over which the hole's edge is blended, inwards
     contact: int = 1  # pixels of a kept person's rim, where an erased one touches it, that may be repainted (0..2)
     context: float = 1.0  # share of a hole's longer side that is shown around it on each side
     size_mode: str = BALANCED
     full_plate: bool = False  # True: the background is painted behind the kept people too
     snap: bool = True  # masks that miss a rim are moved outward to the photo's edges before they grow
+    follow: bool = True  # growth follows how soft each rim is; False: it is the same all around
+    spare: bool = True  # thin things in front of people who go are left out of holes
 
 
 class _Photo(NamedTuple):
@@ -50,9 +53,11 @@ class _Photo(NamedTuple):
     number: int  # from 0
     pixels: Tensor  # [H, W, 3]
     people: list[Person]  # fitted to the photo, back to front
+    seen: Tensor  # where anybody is seen
     kept: Tensor  # where somebody is seen who stays
     protect: Tensor | None
     extra: list[tuple[Box, Tensor]]  # what also_erase shows
+    effects: Effects = Effects()  # what goes with those who go
 
     @property
     def size(self) -> tuple[int, int]:
@@ -91,13 +96,18 @@ def decompose(
         bodies = {} if morphology is None else {body.number: body for body in morphology[index].bodies}
         here = [with_joints_of(bodies.get(person.number), person) for person in here]
         here = back_to_front([on_device(person, device) for person in here])
+        own_protect = None if protect is None else _pick(protect, index, device)
+        kept = seen_of([person for person in here if not person.erased], size, device)
+        effects = effects_of(rgb(photos[index]), here, kept, own_protect)
         photo = _Photo(
             number=index,
-            pixels=rgb(photos[index]),
+            pixels=effects.pixels if effects.pixels is not None else rgb(photos[index]),
             people=here,
-            kept=seen_of([person for person in here if not person.erased], size, device),
-            protect=None if protect is None else _pick(protect, index, device),
+            seen=seen_of(here, size, device),
+            kept=kept_things(here, kept),
+            protect=own_protect,
             extra=[] if also_erase is None else clusters(_pick(also_erase, index, device)),
+            effects=effects,
         )
         layers = tuple(_layers(photo, options))
         scenes.append(Scene(photos[index], layers, None if morphology is None else morphology[index]))
@@ -127,7 +137,9 @@ def _pick(masks: Tensor, index: int, device: torch.device) -> Tensor:
 
 
 def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
-    growth = Growth(options.grow, options.contact)
+    growth = Growth(options.grow, options.contact, options.follow)
+    if options.spare:
+        photo = _with_things(photo, growth)
     people_seen, extra_seen = _outlines(photo, options)
     photo = photo._replace(people=[_narrowed(*pair) for pair in zip(photo.people, people_seen, strict=True)])
     made = (
@@ -139,25 +151,45 @@ def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
             photo.size,
             depth,
             given=(person.box, person.mask > VISIBLE),
+            pixels=photo.pixels,
+            others=photo.seen,
         )
         for depth, person in enumerate(photo.people)
         if person.erased
     )
     erased = [piece for piece in made if piece is not None]
     erased += _extra_pieces(photo, extra_seen, erased, growth)
+    erased += effect_pieces(photo.effects, photo.pixels, photo.people, photo.kept, photo.protect, growth, options.snap)
     plate = erased
     if options.full_plate:
         # The plate goes on behind everybody, so nobody's visible mask bounds its holes; only what the artist protects
         # does.
         seen = people_seen + extra_seen
-        made = (piece_of(box, own, None, photo.protect, growth, photo.size) for box, own in seen)
+        made = (
+            piece_of(*own, None, photo.protect, growth, photo.size, pixels=photo.pixels, others=photo.seen)
+            for own in seen
+        )
         plate = [piece for piece in made if piece is not None]
+        plate += [piece for piece in erased if piece.effect]
     kept = [(depth, person) for depth, person in enumerate(photo.people) if not person.erased]
     people = (
         _person_layer(photo, depth, rank, [piece for piece in erased if piece.depth > depth], erased, options)
         for rank, (depth, _) in enumerate(kept)
     )
     return _background_layers(photo, plate, erased, options) + [layer for layer in people if layer is not None]
+
+
+def _with_things(photo: _Photo, growth: Growth) -> _Photo:
+    """The photo, where what stands thinly in front of people who go is protected, unless the artist wants it to go."""
+    things = torch.zeros_like(photo.seen)
+    for person in photo.people:
+        if person.erased:
+            found = things_before(photo.pixels, person.box, person.mask > VISIBLE, photo.seen, growth)
+            if found is not None:
+                boxes.cut(things, found[0]).logical_or_(found[1])
+    for box, mask in [*photo.extra, *(effect[2:] for effect in photo.effects.painted)]:
+        boxes.cut(things, box).logical_and_(~mask)
+    return photo._replace(protect=things if photo.protect is None else photo.protect | things)
 
 
 def _narrowed(person: Person, outline: tuple[Box, Tensor]) -> Person:
@@ -175,14 +207,13 @@ def _outlines(photo: _Photo, options: SplitOptions) -> tuple[list[tuple[Box, Ten
     seen = [(person.box, person.mask > VISIBLE) for person in photo.people]
     if not options.snap:
         return seen, photo.extra
-    everyone = seen_of(photo.people, photo.size, photo.pixels.device)
     for depth, person in enumerate(photo.people):
         if person.erased:
-            seen[depth] = outlined(photo.pixels, *seen[depth], everyone, (photo.kept, photo.protect))
+            seen[depth] = outlined(photo.pixels, *seen[depth], photo.seen, (photo.kept, photo.protect))
         elif options.full_plate:
-            seen[depth] = outlined(photo.pixels, *seen[depth], everyone, (photo.protect,), unbox=False)
+            seen[depth] = outlined(photo.pixels, *seen[depth], photo.seen, (photo.protect,), unbox=False)
     barred = (photo.kept, photo.protect)
-    return seen, [outlined(photo.pixels, *own, everyone, barred, unbox=False) for own in photo.extra]
+    return seen, [outlined(photo.pixels, *own, photo.seen, barred, unbox=False) for own in photo.extra]
 
 
 def _extra_pieces(photo: _Photo, extra: list[tuple[Box, Tensor]], people: list[Piece], growth: Growth) -> list[Piece]:
@@ -191,7 +222,9 @@ def _extra_pieces(photo: _Photo, extra: list[tuple[Box, Tensor]], people: list[P
     for (box, seen), given in zip(extra, photo.extra, strict=True):
         own = nearness(box, photo.size)
         depth = sum(nearness(person.box, photo.size) < own for person in photo.people) - 0.5
-        piece = piece_of(box, seen, photo.kept, photo.protect, growth, photo.size, depth, given)
+        piece = piece_of(
+            box, seen, photo.kept, photo.protect, growth, photo.size, depth, given, photo.pixels, photo.seen
+        )
         if piece is not None:
             owners = [other.depth for other in people if boxes.overlap(other.box, piece.box)]
             result.append(piece._replace(depth=max([depth, *owners])))
@@ -211,6 +244,11 @@ def _background_layers(photo: _Photo, plate: list[Piece], erased: list[Piece], o
         reveal = None
         if options.full_plate:
             reveal = opened(erased, group.crop, options.feather)[1].to(opacity).mul_(opacity > 0)
+        if photo.effects.lifted is not None and (lifted := boxes.cut(photo.effects.lifted, group.crop)).any():
+            # Brightened, not painted: it shows though it is no hole. In the hole nothing is blended there, for below
+            # lies the photo with its shadow.
+            shown = opacity if reveal is None else reveal
+            reveal = torch.where(lifted & ((opacity <= 0) | (shown > 0)), 1.0, shown)
         layers.append(
             Layer(
                 id=f"{photo.number + 1}/{BACKGROUND}" + (f"-{number}" if number > 1 else ""),
@@ -237,7 +275,7 @@ def _crops(photo: _Photo, pieces: list[Piece], options: SplitOptions) -> tuple[l
     """
     forbidden = seen_of(photo.people, photo.size, photo.pixels.device, PERSON_MARGIN)
     _forbid(forbidden, photo, pieces)
-    holes = [piece.box for piece in pieces]
+    holes = [photo.effects.with_lifted(piece.box) for piece in pieces]
     crops = [context_box(hole, photo.size, options.context) for hole in holes]
     everything = boxes.whole(photo.size)
     while True:

@@ -11,10 +11,23 @@ from ..image import boxes
 from ..image.blobs import blobs
 from ..image.growth import VISIBLE, contact_band, feathered, grow, growth_pixels
 from ..scene import Box, Person
+from . import rims, thin_things
 from .box_masks import is_box, person_in_box, surroundings_of
 from .snapping import margin_of, reach_of, snapped
 
 MAX_CONTACT = 2
+
+DEFAULT_GROW = 0.008
+"""Share of a person's size (see growth_pixels) by which masks grow where nothing else is asked for."""
+
+SOFT = 2.5
+"""Growth, in units of what is asked for: the softest rim that is followed, and half the width of a thin thing."""
+
+SAFE = 0.33
+"""Growth beyond what shows the person, in the same units: JPEG blocks carry their colours on. At least a pixel."""
+
+UNREAD = 0.5
+"""Growth where no rim can be read, in the same units."""
 
 GAP = 4
 """Pixels: gaps that a hole encloses are filled up to the area of a square with this side, wider by the growth on either
@@ -27,6 +40,7 @@ class Growth(NamedTuple):
 
     grow: float  # share of the size of what is erased
     contact: int  # pixels, 0..2
+    follow: bool = True  # how soft each rim is; False: `grow` all around
 
 
 class Piece(NamedTuple):
@@ -34,8 +48,9 @@ class Piece(NamedTuple):
 
     box: Box  # tight around the hole
     hole: Tensor  # [h, w] bool
-    core: Tensor  # [h, w] bool: the part where the person was seen
+    core: Tensor  # [h, w] bool: the part where something of the person was seen
     depth: float  # place among the people of the photo, back to front; what is none of them stands between two
+    effect: bool = False  # what goes with somebody, and is nobody
 
 
 def seen_of(people: Iterable[Person], size: tuple[int, int], device: torch.device, rim: int = 0) -> Tensor:
@@ -85,6 +100,23 @@ def outlined(
     return boxes.outside(tight, outer), boxes.cut(mine, tight).clone()
 
 
+def things_before(pixels: Tensor, box: Box, seen: Tensor, others: Tensor, growth: Growth) -> tuple[Box, Tensor] | None:
+    """Thin things in front of somebody whose mask is `seen` (bool, at `box`) of the photo pixels [H, W, 3]: a box and
+    where in it they are (bool); None if there is nothing, or if nothing grows.
+
+    others [H, W] (bool): where anybody is seen, this person too.
+    """
+    size = (int(pixels.shape[0]), int(pixels.shape[1]))
+    reach = SOFT * growth_pixels(box, size, min(growth.grow, DEFAULT_GROW))
+    if reach < SOFT:
+        return None
+    margin = thin_things.margin_of(reach)
+    outer = boxes.grown(box, margin, margin, size)
+    taken = boxes.cut(others, outer)
+    found = thin_things.thin_things(boxes.cut(pixels, outer), boxes.placed(seen, box, outer), reach, taken)
+    return None if found is None else (outer, found & ~taken)
+
+
 def piece_of(
     box: Box,
     seen: Tensor,
@@ -94,25 +126,40 @@ def piece_of(
     size: tuple[int, int],
     depth: float = 0.0,
     given: tuple[Box, Tensor] | None = None,
+    pixels: Tensor | None = None,
+    others: Tensor | None = None,
 ) -> Piece | None:
     """The hole that somebody leaves who is seen in `seen` (bool, at `box`) of a photo of this size.
 
     kept and protect are bool [H, W]. The hole never enters protect; it enters kept by the contact band only. given: the
     mask as it came, where `seen` was moved since: only what both show has a contact band, so that a moved rim takes
-    nothing from anybody. None if they leave nothing of the person to erase.
+    nothing from anybody. pixels [H, W, 3] and others [H, W] (bool, where anybody is seen): the photo in which each rim
+    is followed; without them growth is the same all around. None if they leave nothing of the person to erase.
     """
     reach = growth_pixels(box, size, growth.grow)
     contact = min(max(growth.contact, 0), MAX_CONTACT)
+    usual = min(reach, growth_pixels(box, size, DEFAULT_GROW))
+    beyond = max(1.0, SAFE * usual) + reach - usual  # what is asked for beyond the usual is added all around
+    follow = growth.follow and pixels is not None and reach >= 1
     margin = max(math.ceil(reach), contact) + 1
+    if follow:
+        margin = max(contact, math.ceil(beyond) + rims.margin_of(SOFT * usual)) + 1
     outer = boxes.grown(box, margin, margin, size)
     mine = boxes.placed(seen, box, outer)
+    stained = mine
+    if follow and pixels is not None:
+        taken = None if others is None else boxes.cut(others, outer)
+        stained = rims.smeared(boxes.cut(pixels, outer), mine, SOFT * usual, UNREAD * usual, taken)
+        grown = grow(stained, beyond)
+    else:
+        grown = grow(mine, reach)
     if kept is None:
-        hole = grow(mine, reach)
+        hole = grown
     else:
         kept_here = boxes.cut(kept, outer)
         mine &= ~kept_here
         touching = mine if given is None else mine & boxes.placed(given[1], given[0], outer)
-        hole = (grow(mine, reach) & ~kept_here) | contact_band(touching, kept_here, contact)
+        hole = (grown & ~kept_here) | contact_band(touching, kept_here, contact)
     spared = None if kept is None else boxes.cut(kept, outer)
     if protect is not None:
         protected = boxes.cut(protect, outer)
@@ -120,7 +167,7 @@ def piece_of(
         spared = protected if spared is None else spared | protected
     if reach >= 1:  # whoever asks for less wants the mask as it is
         _close_gaps(hole, spared, reach)
-    core = mine & hole
+    core = stained & hole
     tight = boxes.tight_box(hole)
     if tight is None or not core.any():
         return None

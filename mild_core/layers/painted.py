@@ -54,6 +54,8 @@ def plate_under(scene: Scene, box: Box) -> Tensor | None:
         opacity = boxes.cut(layer.hole, own).to(plate)
         if not layer.sampled and bool((opacity > 0).any()):
             return None
+        if layer.reveal is not None:
+            opacity = torch.maximum(opacity, boxes.cut(layer.reveal, own).to(plate))
         under = boxes.cut(plate, boxes.inside(shared, box))
         under.copy_(torch.lerp(under, boxes.cut(layer.pixels, own).to(plate), opacity[..., None]))
     return plate

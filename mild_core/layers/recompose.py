@@ -92,7 +92,9 @@ def _paint(
                     f"layers: {layer.name} came back from sampling with NaN pixels. "
                     "Try another VAE (or start ComfyUI with --fp32-vae), or another sampler."
                 )
-        colour = matched(colour, tile, layer, to).clamp(0, 1)
+        painted = (boxes.cut(layer.hole, tile).to(image.device) > 0)[..., None]
+        # What is no hole but shows (a lifted shadow) was never painted: there is no seam to match, no grain to add.
+        colour = torch.where(painted, matched(colour, tile, layer, to), colour).clamp(0, 1)
         if image.shape[-1] == 1:
             colour = (colour * colour.new_tensor(LUMA)).sum(-1, keepdim=True)
         if photo_opacity is not None:

@@ -93,13 +93,13 @@ def _added(photo: Tensor, mask: Tensor, reach: float, others: Tensor | None, bar
     # From the mask outward, with steps that make octagons: only what is connected to the mask belongs to the person.
     grown = mask
     for number in range(math.ceil(1.5 * reach)):
-        grown = grown | (_dilated(grown, diagonal=number % 2 == 0) & person)
+        grown = grown | (dilated(grown, diagonal=number % 2 == 0) & person)
     # Thin lines of the ground that begin at the rim may have the person's colours: what is that thin stays out.
-    core = ~_dilated(~grown, diagonal=False)
-    grown = mask | (_dilated(core, diagonal=True) & grown)
+    core = ~dilated(~grown, diagonal=False)
+    grown = mask | (dilated(core, diagonal=True) & grown)
     grown = grown | (band & (away <= _common_miss(away, grown, separable, rows, columns, reach)))
     # With the mask's cells beside it: on a coarser grid they may be empty in part.
-    return _dilated(grown & ~mask, diagonal=True) & grown
+    return dilated(grown & ~mask, diagonal=True) & grown
 
 
 def _common_miss(away: Tensor, grown: Tensor, separable: Tensor, rows: Tensor, columns: Tensor, reach: float) -> int:
@@ -130,7 +130,7 @@ def _discriminant(
     terms = torch.cat([colour, torch.stack([colour[i] * colour[j] for i, j in pairs]), torch.ones_like(colour[:1])])
     means, squares, known = [], [], torch.ones_like(rows, dtype=torch.bool)
     for side in (person, ground):
-        sums = _window_sums(terms * side, radius)[:, rows, columns]
+        sums = window_sums(terms * side, radius)[:, rows, columns]
         known &= sums[9] >= 1
         sums = sums / sums[9].clamp(min=1)
         means.append(sums[:3])
@@ -153,7 +153,7 @@ def _discriminant(
     return score, known & (apart > LEAST_SEPARATION)
 
 
-def _window_sums(maps: Tensor, radius: int) -> Tensor:
+def window_sums(maps: Tensor, radius: int) -> Tensor:
     """Sums of maps [c, h, w] over squares of 2 radius + 1 pixels, cut off at the edges."""
     for along in (1, 2):
         length = maps.shape[along]
@@ -164,7 +164,7 @@ def _window_sums(maps: Tensor, radius: int) -> Tensor:
     return maps
 
 
-def _dilated(mask: Tensor, diagonal: bool) -> Tensor:
+def dilated(mask: Tensor, diagonal: bool) -> Tensor:
     """mask [h, w] (bool) and its neighbours: four of them, or all eight."""
     wide = mask.clone()
     wide[:, 1:] |= mask[:, :-1]

@@ -3,10 +3,14 @@
 import torch
 from torch import Tensor
 
+from ..image import boxes
 from ..image.fill import area_resize, push_pull
 from ..scene import Layer
 from .ground import on_ground, start_of_person
 from .painted import resized
+
+MARGIN = 16
+"""Pixels around a hole from which it is filled, beside an eighth of its longer side."""
 
 
 def start_picture(layer: Layer, plate: Tensor | None = None, size: tuple[int, int] | None = None) -> Tensor:
@@ -46,8 +50,29 @@ def _filled(layer: Layer, size: tuple[int, int]) -> Tensor:
         known = outside
     if not known.any():
         return layer.pixels.new_full((*size, 3), 0.5, dtype=torch.float32)
-    seen, share = _averaged(layer.pixels, outside, size)
-    visible, weight = (seen, share) if torch.equal(known, outside) else _averaged(layer.pixels, known, size)
+    own = (int(outside.shape[0]), int(outside.shape[1]))
+    if size != own:
+        return _filled_around(layer.pixels, outside, known, size)
+    # Of a large crop most lies far from the hole, and filling it would take seconds.
+    part = boxes.tight_box(~outside)
+    if part is None:
+        return layer.pixels.float()
+    margin = MARGIN + max(boxes.width(part), boxes.height(part)) / 8
+    near = boxes.grown(part, margin, margin, own)
+    if not boxes.cut(known, near).any():
+        near = boxes.whole(own)
+    picture = torch.where(outside[..., None], layer.pixels.float(), 0.0)
+    pixels, outside, known = (boxes.cut(whole, near) for whole in (layer.pixels, outside, known))
+    boxes.cut(picture, near).copy_(_filled_around(pixels, outside, known, (boxes.height(near), boxes.width(near))))
+    return picture
+
+
+def _filled_around(pixels: Tensor, outside: Tensor, known: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pixels [h, w, 3] at this size, filled smoothly wherever it is not `outside` the hole, from what is `known` (bool
+    [h, w]).
+    """
+    seen, share = _averaged(pixels, outside, size)
+    visible, weight = (seen, share) if torch.equal(known, outside) else _averaged(pixels, known, size)
     filled = push_pull(visible / weight.clamp_min(1e-6), weight)
     return (seen + filled * (1 - share))[0].movedim(0, -1)
 

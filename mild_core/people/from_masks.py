@@ -11,7 +11,7 @@ from ..image import boxes
 from ..image.blobs import without_specks
 from ..image.growth import VISIBLE
 from ..pairing import Size, number_ranges, stretched
-from ..scene import Box, Person
+from ..scene import Box, Effect, Person
 
 SAME = 0.9
 """Two masks with a larger intersection over union are one mask given twice."""
@@ -116,8 +116,8 @@ def _same(person: Person, area: int, other: Person, other_area: int) -> bool:
 
 
 def fitted(person: Person, size: tuple[int, int]) -> Person:
-    """The person for a photo of this height and width: masks and joints are scaled to it if they were made at another
-    size.
+    """The person for a photo of this height and width: masks, effects and joints are scaled to it if they were made at
+    another size.
 
     Hard masks stay hard (nearest), soft ones are interpolated. Only the masks' boxes are resampled, never a full-size
     mask. A person who would vanish between two pixels keeps one pixel.
@@ -136,7 +136,17 @@ def fitted(person: Person, size: tuple[int, int]) -> Person:
     if person.hidden is not None and person.hidden_box is not None:
         hidden_box, hidden = _resized(person.hidden, person.hidden_box, person.size, size)
         fit = fit._replace(hidden=hidden, hidden_box=hidden_box)
+    if person.effects:
+        fit = fit._replace(effects=tuple(fitted_effect(effect, person.size, size) for effect in person.effects))
     return fit
+
+
+def fitted_effect(effect: Effect, old: tuple[int, int], new: tuple[int, int]) -> Effect:
+    """An effect of a photo of size `old` (height, width), for one of size `new`."""
+    if tuple(old) == tuple(new):
+        return effect
+    box, mask = _resized(effect.mask, effect.box, old, new)
+    return effect._replace(box=box, mask=mask)
 
 
 def _resized(mask: Tensor, box: Box, old: tuple[int, int], new: tuple[int, int]) -> tuple[Box, Tensor]:
@@ -165,6 +175,7 @@ def on_device(person: Person, device: torch.device) -> Person:
         mask=person.mask.to(device),
         joints=None if person.joints is None else person.joints.to(device),
         hidden=None if person.hidden is None else person.hidden.to(device),
+        effects=tuple(effect._replace(mask=effect.mask.to(device)) for effect in person.effects),
     )
 
 

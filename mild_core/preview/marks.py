@@ -25,7 +25,7 @@ PLATES: dict[bool, Colour] = {True: (150, 20, 20), False: (20, 20, 20)}
 
 WORDS: Colour = (60, 60, 60)
 
-RISING, FALLING, LEVEL = (1, 1), (1, -1), (0, 1)
+RISING, FALLING, LEVEL, UPRIGHT = (1, 1), (1, -1), (0, 1), (1, 0)
 """Stripes as (x, y) steps: whatever is marked differs by their direction, not by colour alone."""
 
 STRIPE = 7

@@ -36,7 +36,7 @@ Place = tuple[float, float]
 
 def preview_people(people: Sequence[Person], photos: Sequence[Tensor], count: int) -> Tensor:
     """Everyone outlined and numbered, [count, h, w, 3]: erased people striped, kept ones in outline; level green
-    stripes where the artist said that somebody goes on.
+    stripes where the artist said that somebody goes on; upright ones, in the person's colour, on what goes with them.
 
     photos: [H, W, C] each, where there are any; a grey ground takes the place of the others.
     """
@@ -154,6 +154,8 @@ def _with_people(
     layers are drawn there.
     """
     small = (canvas.shape[0], canvas.shape[1])
+    for person in people:
+        _draw_effects(canvas, person, size, stripes)
     areas = {person.number: _area(person, size, small) for person in people}
     for person in people:
         area = areas[person.number]
@@ -181,6 +183,17 @@ def _with_people(
         note = f"depth {depth[person.number]}" if len(depth) > 1 else ""
         plates.add(person, areas[person.number].box, note)
     return np.asarray(picture).copy()
+
+
+def _draw_effects(canvas: np.ndarray, person: Person, size: tuple[int, int], stripes: bool) -> None:
+    """What goes with a person, in the person's colour; what the artist refused is nobody's."""
+    colour = ERASED if person.erased else KEPT
+    for effect in person.effects:
+        area = marked(effect.mask > VISIBLE, effect.box, size, (canvas.shape[0], canvas.shape[1]))
+        if effect.taken and area is not None:
+            if stripes:
+                marks.stripe(canvas, area, colour, marks.UPRIGHT)
+            marks.outline(canvas, area, colour, 1)
 
 
 def _area(person: Person, size: tuple[int, int], small: tuple[int, int]) -> Marked:

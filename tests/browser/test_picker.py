@@ -5,34 +5,38 @@ import json
 import numpy as np
 import pytest
 
-from mild.mild_core.example_photo import load_example
-from mild.mild_core.people.from_masks import numbered, person_from_mask
-from mild.mild_core.people.outlines import outlines
-from mild.mild_core.people.picked import Pick, people_picked
-from mild.mild_core.people.selection import choose
-from mild.mild_core.scene import Person
 from mild.tests.helpers.browser import load_workflow, open_front_end, press_run, wait_until_ready
 from mild.tests.helpers.picker import (
     CHOOSE,
     HIGH,
+    LOUPE_LINES,
     LOW,
+    WAITS,
+    add_node,
     body,
     boxes,
     checked,
+    connect,
     gone,
-    node,
+    of_batch,
+    on_screen,
     opened,
+    paint,
     place,
     run,
     set_widget,
     shown,
+    shown_by,
     status,
     upload,
     upload_masks,
     values,
+    walked,
+    widths,
+    with_effects,
+    with_large_photo,
     workflow,
 )
-from mild.tools.find_comfyui import PACK_FOLDER
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["classic", "nodes2"])
@@ -53,7 +57,7 @@ def test_choose_undo_queue_detect_anew_save_reload(page, server, mask_file):
     people = shown(entry)
     assert len(people) == 3 and gone(entry) == []
     assert "6" not in entry["outputs"], "what lies behind an empty choice must not run"
-    assert "queue again" in status(page)
+    assert "queue again" in status(page) and shown_by(page) == (0, WAITS)
 
     page.mouse.click(*body(page, people[1]))
     page.mouse.click(*body(page, people[2]))
@@ -66,6 +70,7 @@ def test_choose_undo_queue_detect_anew_save_reload(page, server, mask_file):
 
     entry = run(page, server)
     assert gone(entry) == [2] and "6" in entry["outputs"]
+    assert shown_by(page) == (1, ""), "it waits no more"
     where = shown(entry)[1]["point"]
 
     set_widget(page, 3, 0, LOW)
@@ -123,16 +128,21 @@ def test_words_clicks_and_the_graphs_own_undo(page, server, mask_file):
 
 def test_a_connected_text_cannot_be_clicked_away(page, server, mask_file):
     flow = workflow(mask_file)
-    text = node(7, "PrimitiveString", -260, [200, 60], ["2"])
-    text["outputs"] = [{"name": "STRING", "type": "STRING", "links": [7]}]
-    flow["nodes"].append(text)
-    flow["links"].append([7, 7, 0, 5, 2, "STRING"])
-    who = {"name": "who", "type": "STRING", "widget": {"name": "who"}, "link": 7}
-    next(one for one in flow["nodes"] if one["id"] == 5)["inputs"].append(who)
+    add_node(flow, 7, "PrimitiveString", (-260, 40), [200, 60], ["2"])
+    connect(flow, 7, 0, 5, "who", "STRING", widget=True)
     opened(page, flow)
     assert gone(run(page, server)) == [2]
     page.mouse.click(*place(page, 4))
     assert checked(page) == [2] and values(page)["picked"] == "" and "connected" in status(page)
+    page.get_by_role("button", name="Paint more").click()
+    paint(page, place(page, 4))
+    page.keyboard.press("Escape")
+    picked = json.loads(values(page)["picked"])
+    assert len(picked["strokes"]) == 1 and picked["people"] == [] and values(page)["who"] == "", (
+        "a mask can be corrected"
+    )
+    page.keyboard.press("Control+z")
+    assert values(page)["picked"] == ""
     set_widget(page, 7, 0, "")
     assert gone(run(page, server)) == []
     page.mouse.click(*place(page, 4))
@@ -164,16 +174,6 @@ def test_nothing_leaks_to_the_graph(page, server, mask_file):
     page.wait_for_timeout(100)
     assert page.locator(".mild-stage image").bounding_box()["width"] == pytest.approx(width, abs=1)
     assert page.evaluate(view) == pytest.approx(before)
-
-
-def walked(page, *arrows: str) -> list[int]:
-    """On whom the focus is after each of these arrow keys."""
-    people = []
-    for arrow in arrows:
-        page.keyboard.press(f"Arrow{arrow}")
-        label = page.evaluate("() => document.activeElement.getAttribute('aria-label')")
-        people.append(int(label.removeprefix("Person ")))
-    return people
 
 
 def test_keyboard_alone(page, server, mask_file):
@@ -208,38 +208,15 @@ def test_forty_people_each_with_a_target(page, server):
     for number, (left, top) in enumerate(centres, 1):
         page.mouse.click(left + 7 * (-1) ** number, top - 7)
     assert checked(page) == list(range(1, 41))
-    for left, top in centres[::2]:
+    for left, top in centres[::8]:
         page.mouse.click(left, top)
-    assert checked(page) == list(range(2, 41, 2))
-    order = [pick["number"] for pick in json.loads(values(page)["picked"])["people"]]
-    assert order == list(range(2, 41, 2))
+    staying = [number for number in range(1, 41) if number % 8 != 1]
+    assert checked(page) == staying
+    assert [pick["number"] for pick in json.loads(values(page)["picked"])["people"]] == staying
 
 
 def test_a_batch_has_pages(page, server, mask_file):
-    flow = workflow(mask_file)
-    ends = {"MASK": "mask", "IMAGE": "image"}
-    twice = ("RepeatImageBatch", "IMAGE", [2])
-    extra = [(7, "MaskToImage", "MASK", []), (8, *twice), (9, *twice)]
-    for number, kind, takes, settings in extra:
-        one = node(number, kind, -260, [200, 60], settings, [(ends[takes], takes, 10 + number)])
-        one["outputs"] = [{"name": "IMAGE", "type": "IMAGE", "links": []}]
-        flow["nodes"].append(one)
-    # threshold -> picture -> twice -> people; photo -> twice -> people and choose
-    flow["links"] = [
-        [1, 2, 0, 3, 0, "MASK"],
-        [17, 3, 0, 7, 0, "MASK"],
-        [18, 7, 0, 8, 0, "IMAGE"],
-        [2, 8, 0, 4, 0, "IMAGE"],
-        [19, 1, 0, 9, 0, "IMAGE"],
-        [3, 9, 0, 4, 1, "IMAGE"],
-        [5, 9, 0, 5, 1, "IMAGE"],
-        [4, 4, 0, 5, 0, "MILD_PEOPLE"],
-        [6, 5, 1, 6, 0, "MASK"],
-    ]
-    for one in flow["nodes"]:
-        for slot, output in enumerate(one["outputs"]):
-            output["links"] = [link[0] for link in flow["links"] if link[1:3] == [one["id"], slot]]
-    opened(page, flow)
+    opened(page, of_batch(workflow(mask_file)))
     run(page, server)
     page.mouse.click(*place(page, 1))
     page.get_by_role("button", name="Next photo").click()
@@ -300,75 +277,118 @@ def test_inside_a_subgraph(page, server, mask_file):
     load_workflow(page, saved)
     page.wait_for_timeout(300)
     assert gone(press_run(page, server, groups=(), patience=40)) == [3]
+    assert shown_by(page) == (1, "")
+    # Outside of the subgraph, too, nothing of the last run stays when nobody is chosen any more.
+    page.evaluate("""() => {
+        const { subgraph } = window.app.graph.nodes.find(node => node.subgraph)
+        const choose = subgraph.nodes.find(node => node.type === 'MILD_ChoosePeople')
+        choose.widgets.find(widget => widget.name === 'picked').value = ''
+    }""")
+    press_run(page, server, groups=(), patience=40)
+    assert shown_by(page) == (0, WAITS)
     assert page.problems == []
 
 
-SPELLINGS = ("all", " Everyone ", "*", "none", "no one", "1", "1,3", "3 , 1", "1 3", "1;3\n5", "1 and 3", "2-4",
-             "4 - 2", "2\u20134, 1", "1\uff0c3\u30015", "all but 2", "all except 2-4", "everyone without 1 and 5",
-             "person 2", "Ada, 4", "all but ada", "7", "all but 9", "the tall one", "-3", "0", "1-99999999999",
-             "全部", "所有人", "没有", "全不选", "除了2", "除了2、4以外的所有人", "全部除了2到4", "大家，除了1和5之外",
-             "１，３；５", "2～4", "1号、第3号 以及 5號", "人物 2、人物 4", "ａｌｌ　ｂｕｔ　２", "Ａｄａ", "小红",
-             "除了9")
+def test_the_brush_and_clicks_are_undone_in_turn_and_kept(page, server, mask_file):
+    opened(page, workflow(mask_file, threshold=HIGH))
+    first, second, _ = shown(run(page, server))
+    before = widths(page)
+    page.mouse.click(*body(page, second))
+    page.keyboard.press("b")
+    assert page.get_by_role("button", name="Paint more").get_attribute("aria-pressed") == "true"
+    x, y = body(page, second)
+    paint(page, (x, y), (x - 50, y - 5))
+    page.keyboard.press("b")
+    assert max(widths(page)) > before[0] + 50 and checked(page) == [2]
+    page.mouse.click(*body(page, first))
+    page.keyboard.press("e")
+    paint(page, body(page, first))
+    stages = [values(page)["picked"]]
+    for _ in range(4):
+        page.keyboard.press("Control+z")
+        stages.append(values(page)["picked"])
+    kept = [json.loads(stage or "{}") for stage in stages]
+    assert [len(stage.get("strokes", [])) for stage in kept] == [2, 1, 1, 0, 0]
+    assert [len(stage.get("people", [])) for stage in kept] == [2, 2, 1, 1, 0]
+    assert widths(page) == before
+    for _ in range(4):
+        page.keyboard.press("Control+y")
+    assert values(page)["picked"] == stages[0] and "Queue to apply" in status(page)
+
+    entry = run(page, server)
+    assert gone(entry) == [1, 2] and "Corrected by the brush: Person 1, Person 2." in entry["outputs"]["5"]["text"][0]
+    hole = [one for one in shown(entry)[0]["rings"] if len(one) < 80]
+    assert shown(entry)[1]["before"]["box"] == second["box"] and hole, "the dot is a hole in the first"
+    assert "Queue to apply" not in status(page) and gone(run(page, server)) == [1, 2]
+    page.keyboard.press("Escape")
+    saved = page.evaluate("() => window.app.rootGraph.serialize()")
+    opened(page, json.loads(json.dumps(saved)))
+    assert values(page)["picked"] == stages[0]
+    assert gone(run(page, server)) == [1, 2] and len(stages[0]) < 700
+    page.get_by_role("button", name="Paint more").click()
+    page.get_by_role("button", name="Remove all strokes").click()
+    assert widths(page) == pytest.approx(before, abs=1) and checked(page) == [1, 2]
+    assert page.problems == []
 
 
-def test_the_picker_reads_words_as_the_node_does(page):
-    names = ["Person 1", "Person 2", "Person 3", "Ada", "Person 5"]
-    people = [{"number": number, "name": name, "rings": []} for number, name in enumerate(names, 1)]
-    read = page.evaluate(
-        """async ([path, people, texts]) => {
-            const { named } = await import(path)
-            return texts.map(text => { const keys = named(text, [{ people }]); return keys && [...keys] })
-        }""",
-        [f"/extensions/{PACK_FOLDER}/picker/choice.js", people, SPELLINGS],
-    )
-    mask = load_example().masks[0, :1, :1]
-    here = [Person(one["name"], one["number"], 0, (4, 4), (0, 0, 1, 1), mask) for one in people]
-    for text, keys in zip(SPELLINGS, read, strict=True):
-        try:
-            expected = {f"0/{person.number}" for person in choose(here, text) if person.erased}
-        except ValueError:
-            expected = None
-        assert (None if keys is None else set(keys)) == expected, text
+def test_everything_painted_away_and_back(page, server, mask_file):
+    """With a text in who, which stays as it is."""
+    opened(page, workflow(mask_file, threshold=HIGH, who="all but 3"))
+    second = shown(run(page, server))[1]
+    page.get_by_role("button", name="Paint away").click()
+    page.get_by_label("Size of the brush").fill("100")
+    paint(page, body(page, second))
+    assert values(page)["who"] == "all but 3" and len(widths(page)) == 2
+    entry = run(page, server)
+    assert "Person 2 is left out: the brush took away all of their mask." in entry["outputs"]["5"]["text"][0]
+    assert gone(entry) == [1] and [one["number"] for one in shown(entry)] == [1, 3]
+    page.get_by_role("button", name="Undo").click()
+    assert len(widths(page)) == 3 and values(page) == {"who": "all but 3", "picked": ""}
+    assert checked(page) == [1, 2]
 
 
-def test_the_picker_places_clicks_as_the_node_does(page):
-    """Wherever a click does not lie within a few pixels of an edge, where outlines and masks may differ."""
-    masks = load_example().masks
-    height, width = masks.shape[1:]
-    people = numbered([person_from_mask(mask) for mask in masks])
-    drawn = [
-        {
-            "number": person.number,
-            "name": person.name,
-            "box": line.box,
-            "point": line.point,
-            "rings": [ring.ravel().tolist() for ring in line.rings],
-        }
-        for person, line in zip(people, outlines(people, (height, width)), strict=True)
-    ]
-    random = np.random.default_rng(4)
-    picks, expected = [], []
-    for _ in range(400):
-        someone = people[random.integers(len(people))]
-        x, y = random.uniform(someone.box[:2], someone.box[2:])
-        number = int(random.integers(1, 9))
-        around = {
-            tuple(one.number for one in people_picked(people, [Pick(0, number, point)])[0] if one.erased)
-            for point in (
-                (np.clip((x + dx) / width, 0, 1), np.clip((y + dy) / height, 0, 1))
-                for dx in (-3, 0, 3)
-                for dy in (-3, 0, 3)
-            )
-        }
-        if len(around) == 1:
-            picks.append({"photo": 0, "number": number, "x": x / width, "y": y / height})
-            expected.append([f"0/{one}" for one in around.pop()])
-    assert len(picks) > 100 and [] in expected
-    found = page.evaluate(
-        """async ([path, photo, picks]) => {
-            const { placed } = await import(path)
-            return picks.map(pick => [...placed([pick], [photo]).keys.keys()])
-        }""",
-        [f"/extensions/{PACK_FOLDER}/picker/choice.js", {"width": width, "height": height, "people": drawn}, picks],
-    )
-    assert found == expected
+def test_shadows_and_carried_things_are_taken_or_refused(page, server, mask_file):
+    opened(page, with_effects(workflow(mask_file, threshold=HIGH)))
+    first, second, _ = shown(run(page, server))
+    shadow, thing = first["effects"]
+    page.mouse.click(*body(page, shadow))
+    assert values(page)["picked"] == "", "the shadow of somebody who stays is nothing to be clicked"
+    page.mouse.click(*body(page, first))
+    page.mouse.click(*body(page, second))
+    assert status(page).startswith("2 of 3 go: 1 with shadow, carried; 2 with shadow, carried")
+    page.mouse.click(*body(page, shadow))
+    (refused,) = json.loads(values(page)["picked"])["effects"]
+    assert (refused["number"], refused["kind"], refused["taken"]) == (1, "shadow", False)
+    page.get_by_label("carried by Person 2").focus()
+    page.keyboard.press("Space")
+    assert status(page).startswith("2 of 3 go: 1 with carried; 2 with shadow")
+    entry = run(page, server)
+    assert "2 of 3 disappear: Person 1 with carried; Person 2 with shadow" in entry["outputs"]["5"]["text"][0]
+    assert "Queue to apply" not in status(page)
+    page.mouse.click(*body(page, shadow))
+    assert len(json.loads(values(page)["picked"])["effects"]) == 1, "taken again, as it was proposed"
+    page.keyboard.press("Control+z")
+    assert status(page).startswith("2 of 3 go: 1 with carried; 2 with shadow") and page.problems == []
+
+
+def test_the_brush_on_24_megapixels_shows_every_pixel(page, server):
+    lines = np.zeros((20, 20))
+    lines[:, ::2] = 1  # of one pixel, a stroke's length right of the person
+    person = np.zeros((400, 600))
+    person[150:250, 300:340] = 1
+    opened(page, with_large_photo(workflow(upload(server, person, "one.png")), upload(server, lines, "lines.png")))
+    entry = run(page, server)
+    assert entry["outputs"]["5"]["mild_people"][0]["full"]["filename"].endswith(".jpg")
+    boxes(page).first.focus()
+    page.keyboard.press("b")
+    start, end = on_screen(page, 0.53, 0.5), on_screen(page, 3610 / 6000, 0.5)
+    page.mouse.move(*start)
+    page.wait_for_function("() => !document.querySelector('.mild-loupe').hidden")
+    page.mouse.down()
+    page.mouse.move(*end, steps=10)
+    page.wait_for_function(f"() => ({LOUPE_LINES})() >= 4")  # lines of one pixel, once all pixels have come
+    page.mouse.up()
+    (stroke,) = json.loads(values(page)["picked"])["strokes"]
+    assert stroke["points"][-2] == pytest.approx(3610 / 6000, abs=0.002) and len(stroke["points"]) <= 8
+    end = stroke["points"][-2] + stroke["size"] / 2
+    assert widths(page) == [pytest.approx(6000 * end - 3000, abs=8)] and page.problems == []

@@ -2,9 +2,15 @@
 
 import json
 
+import folder_paths
+import numpy as np
 import pytest
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
+from PIL import Image
+
+from mild.mild_core.people.from_masks import numbered, person_from_mask, union_mask
+from mild.mild_core.scene import CARRIED, SHADOW, Effect
 
 
 @pytest.fixture
@@ -112,3 +118,124 @@ def test_junk_in_picked_is_refused(run_node):
     (people, *_) = run_node("MILD_PeopleFromMasks", masks=torch.ones(1, 5, 7), split="separate blobs", photo=1)
     with pytest.raises(ValueError, match="^picked: "):
         run_node("MILD_ChoosePeople", people=people, who="", picked="1,3")
+
+
+def two_people():
+    """Two squares in a photo of 40 x 60 px; the first has a shadow and a bag, the second a shadow on the first."""
+    masks = torch.zeros(2, 40, 60)
+    masks[0, 10:30, 5:25] = masks[1, 10:30, 35:55] = 1
+    first, second = numbered([person_from_mask(mask) for mask in masks])
+    shadow, bag = (
+        Effect(SHADOW, (5, 30, 25, 34), torch.ones(4, 20)),
+        Effect(CARRIED, (25, 15, 29, 20), torch.ones(5, 4)),
+    )
+    over = Effect(SHADOW, (20, 20, 35, 24), torch.ones(4, 15))
+    return [first._replace(effects=(shadow, bag)), second._replace(effects=(over,))]
+
+
+def text(people=(), strokes=(), effects=()):
+    return json.dumps({"people": list(people), "strokes": list(strokes), "effects": list(effects)})
+
+
+ONE = {"photo": 0, "number": 1, "x": 0.25, "y": 0.5}
+TOO = {"photo": 0, "number": 2, "x": 0.75, "y": 0.5}
+ADDED = {**TOO, "mode": "add", "size": 0.1, "points": [0.75, 0.05]}
+EMPTIED = {**ONE, "mode": "take", "size": 1, "points": [0.25, 0.5]}
+
+
+@pytest.fixture
+def run_shown(comfy):
+    """run_shown(who=..., picked=..., image=...): the node's outputs for two_people, and its ui."""
+
+    def run(image=None, **inputs):
+        photo = torch.rand(1, 40, 60, 3) if image is None else image
+        gives = {"people": two_people(), "image": photo}
+        graph = {
+            name: {"class_type": "TEST_Give", "inputs": {"key": comfy.give(value)}} for name, value in gives.items()
+        }
+        inputs |= {name: [name, 0] for name in gives}
+        ran = comfy.run_graph({**graph, "choose": {"class_type": "MILD_ChoosePeople", "inputs": inputs}})
+        return ran.outputs["choose"], ran.ui["choose"]
+
+    return run
+
+
+def test_strokes_are_in_every_output_and_in_what_the_picker_gets(run_shown):
+    outputs, ui = run_shown(who="", picked=text([TOO], [ADDED]))
+    people, erase, keep = outputs
+    assert people[1].box == (35, 0, 55, 30) and erase[0, 2, 45] == 1 and keep[0].sum() == 400
+    entry = ui["mild_people"][0]["people"][1]
+    assert (
+        entry["box"][1] == 0 and entry["before"]["box"][1] == 0.25 and "before" not in ui["mild_people"][0]["people"][0]
+    )
+    assert "Corrected by the brush: Person 2." in ui["text"][0]
+
+
+def test_strokes_count_for_a_choice_in_words_and_for_a_choice_not_yet_made(run_shown):
+    (people, erase, keep), _ = run_shown(who="1", picked=text([TOO], [ADDED]))
+    assert [one.erased for one in people] == [True, False] and keep[0, 2, 45] == 1 and erase[0, 2, 45] == 0
+    outputs, ui = run_shown(who="", picked=text([], [ADDED]))
+    assert all(isinstance(value, ExecutionBlocker) for value in outputs) and ui["mild_waits"] == [True]
+    assert ui["mild_people"][0]["people"][1]["box"][1] == 0
+
+
+def test_a_click_on_what_the_brush_added_means_that_person(run_shown):
+    (people, *_), ui = run_shown(who="", picked=text([{**TOO, "number": 9, "y": 0.05}], [ADDED]))
+    assert [one.erased for one in people] == [False, True] and ui["mild_waits"] == [False]
+
+
+def test_whoever_is_emptied_and_strokes_of_nobody_are_told(run_shown):
+    nobody = {**ADDED, "x": 0.99, "y": 0.99}
+    (people, _, keep), ui = run_shown(who="2", picked=text([], [EMPTIED, nobody, nobody]))
+    assert [one.number for one in people] == [2] and keep.sum() == 0
+    said = ui["text"][0]
+    assert "Person 1 is left out: the brush took away all of their mask." in said
+    assert "2 strokes of the brush were not used" in said and ui["mild_choice"][0]["lost_strokes"] == 2
+    (emptied,) = ui["mild_people"][0]["emptied"]
+    assert emptied["number"] == 1 and emptied["box"] == [0.0833, 0.25, 0.4167, 0.75] and emptied["effects"]
+
+
+def refused(kind, x, y, number=1):
+    return {"photo": 0, "number": number, "kind": kind, "x": x, "y": y, "taken": False}
+
+
+def test_taken_effects_go_with_their_person_and_nothing_else_does(run_shown):
+    (people, erase, keep), ui = run_shown(who="", picked=text([ONE]))
+    expected = union_mask(people[:1], (40, 60))
+    expected[30:34, 5:25] = expected[15:20, 25:29] = 1
+    assert torch.equal(erase[0], expected) and torch.equal(keep[0], union_mask(people[1:], (40, 60)))
+    assert "1 of 2 disappear: Person 1 with shadow, carried" in ui["text"][0]
+    (people, erase, _), ui = run_shown(who="", picked=text([ONE], effects=[refused("shadow", 0.25, 0.8)]))
+    expected[30:34, 5:25] = 0
+    assert torch.equal(erase[0], expected) and [one.taken for one in people[0].effects] == [False, True]
+    assert "Person 1 with carried" in ui["text"][0]
+    shown = ui["mild_people"][0]["people"][0]["effects"]
+    assert [(one["kind"], one["taken"], one["proposed"]) for one in shown] == [
+        ("shadow", False, True),
+        ("carried", True, True),
+    ]
+
+
+def test_the_shadow_of_whoever_goes_leaves_out_whoever_stays_and_that_of_whoever_stays_goes_not(run_shown):
+    (_, erase, keep), _ = run_shown(who="2", picked="")
+    assert erase[0, 20:24, 25:35].min() == 1 and erase[0, :, :25].sum() == 0 and keep[0].sum() == 400
+    (_, erase, keep), _ = run_shown(who="1", picked="")
+    assert erase[0, 20:24, 29:35].sum() == 0 and keep[0].sum() == 400
+
+
+def test_an_effect_that_is_gone_is_told(run_shown):
+    _, ui = run_shown(who="", picked=text([ONE], effects=[refused("reflection", 0.25, 0.8)]))
+    assert "1 clicked shadow, reflection or thing is no longer there." in ui["text"][0]
+    assert ui["mild_choice"][0]["lost_effects"] == 1
+
+
+def test_a_large_photo_comes_small_and_with_all_of_its_pixels(run_shown):
+    photo = torch.zeros(1, 300, 2000, 3)
+    photo[..., 500, 0] = 1
+    _, ui = run_shown(who="all", picked="", image=photo)
+    shown = ui["mild_people"][0]
+    assert (shown["width"], shown["height"]) == (2000, 300)
+    full = Image.open(f"{folder_paths.get_temp_directory()}/{shown['full']['filename']}")
+    assert full.size == (2000, 300) and np.asarray(full)[150, 500, 0] > 100 > np.asarray(full)[150, 520, 0]
+    _, ui = run_shown(who="all", picked="")
+    assert ui["mild_people"][0]["full"] is None, "the picture itself has all pixels"

@@ -13,6 +13,7 @@ from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.comfy.erasers.eraser import ORDINARY, Eraser, attach, eraser_of
 from mild.mild_core.comfy.sampling.encode import latent_space
 from mild.mild_core.comfy.sampling.start import EXEMPLAR, NOISE, decided
+from mild.mild_core.exemplar import QUALITIES
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.attention import noting_calls
 from mild.tests.helpers.layers import background, check, layers_of, picture
@@ -70,8 +71,9 @@ WAYS = {
 def test_the_built_in_model_stays_one_wherever_comfyui_takes_it(way):
     if way == "for hooks" and "force_deepcopy" not in inspect.signature(ModelPatcher.clone).parameters:
         pytest.skip("ComfyUI 0.24 makes no such copy")
-    model = WAYS[way](builtin.load_model())
+    model = WAYS[way](builtin.load_model(quality="draft"))
     assert isinstance(eraser_of(model), builtin.Builtin)
+    assert eraser_of(model).quality == model.model.diffusion_model.quality == QUALITIES["draft"]
     assert model.model.diffusion_model is not None and latent_space(model, None).multiple == 1
 
 

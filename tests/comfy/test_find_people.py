@@ -19,6 +19,7 @@ from mild.mild_core.body.poses import seen
 from mild.mild_core.comfy.find import find_people, weight_files
 from mild.mild_core.comfy.find import openpose as find_openpose
 from mild.mild_core.comfy.find import sam2 as find_sam2
+from mild.mild_core.find import weight_sources
 from mild.tests.helpers.bodies import pose_frame
 from mild.tests.unit.test_found import standing
 
@@ -227,10 +228,12 @@ def test_folders_are_merged_and_nobody_elses_lists_grow(weights, tmp_path):
     weight_files.register()
     paths, _ = folder_paths.folder_names_and_paths[weight_files.KEY]
     assert str(mine) in paths and str(tmp_path) in paths and len(paths) == len(set(paths))
-    assert weight_files.files(lambda name: name.endswith(".tflite")) == ["a.tflite"]
-    assert [name.replace("\\", "/") for name in weight_files.files(lambda name: name == "b.onnx")] == ["sub/b.onnx"]
-    assert weight_files.files(lambda name: name.endswith(".txt")) == [weight_files.ABSENT]
-    assert weight_files.path_of("a.tflite", "x", "y") == tmp_path / "a.tflite"
+    movenet = weight_sources.MOVENET
+    assert weight_files.present(movenet) == ["a.tflite"]
+    only_b = movenet._replace(fits=lambda name: name == "b.onnx")
+    assert [name.replace("\\", "/") for name in weight_files.present(only_b)] == ["sub/b.onnx"]
+    assert weight_files.present(movenet._replace(fits=lambda name: name.endswith(".txt"))) == []
+    assert weight_files.Weights(False).path_of("a.tflite", "x", movenet) == tmp_path / "a.tflite"
     for key, (paths, known) in others.items():
         if key != weight_files.KEY:
             now = folder_paths.folder_names_and_paths[key]
@@ -242,7 +245,7 @@ def test_folders_are_merged_and_nobody_elses_lists_grow(weights, tmp_path):
 def test_a_path_never_leaves_its_folder(weights, name):
     (weights("a.tflite").parent / "secret.tflite").write_bytes(b"secret")
     with pytest.raises(ValueError, match="models/detection"):
-        weight_files.path_of(name, "x", "y")
+        weight_files.Weights(False).path_of(name, "x", weight_sources.MOVENET)
 
 
 def test_a_missing_package_is_said_through_the_node(find, weights, monkeypatch):
@@ -374,8 +377,8 @@ def on_the_example_photo(run_node, path, **inputs):
 @pytest.mark.parametrize(
     ("package", "kind", "name", "threshold"),
     [
-        ("ai_edge_litert", find_people.MOVENET, "MultiPoseEstimationLightning.tflite", 0.1),
-        ("mediapipe", find_people.MEDIAPIPE, "pose_landmarker_lite.task", 0.5),
+        ("ai_edge_litert", find_people.MOVENET, weight_sources.MOVENET.file.name, 0.1),
+        ("mediapipe", find_people.MEDIAPIPE, weight_sources.MEDIAPIPE.file.name, 0.5),
     ],
 )
 def test_the_real_detectors_find_the_people_of_the_example_photo(run_node, weights, package, kind, name, threshold):

@@ -8,6 +8,7 @@ import torch
 from mild.mild_core import exemplar
 from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.comfy.sampling import encode
+from mild.mild_core.comfy.sampling.progress import BAR
 from mild.mild_core.scene import BACKGROUND, PERSON, Scene
 from mild.tests.helpers.layers import HEIGHT, WIDGETS, WIDTH, background, check, layers_of, picture
 from mild.tests.helpers.tiny_models import make, make_vae
@@ -293,8 +294,8 @@ def test_one_bar_and_previews_of_the_whole_photo(comfy, scenes):
     }
     ran = comfy.run_graph(graph, wanted=["sample"])
     values = [step.value for step in ran.progress if step.node == "sample"]
-    assert values == sorted(values) and values[-1] == 9
-    assert {step.maximum for step in ran.progress} == {9}
+    assert values == sorted(values) and values[-1] == BAR
+    assert {step.maximum for step in ran.progress} == {BAR}
     previews = [step.preview[1] for step in ran.progress if step.preview]
     assert len(previews) >= 9 and all(preview.size == (WIDTH, HEIGHT) for preview in previews)
 
@@ -393,4 +394,4 @@ def test_a_layer_without_a_hole_is_told_and_passes(comfy, scenes):
     ran = comfy.run_graph(graph, wanted=["sample"])
     assert ran.outputs["sample"][0][0].layers == given["layers"][0].layers
     (text,) = ran.ui["sample"]["text"]
-    assert text.startswith("Nothing to paint") and "No hole to paint: Person 2." in text
+    assert text.startswith("Warning: nothing was painted: none of the layers") and "No hole to paint: Person 2." in text

@@ -2,7 +2,7 @@
 
 A change of a schema that is meant: `MILD_RENEW_GOLDEN=1 uv run pytest tests/golden`, then look at the diff of
 schemas.json. A workflow stores widget values by position, so an input that moves or goes breaks those of others. The
-same command writes locales/en from the schemas; locales/zh is written by hand.
+same command writes locales/en from the schemas; locales/zh and web/docs/NODE/zh.md are written by hand.
 """
 
 import json
@@ -21,6 +21,7 @@ from mild import __file__ as init_file
 from mild.mild_core.comfy.find import weight_files
 
 ROOT = Path(init_file).parent
+DOCS = ROOT / "web" / "docs"
 GOLDEN = Path(__file__).with_name("schemas.json")
 LANGUAGES = ("en", "zh")
 CATEGORIES = {f"MILD/{name}" for name in ("people", "bodies", "layers", "models", "attention")}
@@ -73,7 +74,7 @@ def compare(path: Path, now: dict) -> None:
 
 def test_schemas_are_as_saved(monkeypatch):
     # whatever weights lie on this machine
-    monkeypatch.setattr(weight_files, "files", lambda fits: [weight_files.ABSENT])
+    monkeypatch.setattr(weight_files, "present", lambda choice: [])
     compare(GOLDEN, {key: promise(node.GET_NODE_INFO_V1()) for key, node in sorted(classes.items())})
 
 
@@ -107,11 +108,30 @@ def test_numbers_have_bounds(schema):
             assert one.min is not None and one.max is not None and one.min <= one.default <= one.max, one.id
 
 
-def test_help_page(schema):
-    page = (ROOT / "web" / "docs" / f"{schema.node_id}.md").read_text(encoding="utf-8")
-    missing = [one.id for one in schema.inputs if one.id not in page]
-    missing += [one.display_name for one in schema.outputs if one.display_name not in page]
+def help_page(node: str, language: str) -> str:
+    """The page that the front end shows: it asks for NODE/LANGUAGE.md, and takes NODE.md where there is none."""
+    name = f"{node}.md" if language == "en" else f"{node}/{language}.md"
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_help_page(schema, language):
+    page = help_page(schema.node_id, language)
+    missing = [one.id for one in schema.inputs if f"**{one.id}**" not in page]
+    missing += [one.display_name for one in schema.outputs if f"**{one.display_name}**" not in page]
     assert missing == []
+
+
+def test_help_pages_have_the_same_parts(schema):
+    """The translated page has the headings, tables and lists of the English one, and names the widgets as the
+    translated node does."""
+    english, chinese = help_page(schema.node_id, "en"), help_page(schema.node_id, "zh")
+    for kind in ("# ", "## ", "|", "- ", "1. "):
+        counts = [sum(line.startswith(kind) for line in page.splitlines()) for page in (english, chinese)]
+        assert counts[0] == counts[1], kind
+    entry = translations("zh")[schema.node_id]
+    assert chinese.startswith(f"# {entry['display_name']}\n")
+    assert [one["name"] for one in entry["inputs"].values() if one["name"] not in chinese] == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -132,4 +152,6 @@ def test_translations_of_nothing(language):
     assert set(entries) <= set(schemas)
     left = {key: set(entries[key].get("inputs", {})) - {one.id for one in schemas[key].inputs} for key in entries}
     assert {key: names for key, names in left.items() if names} == {}
-    assert {page.stem for page in (ROOT / "web" / "docs").glob("*.md")} <= set(schemas)
+    pages = DOCS.glob("*.md") if language == "en" else DOCS.glob(f"*/{language}.md")
+    assert {page.stem if language == "en" else page.parent.name for page in pages} == set(schemas)
+    assert {page.stem for page in DOCS.glob("*/*")} == set(LANGUAGES) - {"en"}

@@ -28,10 +28,9 @@ def find_chromium() -> str | None:
 
 
 @contextmanager
-def open_front_end(server, nodes2: bool = False, url: str | None = None, routes: dict | None = None) -> Iterator:
-    """A Playwright page with ComfyUI's front end, ready to be used. Skips the test where there is no Chromium.
+def open_page(routes: dict | None = None) -> Iterator:
+    """An empty Playwright page. Skips the test where there is no Chromium.
 
-    nodes2: with the front end's newer way of drawing nodes. url: where it is, if not at the server's own address.
     routes: what answers in the server's place, by pattern of address. `page.problems` collects the errors that nobody
     caught.
     """
@@ -39,8 +38,6 @@ def open_front_end(server, nodes2: bool = False, url: str | None = None, routes:
     chromium = find_chromium()
     if chromium is None:
         pytest.skip("There is no Chromium on this machine, so nothing ran in a browser.")
-    # a new user is greeted by a dialog over everything; this one has been here before
-    server.post("/settings", {"Comfy.TutorialCompleted": True, "Comfy.VueNodes.Enabled": nodes2})
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         page = browser.new_page(viewport={"width": 1600, "height": 1000})
@@ -48,12 +45,24 @@ def open_front_end(server, nodes2: bool = False, url: str | None = None, routes:
         page.on("pageerror", lambda error: page.problems.append(str(error)))
         for pattern, answer in (routes or {}).items():
             page.route(pattern, answer)
-        page.goto(url or server.url)
-        wait_until_ready(page)
         try:
             yield page
         finally:
             browser.close()
+
+
+@contextmanager
+def open_front_end(server, nodes2: bool = False, url: str | None = None, routes: dict | None = None) -> Iterator:
+    """A page (open_page) with ComfyUI's front end, ready to be used.
+
+    nodes2: with the front end's newer way of drawing nodes. url: where it is, if not at the server's own address.
+    """
+    with open_page(routes) as page:
+        # a new user is greeted by a dialog over everything; this one has been here before
+        server.post("/settings", {"Comfy.TutorialCompleted": True, "Comfy.VueNodes.Enabled": nodes2})
+        page.goto(url or server.url)
+        wait_until_ready(page)
+        yield page
 
 
 def wait_until_ready(page) -> None:

@@ -1,4 +1,5 @@
-"""A node for the test server alone: a small random model in place of the files that a template's loaders would load.
+"""Nodes for the test server alone: a small random model in place of the files that a template's loaders would load, and
+that of given_effects.py.
 
 `install` puts it into a server's custom_nodes, beside the pack; templates.with_tiny_models writes it into graphs.
 """
@@ -36,6 +37,8 @@ async def comfy_entrypoint():
     """What ComfyUI calls, in the server's process."""
     from comfy_api.latest import ComfyExtension, io
 
+    from mild.tests.helpers import given_effects
+
     class TinyModel(io.ComfyNode):
         @classmethod
         def define_schema(cls) -> io.Schema:
@@ -62,6 +65,6 @@ async def comfy_entrypoint():
 
     class Extension(ComfyExtension):
         async def get_node_list(self) -> list[type[io.ComfyNode]]:
-            return [TinyModel]
+            return [TinyModel, given_effects.make_node()]
 
     return Extension()

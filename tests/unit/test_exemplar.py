@@ -154,7 +154,7 @@ def test_a_caller_can_stop_it():
     class Stop(Exception):
         pass
 
-    def stop():
+    def stop(share):
         raise Stop
 
     clean, hole = planks(), box_hole(64, 96, (30, 10, 60, 50))
@@ -234,8 +234,7 @@ def test_sources_are_carried_to_a_finer_level():
 
 def test_detail_of_a_large_hole_is_copied_at_full_size(monkeypatch):
     """With a small budget of matches: still sharp, still nothing copied that may not be looked at."""
-    monkeypatch.setattr(denoiser, "MATCHED_TARGETS", 400)
-    monkeypatch.setattr(denoiser, "EXHAUSTIVE_AREA", 700)
+    few = denoiser.Quality(exhaustive_area=700, matched_targets=400, rounds=2)
     used = []
     monkeypatch.setattr(denoiser, "copy_full_size", lambda *a: used.append(1) or copying.copy_full_size(*a))
     clean, hole = planks(160, 240), box_hole(160, 240, (90, 30, 150, 130))
@@ -243,7 +242,8 @@ def test_detail_of_a_large_hole_is_copied_at_full_size(monkeypatch):
     results = []
     for colour in (-1.0, 1.0):
         painted = torch.where(forbidden > 0, colour, clean)
-        x0 = denoise(painted, torch.tensor([0.03]), torch.where(hole > 0, 0.0, painted), hole, 1 - forbidden)
+        clean_, sigma = torch.where(hole > 0, 0.0, painted), torch.tensor([0.03])
+        x0 = denoise(painted, sigma, clean_, hole, 1 - forbidden, quality=few)
         results.append(x0[..., 30:130, 90:150])
     assert len(used) == 2 and torch.equal(*results)
     inside = results[0]
@@ -259,4 +259,4 @@ def test_levels_go_from_coarse_to_fine(size, sigma):
     assert finest >= 1 and factors[-1] >= finest - 1e-9
     assert all(before / after <= denoiser.STEP + 1e-6 for before, after in zip(factors, factors[1:], strict=False))
     height, width = denoiser.level_size(size, factors[0])
-    assert height * width <= denoiser.EXHAUSTIVE_AREA * 1.1
+    assert height * width <= denoiser.QUALITIES["normal"].exhaustive_area * 1.1

@@ -92,3 +92,14 @@ def test_contact_band_is_only_where_they_touch(pixels):
     far[:, 15:20] = True
     assert not contact_band(erased, far, pixels).any()
     assert not contact_band(kept, kept, pixels).any()  # somebody wholly inside a kept mask has no rim of their own
+
+
+def test_the_feather_ends_where_somebody_is_seen():
+    """With a pixel between the hole's edge and the core, that pixel is half the one and half the other."""
+    hole = torch.zeros(20, 30, dtype=torch.bool)
+    hole[5:15, 5:25] = True
+    core = torch.zeros_like(hole)
+    core[6:14, 6:24] = True
+    soft = feathered(hole, core, 3)
+    assert (soft[core] == 1).all() and (soft[~hole] == 0).all()
+    assert torch.allclose(soft[5, 6:24], torch.tensor(0.5))

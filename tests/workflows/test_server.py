@@ -31,7 +31,8 @@ def test_nodes_are_there(nodes):
 
 def test_help_pages_are_served(server, nodes):
     for node in nodes:
-        assert len(server.get(f"/extensions/{PACK_FOLDER}/docs/{node}.md")) > 100
+        for page in (f"{node}.md", f"{node}/zh.md"):  # the front end asks for its own language first
+            assert len(server.get(f"/extensions/{PACK_FOLDER}/docs/{page}")) > 100, page
 
 
 def test_translations_are_served(server, nodes):

@@ -1,8 +1,10 @@
 // Who is chosen: text and clicks become people. Plain functions, the same rules as mild_core/people/selection.py and
 // picked.py.
 //
-// A photo is {width, height, people}; a person {number, name, box, point, rings, erased}, positions as shares (0..1) of
-// the photo's width and height. People are told apart by keys, "photo/number".
+// A photo is {width, height, people}; a person {number, name, box, point, rings, erased, effects}, positions as shares
+// (0..1) of the photo's width and height. People are told apart by keys, "photo/number".
+
+import { ringArea, toSegment } from './tracing.js'
 
 export const REACH = 0.01 // how far beside a person a click still counts, as a share of the photo's longer side
 
@@ -80,23 +82,33 @@ function range(words) {
   return numbers.length ? numbers : null
 }
 
-/** The clicks in the value of the widget, [{photo, number, x, y}]; none if it holds anything else. */
-export function readPicks(text) {
+/** What the widget's value holds: {people, strokes, effects}; nothing if it is anything else. */
+export function readPicked(text) {
+  const lists = { people: [], strokes: [], effects: [] }
   try {
-    const people = JSON.parse(text || '{}').people ?? []
-    return people.filter((pick) => Number.isInteger(pick.number)).map((pick) => ({ photo: 0, ...pick }))
+    const value = JSON.parse(text || '{}')
+    for (const name of Object.keys(lists))
+      lists[name] = (value[name] ?? []).filter((one) => Number.isInteger(one.number)).map((one) => ({ photo: 0, ...one }))
   } catch {
-    return []
+    // left as it is until the first click; the node says what is wrong with it
   }
+  return lists
+}
+
+/** The clicks on people, [{photo, number, x, y}]. */
+export const readPicks = (text) => readPicked(text).people
+
+export function writePicked({ people, strokes, effects }) {
+  if (!people.length && !strokes.length && !effects.length) return ''
+  const order = [...people].sort((a, b) => a.photo - b.photo || a.number - b.number)
+  const value = { people: order.map(({ photo, number, x, y, ...rest }) => ({ photo, number, x, y, ...where(rest) })) }
+  if (strokes.length) value.strokes = strokes
+  if (effects.length) value.effects = effects
+  return JSON.stringify(value)
 }
 
 /** item and place are written where the photos came as a list: which item of it, and which photo of that item. */
-export function writePicks(picks) {
-  if (!picks.length) return ''
-  const order = [...picks].sort((a, b) => a.photo - b.photo || a.number - b.number)
-  const written = ({ photo, number, x, y, item, place }) => ({ photo, number, x, y, ...(item ? { item, place } : {}) })
-  return JSON.stringify({ people: order.map(written) })
-}
+export const where = ({ item, place }) => (item ? { item, place } : {})
 
 /** Where each click lies in the current masks: a Map from key to click, and how many lie on nobody. */
 export function placed(picks, photos) {
@@ -110,35 +122,32 @@ export function placed(picks, photos) {
   return { keys, lost }
 }
 
-function meant(photo, pick) {
-  if (pick.x === undefined) return photo.people.find((person) => person.number === pick.number)
-  let under = photo.people.filter((person) => inside(person, pick.x, pick.y))
+/** The one of `things` (people, or what else has number, box and rings) that a click means. */
+export function meant(photo, pick, things = photo.people) {
+  if (pick.x === undefined) return things.find((one) => one.number === pick.number)
+  let under = things.filter((one) => inside(one, pick.x, pick.y))
   if (!under.length) {
-    const away = photo.people.map((person) => distance(person, photo, pick.x, pick.y))
+    const away = things.map((one) => distance(one, photo, pick.x, pick.y))
     const nearest = Math.min(REACH, ...away)
-    under = photo.people.filter((_, index) => away[index] <= nearest)
+    under = things.filter((_, index) => away[index] <= nearest)
   }
-  return under.find((person) => person.number === pick.number) ?? smallest(under)
+  return under.find((one) => one.number === pick.number) ?? smallest(under)
 }
 
-/** The smallest person under a point. */
-export function personAt(photo, x, y) {
-  return smallest(photo.people.filter((person) => inside(person, x, y)))
+/** The person under a point, the smallest one, or else the nearest. */
+export function nearestPerson(photo, x, y) {
+  const under = smallest(photo.people.filter((person) => inside(person, x, y)))
+  if (under) return under
+  const away = new Map(photo.people.map((person) => [person, distance(person, photo, x, y)]))
+  return photo.people.reduce((best, one) => (best && away.get(best) <= away.get(one) ? best : one), undefined)
 }
 
-function smallest(people) {
+export function smallest(people) {
   return people.reduce((least, person) => (least && area(least) <= area(person) ? least : person), undefined)
 }
 
 function area(person) {
-  // Rings run one way round, holes the other: their areas have opposite signs.
   return Math.abs(person.rings.reduce((sum, ring) => sum + ringArea(ring), 0))
-}
-
-function ringArea(ring) {
-  let sum = 0
-  for (let i = 0, j = ring.length - 2; i < ring.length; j = i, i += 2) sum += ring[j] * ring[i + 1] - ring[i] * ring[j + 1]
-  return sum / 2
 }
 
 export function inside(person, x, y) {
@@ -160,10 +169,8 @@ function distance(person, photo, x, y) {
   let least = Infinity
   for (const ring of person.rings)
     for (let i = 0, j = ring.length - 2; i < ring.length; j = i, i += 2) {
-      const [ax, ay] = [(ring[j] - x) * sx, (ring[j + 1] - y) * sy]
-      const [bx, by] = [(ring[i] - ring[j]) * sx, (ring[i + 1] - ring[j + 1]) * sy]
-      const along = Math.min(1, Math.max(0, -(ax * bx + ay * by) / (bx * bx + by * by || 1)))
-      least = Math.min(least, Math.hypot(ax + along * bx, ay + along * by))
+      const away = toSegment(x * sx, y * sy, ring[j] * sx, ring[j + 1] * sy, ring[i] * sx, ring[i + 1] * sy)
+      least = Math.min(least, away)
     }
   return least
 }

@@ -1,20 +1,19 @@
-// What the people picker looks like, and what mouse and keyboard do in it.
+// What the people picker looks like, and what the mouse does in it.
 
-import { everyone, inside, keyOf, personAt } from './choice.js'
-import { Drawing } from './drawing.js'
+import { everyone, inside, keyOf } from './choice.js'
 import { clamp } from './badges.js'
+import { Brush } from './brush.js'
+import { Drawing } from './drawing.js'
+import { effectsOf, thingAt } from './effects.js'
+import { FullPhoto } from './full_photo.js'
+import { html } from './html.js'
+import { keyDown, keyUp } from './keyboard.js'
+import { Toolbar } from './toolbar.js'
 
 const TARGET = 24 // smallest side of a badge's target, in pixels of the screen
-const CLOSEST = 12 // the largest zoom
+const CLOSEST = 12 // the largest zoom, and
+const LARGE = 4 // how large it makes a pixel of the photo at least, in pixels of the stage
 const DRAG = 4 // pixels of the screen that a pointer moves before a click becomes a drag
-const STEP = 1.25 // one click of the zoom buttons
-
-function html(name, attributes = {}, ...children) {
-  const element = document.createElement(name)
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value)
-  element.append(...children)
-  return element
-}
 
 export class View {
   constructor(picker, texts) {
@@ -26,8 +25,13 @@ export class View {
     this.view = { x: 0, y: 0, scale: 1 }
     this.hovered = this.focused = undefined
     this.byKeyboard = false // whether the focus is shown
-    this.boxes = new Map() // key -> the checkbox that stands for a person
+    this.boxes = new Map() // key -> the checkbox that stands for a person or an effect
     this.drawing = new Drawing()
+    this.full = new FullPhoto(picker.host.url, () => {
+      this.layout()
+      this.brush.show()
+    })
+    this.brush = new Brush(this)
     this.#build()
     this.#listen()
     new ResizeObserver(() => this.layout()).observe(this.stage)
@@ -35,59 +39,33 @@ export class View {
 
   #build() {
     const t = this.texts
-    // Buttons are inputs: ComfyUI leaves Ctrl+Z alone while an input has the focus.
-    const button = (label, tip, action) => {
-      const element = html('input', { type: 'button', value: label, title: tip, 'aria-label': tip })
-      element.addEventListener('click', action)
-      return element
-    }
-    const several = (what) => (event) => this.picker.several(what, event.shiftKey ? undefined : this.page)
-    this.buttons = [
-      button(t.all, t.allTip, several('all')),
-      button(t.none, t.noneTip, several('none')),
-      button(t.invert, t.invertTip, several('invert'))
-    ]
-    this.undoButton = button('\u21b6', `${t.undo} (Ctrl+Z)`, () => this.picker.undo())
-    this.redoButton = button('\u21b7', `${t.redo} (Ctrl+Y)`, () => this.picker.redo())
-    this.previous = button('\u2039', t.previous, () => this.turn(-1))
-    this.next = button('\u203a', t.next, () => this.turn(1))
-    this.pageLabel = html('span', { 'aria-live': 'polite' })
-    this.pager = html('span', { class: 'mild-group' }, this.previous, this.pageLabel, this.next)
-    this.fit = button('\u2922', t.fit, () => this.zoomTo(1))
-    this.zoomButtons = [
-      button('\u2212', t.smaller, () => this.zoomTo(this.zoom / STEP)),
-      button('+', t.larger, () => this.zoomTo(this.zoom * STEP))
-    ]
-    const zoom = html('span', { class: 'mild-group' }, ...this.zoomButtons, this.fit)
-    this.bar = html(
-      'div',
-      { class: 'mild-bar', role: 'toolbar', 'aria-label': t.title },
-      html('span', { class: 'mild-group' }, ...this.buttons),
-      html('span', { class: 'mild-group' }, this.undoButton, this.redoButton),
-      this.pager,
-      zoom
-    )
+    this.toolbar = new Toolbar(this, t)
     this.checkboxes = html('div', { class: 'mild-checkboxes', role: 'group', 'aria-label': t.picture })
     this.tip = html('div', { class: 'mild-tip', 'aria-hidden': 'true', hidden: '' })
     this.hint = html('div', { class: 'mild-hint' })
-    const inside = [this.drawing.root, this.checkboxes, this.tip, this.hint]
+    const inside = [this.full.canvas, this.drawing.root, this.checkboxes, this.brush.loupe.canvas, this.tip, this.hint]
     this.stage = html('div', { class: 'mild-stage', 'data-capture-wheel': 'true' }, ...inside)
     this.status = html('div', { class: 'mild-status', role: 'status', 'aria-live': 'polite' })
-    const parts = [this.bar, this.stage, this.status]
+    const parts = [this.toolbar.element, this.stage, this.status]
     this.element = html('div', { class: 'mild-picker', role: 'group', 'aria-label': t.title }, ...parts)
   }
 
   #listen() {
     const { element, stage } = this
-    element.addEventListener('keydown', (event) => this.#key(event))
+    element.addEventListener('keydown', (event) => keyDown(this, event))
+    element.addEventListener('keyup', (event) => keyUp(this, event))
+    element.addEventListener('focusout', () => this.setHand(false))
     // Nothing that happens in here is for the graph; the middle button pans it, as everywhere.
     for (const kind of ['pointerdown', 'pointermove', 'pointerup', 'dblclick'])
       element.addEventListener(kind, (event) => event.button !== 1 && !(event.buttons & 4) && event.stopPropagation())
-    stage.addEventListener('mousedown', (event) => event.preventDefault()) // the focus goes to a person, see #click
+    stage.addEventListener('mousedown', (event) => event.preventDefault()) // the focus goes to a person, see #release
     stage.addEventListener('pointerdown', (event) => this.#press(event))
     stage.addEventListener('pointermove', (event) => this.#move(event))
     stage.addEventListener('pointerup', (event) => this.#release(event))
-    stage.addEventListener('pointercancel', () => (this.drag = undefined))
+    stage.addEventListener('pointercancel', () => {
+      this.drag = undefined
+      this.brush.cancel()
+    })
     // Nodes 2.0 catches the wheel above us, on its way down: only the window comes before.
     const wheel = (event) => stage.contains(event.target) && this.#wheel(event)
     const options = { capture: true, passive: false }
@@ -97,7 +75,7 @@ export class View {
     })
     stage.addEventListener('pointerleave', () => {
       window.removeEventListener('wheel', wheel, options)
-      this.#point(undefined)
+      this.pointed(undefined)
     })
   }
 
@@ -108,68 +86,81 @@ export class View {
   /** Other photos or people came. */
   show() {
     const before = this.shown
-    this.page = clamp(this.page, 0, this.picker.photos.length - 1)
+    this.photos = this.picker.photos
+    this.page = clamp(this.page, 0, this.photos.length - 1)
     this.shown = this.photo
     if (!before || before.width !== this.photo?.width || before.height !== this.photo?.height) this.zoom = 1
-    const keyed = this.photo ? this.photo.people.map((person) => [keyOf(this.page, person), person]) : []
     const focused = this.focused
+    this.brush.cancel()
     this.boxes.clear()
-    for (const [key, person] of keyed) this.boxes.set(key, this.#checkbox(key, person))
+    for (const person of this.photo?.people ?? []) {
+      const name = this.nameOf(person)
+      this.#addBox(keyOf(this.page, person), person, name)
+      for (const [key, effect] of effectsOf(this.page, person))
+        this.#addBox(key, effect, this.texts.effects[effect.kind](name))
+    }
     this.checkboxes.replaceChildren(...this.boxes.values())
     if (this.photo) {
       const { image } = this.photo
-      this.drawing.show(this.photo, keyed, image && this.picker.host.url(image))
+      this.drawing.show(this.photo, this.page, image && this.picker.host.url(image), (kind) => this.texts.kinds[kind])
     }
     this.hovered = this.focused = undefined
     if (focused) this.boxes.get(focused)?.focus({ preventScroll: true })
     this.layout()
   }
 
-  #checkbox(key, person) {
-    const box = html('input', { type: 'checkbox', 'aria-label': this.texts.person(person.name, person.number) })
-    box.addEventListener('change', () => this.picker.toggle(key))
+  nameOf({ name, number }) {
+    return this.texts.person(name, number)
+  }
+
+  #addBox(key, thing, label) {
+    const box = html('input', { type: 'checkbox', 'aria-label': label })
+    box.classList.toggle('mild-effect', 'kind' in thing)
+    box.addEventListener('change', () => this.toggle(key))
     box.addEventListener('focus', () => {
       this.focused = key
       this.byKeyboard = box.matches(':focus-visible')
-      if (this.byKeyboard) this.#reveal(person)
+      if (this.byKeyboard) this.#reveal(key)
       this.#mark()
     })
     box.addEventListener('blur', () => {
       this.focused = undefined
       this.#mark()
     })
-    return box
+    this.boxes.set(key, box)
+  }
+
+  /** Somebody goes, or what belongs to them, or they stay after all. point: where it was clicked. */
+  toggle(key, point) {
+    const { thing, effect } = this.drawing.things.get(key)
+    const within = point && inside(thing, ...point) ? point : undefined
+    if (effect) this.picker.toggleEffect(key, within)
+    else this.picker.toggle(key, within)
   }
 
   /** Show the choice as it is now. */
   update() {
-    const t = this.texts
     const choice = this.picker.choice()
     const locked = this.picker.locked
     this.going = choice.keys
+    this.taken = choice.taken
     for (const [key, box] of this.boxes) {
-      box.checked = choice.keys.has(key)
-      box.disabled = locked
+      const { effect, owner } = this.drawing.things.get(key)
+      box.checked = (effect ? choice.taken : choice.keys).has(key)
+      box.disabled = effect ? !choice.keys.has(owner) : locked
     }
-    for (const button of this.buttons) button.disabled = locked || !this.picker.photos.length
-    for (const button of this.zoomButtons) button.disabled = !this.photo
-    this.fit.disabled = !this.photo || this.zoom === 1
-    this.undoButton.disabled = locked || !this.picker.past.length
-    this.redoButton.disabled = locked || !this.picker.future.length
+    this.toolbar.update(locked)
     this.element.classList.toggle('locked', locked)
-    this.pager.hidden = this.picker.photos.length < 2
-    this.pageLabel.textContent = `${this.page + 1}/${this.picker.photos.length}`
-    this.pageLabel.title = t.page(this.page + 1, this.picker.photos.length)
-    this.previous.disabled = this.page === 0
-    this.next.disabled = this.page >= this.picker.photos.length - 1
     const text = this.#sentence(choice, locked)
     if (this.status.textContent !== text) this.status.textContent = text
     this.hint.textContent = this.photo ? '' : text
     this.stage.classList.toggle('empty', !this.photo)
+    this.stage.classList.toggle('brush', Boolean(this.brush.mode))
     this.#mark()
+    if (this.photo?.people.some((person) => person.effects?.length)) this.layout() // effects' badges came or went
   }
 
-  #sentence({ keys, lost, unread, changed }, locked) {
+  #sentence({ keys, taken, lost, lost_strokes, lost_effects, unread, changed }, locked) {
     const t = this.texts
     const { who, clicked, photos } = this.picker
     if (!photos.length) return who ? t.runWho(who) : clicked ? t.runChosen(clicked) : t.run
@@ -177,24 +168,32 @@ export class View {
     if (!people.length) return t.nobody
     if (unread) return t.unread(who)
     const words = []
-    if (keys.size) words.push(this.#count(people, keys))
+    if (keys.size) words.push(this.#count(people, keys, taken))
     if (lost) words.push(t.lost(lost))
+    if (lost_strokes) words.push(t.lostStrokes(lost_strokes))
+    if (lost_effects) words.push(t.lostEffects(lost_effects))
     if (!keys.size) words.push(who ? t.none_go : t.click)
     if (locked) words.push(t.linked)
-    else if (changed && (keys.size || who)) words.push(t.changed)
+    else if (changed && (keys.size || who || this.picker.stored.strokes.length)) words.push(t.changed)
     return words.join(' \u00b7 ')
   }
 
-  #count(people, keys) {
+  #count(people, keys, taken) {
     const t = this.texts
-    if (keys.size === people.length) return t.everyone(people.length)
-    const numbers = people.filter(([key, photo]) => keys.has(key) && photo === this.page).map(([, , one]) => one.number)
-    const some = numbers.length && numbers.length <= 12 ? `: ${numbers.join(', ')}` : ''
-    return t.count(keys.size, people.length) + some
+    const here = people.filter(([key, photo]) => keys.has(key) && photo === this.page)
+    const kinds = here.map(([, photo, person]) => [
+      ...new Set(effectsOf(photo, person).filter(([key]) => taken.has(key)).map(([, { kind }]) => t.kinds[kind]))
+    ])
+    const names = here.map(([, , { number }], i) => (kinds[i].length ? t.withEffects(number, kinds[i]) : number))
+    const more = kinds.some((some) => some.length)
+    const list = names.length && names.length <= 12 ? `: ${names.join(more ? '; ' : ', ')}` : ''
+    if (keys.size === people.length) return t.everyone(people.length) + (more ? list : '')
+    return t.count(keys.size, people.length) + list
   }
 
   #mark() {
-    this.drawing.mark(this.going ?? new Set(), this.hovered, this.byKeyboard ? this.focused : undefined)
+    const focused = this.byKeyboard ? this.focused : undefined
+    this.drawing.mark(this.going ?? new Set(), this.taken ?? new Set(), this.hovered, focused)
   }
 
   turn(by) {
@@ -217,21 +216,28 @@ export class View {
     this.view = { x, y, scale }
     this.centre = [(width / 2 - x) / (photo.width * scale), (height / 2 - y) / (photo.height * scale)]
     this.drawing.place(this.view, photo, width, height)
+    const sharp = this.full.draw(photo, this.view, width, height, this.ratio)
+    this.drawing.root.classList.toggle('sharp', sharp)
     for (const [key, box] of this.boxes) {
-      const { left, top } = this.drawing.people.get(key)
-      box.style.left = `${left}px`
-      box.style.top = `${top}px`
+      const { left, top, x, y, quiet } = this.drawing.things.get(key)
+      box.style.left = `${quiet ? x : left}px`
+      box.style.top = `${quiet ? y : top}px`
     }
-    this.fit.disabled = this.zoom === 1
+    this.toolbar.fit.disabled = this.zoom === 1
+  }
+
+  /** The screen's pixels in one of the stage's, with the graph's own zoom. */
+  get ratio() {
+    return ((this.stage.getBoundingClientRect().width / this.stage.clientWidth) || 1) * window.devicePixelRatio
   }
 
   /** Zoom, with the point x, y of the stage staying where it is (its middle, if not given). */
   zoomTo(zoom, x = this.stage.clientWidth / 2, y = this.stage.clientHeight / 2) {
     const { photo, stage } = this
     if (!photo) return
-    const [u, v] = this.#shares(x, y)
+    const [u, v] = this.shares(x, y)
     const before = this.zoom
-    this.zoom = clamp(zoom, 1, CLOSEST)
+    this.zoom = clamp(zoom, 1, Math.max(CLOSEST, (LARGE * before) / this.view.scale))
     const scale = (this.view.scale / before) * this.zoom
     this.centre = [
       u + (stage.clientWidth / 2 - x) / (photo.width * scale),
@@ -241,68 +247,95 @@ export class View {
   }
 
   /** A point of the stage, as shares of the photo's width and height. */
-  #shares(x, y) {
+  shares(x, y) {
     const { view, photo } = this
     return [(x - view.x) / (photo.width * view.scale), (y - view.y) / (photo.height * view.scale)]
   }
 
   /** Where an event is in the stage, and how large one of its pixels is on the screen. */
-  #place(event) {
+  place(event) {
     const area = this.stage.getBoundingClientRect()
     const large = area.width / this.stage.clientWidth || 1
     return { x: (event.clientX - area.left) / large, y: (event.clientY - area.top) / large, large }
   }
 
-  #reveal(person) {
-    const { left, top } = this.drawing.people.get(keyOf(this.page, person)) ?? {}
-    const seen = left > 0 && top > 0 && left < this.stage.clientWidth && top < this.stage.clientHeight
+  #reveal(key) {
+    const { left, top, x, y, quiet, thing } = this.drawing.things.get(key)
+    const [across, down] = quiet ? [x, y] : [left, top]
+    const seen = across > 0 && down > 0 && across < this.stage.clientWidth && down < this.stage.clientHeight
     if (seen) return
-    this.centre = [...person.point]
+    this.centre = [...thing.point]
     this.layout()
   }
 
-  /** Who is at a point of the stage: the key, and where in the photo that is. */
+  /** Who or what is at a point of the stage: the key, and where in the photo that is. */
   #hit({ x, y, large }) {
     if (!this.photo) return {}
-    const point = this.#shares(x, y)
+    const point = this.shares(x, y)
     const badge = this.drawing.badgeAt(x, y, TARGET / large)
-    if (badge) return { key: badge, point }
-    const person = personAt(this.photo, ...point)
-    return { key: person && keyOf(this.page, person), point }
+    return { key: badge ?? thingAt(this.photo, this.page, ...point, this.going), point }
   }
 
-  #point(event) {
-    const place = event && this.#place(event)
-    const { key } = place ? this.#hit(place) : {}
-    this.stage.classList.toggle('over', key !== undefined)
+  /** The pointer is somewhere on the stage, or it left. */
+  pointed(event) {
+    const place = event && this.place(event)
+    let [key, text] = []
+    if (this.brush.mode) {
+      const person = this.brush.hover(place, event)
+      if (person) [key, text] = [keyOf(this.page, person), this.brush.tip(event)]
+    } else if (place) {
+      key = this.#hit(place).key
+      text = key === undefined ? '' : this.#tipOf(key)
+    }
+    this.stage.classList.toggle('over', key !== undefined && !this.brush.mode)
     if (key !== this.hovered) {
       this.hovered = key
       this.#mark()
     }
     this.tip.hidden = key === undefined
-    if (key === undefined) return
-    const { person } = this.drawing.people.get(key)
-    const state = this.going.has(key) ? this.texts.goes : this.texts.stays
-    this.tip.textContent = `${this.texts.person(person.name, person.number)} \u2013 ${state}`
+    if (key !== undefined) this.#placeTip(place, text)
+  }
+
+  #tipOf(key) {
+    const t = this.texts
+    const { person, effect } = this.drawing.things.get(key)
+    const name = effect ? t.effects[effect.kind](this.nameOf(person)) : this.nameOf(person)
+    return `${name} \u2013 ${(effect ? this.taken : this.going).has(key) ? t.goes : t.stays}`
+  }
+
+  #placeTip(place, text) {
+    this.tip.textContent = text
     this.tip.style.left = `${clamp(place.x + 14, 0, this.stage.clientWidth - this.tip.offsetWidth - 4)}px`
     const below = place.y + 18 + this.tip.offsetHeight < this.stage.clientHeight
     this.tip.style.top = `${below ? place.y + 18 : place.y - this.tip.offsetHeight - 8}px`
   }
 
+  /** The space bar is held, or not: then the brush is no brush, and the picture can be dragged. */
+  setHand(hand) {
+    this.brush.hand = hand
+    this.stage.classList.toggle('hand', hand)
+    if (hand) this.pointed(undefined)
+  }
+
   #press(event) {
     if (event.button !== 0) return
     this.picker.refresh()
-    this.drag = { x: event.clientX, y: event.clientY, centre: [...this.centre], moved: false }
     this.stage.setPointerCapture(event.pointerId)
+    if (this.brush.mode && !this.brush.hand) {
+      this.tip.hidden = true
+      return this.photo && this.brush.press(this.place(event), event)
+    }
+    this.drag = { x: event.clientX, y: event.clientY, centre: [...this.centre], moved: false }
   }
 
   #move(event) {
     const { drag, photo } = this
-    if (!drag) return this.#point(event)
+    if (this.brush.line) return this.brush.move(this.place(event), event)
+    if (!drag) return this.pointed(event)
     const [dx, dy] = [event.clientX - drag.x, event.clientY - drag.y]
     drag.moved ||= Math.hypot(dx, dy) > DRAG
     if (!drag.moved || !photo) return
-    const { large } = this.#place(event)
+    const { large } = this.place(event)
     const pixel = this.view.scale * large
     this.centre = [drag.centre[0] - dx / (photo.width * pixel), drag.centre[1] - dy / (photo.height * pixel)]
     this.stage.classList.add('dragged')
@@ -313,71 +346,32 @@ export class View {
     const { drag } = this
     this.drag = undefined
     this.stage.classList.remove('dragged')
-    if (!drag || drag.moved) return
-    const { key, point } = this.#hit(this.#place(event))
-    // Somebody has the focus from now on, so that Ctrl+Z is for the picker.
+    if (this.brush.line) return this.brush.release(event)
+    if (!drag || drag.moved || this.brush.mode) return
+    const { key, point } = this.#hit(this.place(event))
+    this.focus(key)
+    if (key === undefined) return
+    this.brush.last = this.drawing.things.get(key).person.number
+    this.toggle(key, point)
+    this.pointed(event)
+  }
+
+  /** Somebody has the focus from now on, this one if they can, so that Ctrl+Z is for the picker. */
+  focus(key) {
     const box = this.boxes.get(key) ?? this.boxes.get(this.focused) ?? this.boxes.values().next().value
-    box?.focus({ preventScroll: true })
+    const target = box && !box.disabled ? box : this.toolbar.brushes[0]
+    target.focus({ preventScroll: true })
     this.byKeyboard = false
     this.#mark()
-    if (key === undefined) return
-    const { person } = this.drawing.people.get(key)
-    this.picker.toggle(key, inside(person, ...point) ? point : undefined)
-    this.#point(event)
   }
 
   #wheel(event) {
-    if (!this.photo) return
+    if (!this.photo || this.brush.line) return
     event.preventDefault()
     event.stopPropagation()
-    const { x, y } = this.#place(event)
+    const { x, y } = this.place(event)
     const lines = event.deltaMode === 1 ? 16 : 1
     this.zoomTo(this.zoom * Math.exp(-clamp(event.deltaY * lines, -150, 150) / 400), x, y)
-    this.#point(event)
-  }
-
-  #key(event) {
-    const key = event.key.toLowerCase()
-    if (event.ctrlKey || event.metaKey) {
-      if (event.altKey || !['z', 'y'].includes(key) || this.picker.host.graphUndoes()) return
-      if (key === 'y' || event.shiftKey) this.picker.redo()
-      else this.picker.undo()
-    } else if (event.altKey || (key === 'escape' && this.zoom === 1)) {
-      return
-    } else if (key.startsWith('arrow') && this.focused) {
-      this.#walk(key.slice(5))
-    } else if (key === 'enter' && this.focused) {
-      this.picker.toggle(this.focused)
-    } else if (key === '+' || key === '-') {
-      this.zoomTo(key === '+' ? this.zoom * STEP : this.zoom / STEP)
-    } else if (key === '0' || key === 'escape') {
-      this.zoomTo(1)
-    } else if (key === 'pageup' || key === 'pagedown') {
-      this.turn(key === 'pageup' ? -1 : 1)
-    } else {
-      event.stopPropagation() // Delete and the letters are shortcuts of the graph
-      return
-    }
-    event.stopPropagation()
-    event.preventDefault()
-  }
-
-  /** The focus goes to the next person: left and right in the order of the numbers, up and down by place. */
-  #walk(where) {
-    const keys = [...this.boxes.keys()]
-    let next = keys[keys.indexOf(this.focused) + (where === 'right' ? 1 : -1)]
-    if (where === 'up' || where === 'down') next = this.#nearest(where === 'up' ? -1 : 1)
-    this.boxes.get(next)?.focus({ preventScroll: true })
-  }
-
-  #nearest(down) {
-    const from = this.drawing.people.get(this.focused)
-    let [best, least] = [undefined, Infinity]
-    for (const [key, to] of this.drawing.people) {
-      const along = (to.top - from.top) * down
-      const away = along + 2 * Math.abs(to.left - from.left)
-      if (along > 0 && away < least) [best, least] = [key, away]
-    }
-    return best
+    this.pointed(event)
   }
 }

@@ -5,6 +5,8 @@ object of it on the MODEL (`attach`). It is an attachment: ComfyUI hands those o
 copies for other devices and for hooks included, while a MODEL that was made into an eraser stays what it was itself.
 """
 
+from collections.abc import Mapping
+
 import comfy.model_patcher
 import torch
 from torch import Tensor
@@ -23,6 +25,7 @@ class Eraser:
     fills_itself = False  # it starts from noise: it makes by itself what others find in an exemplar fill
     row_by_row = False  # rows of a batch are worked on one after another, so nothing is gained by batches
     keeps_apart = False  # it looks at nobody whom a layer must not look at, without being steered
+    done: str | None = None  # transformer_options' key of a function that gets which share of a call is done, 0..1
     looked: str | None = None  # transformer_options' key of a function that gets where holes look; None: attention
 
     def native_pixels(self, model: comfy.model_patcher.ModelPatcher) -> int | None:
@@ -37,6 +40,16 @@ class Eraser:
         patch = patch[-1] if isinstance(patch, tuple | list) else patch  # video models: frames, height, width
         ratio = model.get_model_object("latent_format").spacial_downscale_ratio
         return max(ratio * max(patch, 2), 16)
+
+    def step_work(self, sigmas: Tensor, layer: Layer, size: tuple[int, int]) -> list[float]:
+        """How much work each step with this layer is, painted at this size (height, width in pixels), in a unit that is
+        the same for all layers of this model: here the pixels, every step alike.
+        """
+        return [float(size[0] * size[1])] * max(len(sigmas) - 1, 0)
+
+    def doubt(self, layer: Layer, conds: Mapping[str, list[dict]]) -> str | None:
+        """A sentence, for before it is painted, on a hole that this model will hardly fill well; conds: the layer's."""
+        return None
 
     def layer_values(self, layer: Layer, hole: Tensor, plate: Tensor | None) -> dict:
         """Values for the layer's CONDITIONING beside its text and inpaint channels.

@@ -44,6 +44,9 @@ LOOKED = "mild_looked"
 transformer_options, row of the batch, [S, h, w] as exemplar.denoise gives it). The picture stays the same.
 """
 
+DONE = "mild_done"
+"""In transformer_options: a function that is called often with the share of each call that is done, 0..1."""
+
 COPIES = 8
 """Tensors of the size of the noise that a sampler and this model hold at a time."""
 
@@ -96,6 +99,10 @@ class ExemplarDenoiser(torch.nn.Module):
 
     dtype = torch.float32
 
+    def __init__(self, quality: exemplar.Quality):
+        super().__init__()
+        self.quality = quality
+
     def forward(
         self,
         x: Tensor,
@@ -109,12 +116,12 @@ class ExemplarDenoiser(torch.nn.Module):
         **kwargs: object,
     ) -> Tensor:
         """x, clean [B, 3, H, W]; hole, allowed [B, 1, H, W]; references: one list per row; sigma [B]."""
-        tick = comfy.model_management.throw_exception_if_processing_interrupted
         options = transformer_options or {}
-        watch = options.get(LOOKED)
+        watch, tell = options.get(LOOKED), options.get(DONE)
         x0 = torch.empty_like(x)
         for row in range(len(x)):  # rows may be different photos with different references: each is its own problem
-            tick()
+            tick = functools.partial(_tick, tell, row, len(x))
+            tick(0.0)
             own = slice(row, row + 1)
             if not references[row] and bool(hole[own].any()) and not bool(allowed[own].any()):
                 raise ValueError(
@@ -131,17 +138,19 @@ class ExemplarDenoiser(torch.nn.Module):
                 tick,
                 guided,
                 None if watch is None else functools.partial(_watch_row, watch, options, row),
+                self.quality,
             ).to(x0)
+            tick(1.0)
         return x0
 
 
 class ExemplarModel(comfy.model_base.BaseModel):
     """The exemplar prior behind the interface of every other ComfyUI model."""
 
-    def __init__(self):
+    def __init__(self, quality: exemplar.Quality = exemplar.QUALITIES[exemplar.NORMAL]):
         super().__init__(ExemplarConfig({"disable_unet_model_creation": True}), comfy.model_base.ModelType.IMG_TO_IMG)
         self.model_sampling = ExemplarSampling(self.model_config)
-        self.diffusion_model = ExemplarDenoiser()
+        self.diffusion_model = ExemplarDenoiser(quality)
         # By the clean latent of a sampling, and gone with it. Entries of a CONDITIONING come one by one, with the same.
         self._found: MutableMapping[Tensor, list[_Found]] = WeakTensorKeyDictionary()
 
@@ -163,6 +172,7 @@ class ExemplarModel(comfy.model_base.BaseModel):
 
     def extra_conds(self, **kwargs):
         """Clean pixels, hole, allowed pixels and references, one row each for every row of the noise."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
         noise, latent = kwargs["noise"], kwargs.get("latent_image")
         mask = kwargs.get("denoise_mask")
         if noise.ndim != 4 or noise.shape[1] != 3:
@@ -225,6 +235,13 @@ def _registered(picture: Tensor, row: int, clean: Tensor, allowed: Tensor, known
 
 def _equal(one: Tensor, other: Tensor) -> bool:
     return one is other or (one.shape == other.shape and torch.equal(one, other))
+
+
+def _tick(tell: Callable[[float], None] | None, row: int, rows: int, share: float) -> None:
+    """Allow Cancel, and say which share of a call with so many rows is done when `share` of this row is."""
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    if tell is not None:
+        tell((row + share) / rows)
 
 
 def _watch_row(watch: Callable, transformer_options: dict, row: int, _: int, looked: Tensor) -> None:

@@ -8,6 +8,7 @@ import comfy.model_management
 import comfy.utils
 from torch import Tensor
 
+from ...find import weight_sources
 from ...find.detections_to_people import Limits, everyone, inside, person
 from ...find.finders import mediapipe_pose, movenet
 from ...find.finders.sam2_onnx import Sam2Onnx
@@ -16,10 +17,10 @@ from ...find.found import Found, same_person
 from ...find.sam_prompts import prompts
 from ...people.from_masks import fitted
 from ...scene import Person
-from . import weight_files
 from .openpose import dwpose, openpose
 from .sam2 import FINDER as SAM2_PACKAGE
 from .sam2 import Sam2Package
+from .weight_files import Weights
 
 CONNECTED = "only what is connected"
 MOVENET = "MoveNet"
@@ -30,15 +31,6 @@ DWPOSE = "DWPose (controlnet-aux)"
 AS_FOUND = "as found"
 BOXES = "boxes"
 SAM2_ONNX = "SAM 2 (ONNX)"
-
-MOVENET_FILE = "MoveNet MultiPose Lightning as a .tflite file (by Google, Apache-2.0)"
-MEDIAPIPE_FILE = "MediaPipe's pose_landmarker .task file (by Google, Apache-2.0)"
-OPENPOSE_FILE = "body_pose_model.pth (by CMU, for non-commercial use only)"
-YOLOX_FILE = "a YOLOX-L checkpoint as a .pth file (by Megvii, Apache-2.0)"
-DWPOSE_FILE = "dw-ll_ucoco_384.pth (by IDEA, Apache-2.0)"
-SAM2_FILE = "a SAM 2 checkpoint such as sam2.1_hiera_tiny.pt (by Meta, Apache-2.0)"
-ENCODER_FILE = "the encoder of SAM 2 as an .onnx or .ort file (by Meta, Apache-2.0)"
-DECODER_FILE = "the decoder of SAM 2 as an .onnx file (by Meta, Apache-2.0)"
 
 SAME_PERSON_IOU = 0.6
 """IoU (0..1) above which a box and the box around the mask of a person found before are the same person. (Less than
@@ -55,6 +47,7 @@ class Result(NamedTuple):
     found: list[list[Found]]  # the same people as the detectors saw them, by photo
     left_out: int  # too small, outside of the photo, or too many
     known: int  # found before, and not added again
+    fetched: list[str]  # what was downloaded, in sentences
 
 
 def find_people(
@@ -65,15 +58,17 @@ def find_people(
     detector: dict[str, Any],
     masks: dict[str, Any],
     limits: Limits,
+    fetching: bool = False,
 ) -> Result:
     """The people of photos [H, W, C], 0..1, each with a mask.
 
     given, poses: whom boxes and poses show, by photo. existing: people found before. detector, masks: the choice and
-    its settings, as the node's DynamicCombos hold them. Shows progress; every step can be cancelled. Raises
-    ValueError, in one sentence, if a package or a file is missing.
+    its settings, as the node's DynamicCombos hold them. fetching: files that are missing are downloaded. Shows
+    progress; every step can be cancelled. Raises ValueError, in one sentence, if a package or a file is missing.
     """
-    segmenter = _segmenter(masks)
-    detected = _detected(photos, detector, limits.most_overlap)
+    weights = Weights(fetching)
+    segmenter = _segmenter(masks, weights)
+    detected = _detected(photos, detector, limits.most_overlap, weights)
     found, left_out, known = [], 0, 0
     for index, photo in enumerate(photos):
         size = (int(photo.shape[0]), int(photo.shape[1]))
@@ -85,15 +80,17 @@ def find_people(
         left_out += more
         found.append(new)
     people = _with_masks(photos, found, masks, segmenter)
-    return Result(people, found, left_out, known)
+    return Result(people, found, left_out, known, weights.said)
 
 
-def _detected(photos: Sequence[Tensor], detector: dict[str, Any], most_overlap: float) -> list[list[Found]]:
+def _detected(
+    photos: Sequence[Tensor], detector: dict[str, Any], most_overlap: float, weights: Weights
+) -> list[list[Found]]:
     """Whom the detector that was chosen finds in each photo."""
     closer = int(detector.get("closer", 1))
     found: list[list[Found]] = [[] for _ in photos]
     with ExitStack() as stack:
-        look = _look(detector, stack)
+        look = _look(detector, stack, weights)
         if look is not None:
             bar = comfy.utils.ProgressBar(len(photos) * len(tile_boxes((64, 64), closer)))
             for index, photo in enumerate(photos):
@@ -123,7 +120,7 @@ def _with_masks(
     return people
 
 
-def _look(detector: dict[str, Any], stack: ExitStack) -> Look | None:
+def _look(detector: dict[str, Any], stack: ExitStack, weights: Weights) -> Look | None:
     """The detector that was chosen, ready to look at photos until the stack is closed; None where only what is
     connected counts.
     """
@@ -132,24 +129,24 @@ def _look(detector: dict[str, Any], stack: ExitStack) -> Look | None:
         return None
     threshold = float(detector["threshold"])
     if kind == MOVENET:
-        return movenet.finder(weight_files.path_of(detector["model"], kind, MOVENET_FILE), threshold)
+        return movenet.finder(weights.path_of(detector["model"], kind, weight_sources.MOVENET), threshold)
     if kind == MEDIAPIPE:
-        path = weight_files.path_of(detector["model"], kind, MEDIAPIPE_FILE)
+        path = weights.path_of(detector["model"], kind, weight_sources.MEDIAPIPE)
         return stack.enter_context(mediapipe_pose.finder(path, threshold))
     if kind == OPENPOSE:
-        return openpose(weight_files.path_of(detector["model"], kind, OPENPOSE_FILE), threshold)
-    boxes_from = weight_files.path_of(detector["people_model"], kind, YOLOX_FILE)
-    return dwpose(boxes_from, weight_files.path_of(detector["pose_model"], kind, DWPOSE_FILE), threshold)
+        return openpose(weights.path_of(detector["model"], kind, weight_sources.OPENPOSE), threshold)
+    boxes_from = weights.path_of(detector["people_model"], kind, weight_sources.YOLOX)
+    return dwpose(boxes_from, weights.path_of(detector["pose_model"], kind, weight_sources.DWPOSE), threshold)
 
 
-def _segmenter(masks: dict[str, Any]) -> Sam2Onnx | Sam2Package | None:
+def _segmenter(masks: dict[str, Any], weights: Weights) -> Sam2Onnx | Sam2Package | None:
     """What makes masks of boxes and joints; None where the masks are those that were found."""
     kind = masks["masks"]
     if kind == SAM2_ONNX:
-        encoder = weight_files.path_of(masks["encoder"], kind, ENCODER_FILE)
-        return Sam2Onnx(encoder, weight_files.path_of(masks["decoder"], kind, DECODER_FILE))
+        encoder = weights.path_of(masks["encoder"], kind, weight_sources.SAM2_ENCODER)
+        return Sam2Onnx(encoder, weights.path_of(masks["decoder"], kind, weight_sources.SAM2_DECODER))
     if kind == SAM2_PACKAGE:
-        return Sam2Package(weight_files.path_of(masks["model"], kind, SAM2_FILE))
+        return Sam2Package(weights.path_of(masks["model"], kind, weight_sources.SAM2))
     return None
 
 

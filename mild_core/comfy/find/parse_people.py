@@ -9,30 +9,28 @@ import torch
 from torch import Tensor
 
 from ...body.parsers import bodypix, mediapipe_multiclass
-from ...body.parsers.parsed import Parse, Parsed
+from ...body.parsers.parsed import INSTEAD, Parse, Parsed
+from ...find import weight_sources
 from ...people.from_masks import fitted
 from ...scene import Person
-from . import weight_files
+from .weight_files import Weights
 
 CONNECTED = "only what is connected"
 MEDIAPIPE = mediapipe_multiclass.NAME
 BODYPIX = bodypix.NAME
 
-MEDIAPIPE_FILE = "selfie_multiclass_256x256.tflite (by Google, Apache-2.0)"
-BODYPIX_FILE = "a BodyPix file such as bodypix_mobilenet050_stride8.onnx (by Google, Apache-2.0)"
-
 
 def parse_people(
-    people: Sequence[Person], photos: Sequence[Tensor], parser: dict[str, Any], least: float
+    people: Sequence[Person], photos: Sequence[Tensor], parser: dict[str, Any], least: float, weights: Weights
 ) -> list[Parsed | None] | None:
     """What the parser that was chosen finds on each of the people, in their order; None if none was.
 
-    photos [H, W, C], 0..1; people whose photo is missing get None. parser: the choice and its file, as the
-    node's DynamicCombo holds them. Of what the parser is less sure than `least` (0..1), nothing comes back: such parts
-    are 0, such joints have confidence 0. Shows progress and can be cancelled. Raises ValueError, in one sentence, if a
-    package or a file is missing.
+    photos [H, W, C], 0..1; people whose photo is missing get None. parser: the choice and its file, as the node's
+    DynamicCombo holds them. Of what the parser is less sure than `least` (0..1), nothing comes back: such parts are
+    0, such joints have confidence 0. weights: finds the parser's file, or fetches it. Shows progress and can be
+    cancelled. Raises ValueError, in one sentence, if a package or a file is missing.
     """
-    parse = _parse(parser)
+    parse = _parse(parser, weights)
     if parse is None:
         return None
     bar = comfy.utils.ProgressBar(max(len(people), 1))
@@ -49,13 +47,13 @@ def parse_people(
     return result
 
 
-def _parse(parser: dict[str, Any]) -> Parse | None:
+def _parse(parser: dict[str, Any], weights: Weights) -> Parse | None:
     """The parser that was chosen, ready to look at people."""
     kind = parser["parser"]
     if kind == MEDIAPIPE:
-        return mediapipe_multiclass.parser(weight_files.path_of(parser["model"], kind, MEDIAPIPE_FILE))
+        return mediapipe_multiclass.parser(weights.path_of(parser["model"], kind, weight_sources.MULTICLASS, INSTEAD))
     if kind == BODYPIX:
-        return bodypix.parser(weight_files.path_of(parser["model"], kind, BODYPIX_FILE))
+        return bodypix.parser(weights.path_of(parser["model"], kind, weight_sources.BODYPIX, INSTEAD))
     return None
 
 

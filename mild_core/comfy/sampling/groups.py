@@ -6,7 +6,7 @@ and after a batch that was too large for the memory has been tried again in halv
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import comfy.model_management
 import comfy.sampler_helpers
@@ -18,13 +18,22 @@ from torch import Tensor
 
 from ...scene import Layer, Scene
 from ...seeds import seed_of
+from ..erasers.eraser import eraser_of
 from .controlnets import Hints
 from .memory import Memory
 from .row_noise import for_rows
 from .rows import name_rows
 from .stacking import signature, stacked
 
-Callback = Callable[[int, Tensor, Tensor, int], None]
+
+class Callback(Protocol):
+    """The sampler's callback for a batch, which hears between two steps, too, how far a step has come."""
+
+    def __call__(self, number: int, x0: Tensor, x: Tensor, total_steps: int) -> None: ...
+
+    def within(self, share: float) -> None:
+        """The share of a call of the model that is done, 0..1."""
+
 
 INDEPENDENT_ROWS = (comfy.samplers.CFGGuider, Guider_Basic, Guider_DualCFG, Guider_DualModel)
 """GUIDERs whose rows do not see each other, as read in ComfyUI's source. Perp-Neg Guider adds up over the whole batch;
@@ -127,18 +136,24 @@ def _batch(
         # As the guider itself does when it is given such conds.
         guider.model_patcher = guider.model_patcher.get_non_dynamic_delegate()
     name_rows(guider, [layer.id for layer in layers], notes)
+    called = callback(layers)
+    done = eraser_of(guider.model_patcher).done
+    if done is not None:  # into the guider's own copy of the options, which name_rows made
+        guider.model_options["transformer_options"][done] = called.within
     latent = torch.cat([row.latent for row in batch])
     mask = torch.cat([row.hole for row in batch])
     if latent.ndim == 5:  # stock code takes rows of a mask without this dimension for frames
         mask = mask[:, :, None]
+    noise = torch.cat([_noise(sampling.noise, row.latent, seed) for row, seed in zip(batch, seeds, strict=True)])
+    comfy.model_management.throw_exception_if_processing_interrupted()
     try:
         samples = guider.sample(
-            torch.cat([_noise(sampling.noise, row.latent, seed) for row, seed in zip(batch, seeds, strict=True)]),
+            noise,
             latent,
             for_rows(sampling.sampler, seeds),
             batch[0].sigmas,
             denoise_mask=mask,
-            callback=callback(layers),
+            callback=called,
             disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
             seed=seeds[0],
         )

@@ -1,7 +1,8 @@
 """One progress bar over all layers, and a live preview of the whole photo with what has been painted so far."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
+import comfy.model_management
 import comfy.model_patcher
 import comfy.utils
 import latent_preview
@@ -12,6 +13,12 @@ from torch import Tensor
 from ...image.fill import area_resize, shrunk
 from ...scene import PERSON, Layer, Scene, rgb
 
+BAR = 1000
+"""What the bar counts to: steps are not alike, so it counts thousandths of the work."""
+
+Work = Mapping[str, Sequence[float]]
+"""By layer id: how much work each step is, in a unit that all of them share."""
+
 PREVIEW_SIDE = 512
 """Pixels of the longer side of the preview."""
 
@@ -21,39 +28,70 @@ def previewer_of(model: comfy.model_patcher.ModelPatcher) -> latent_preview.Late
     return latent_preview.get_previewer(model.load_device, model.get_model_object("latent_format"))
 
 
-class Progress:
-    """Shows how far a sampling of `total` steps in all its layers has come. Every update allows Cancel."""
+class Batch:
+    """A sampler's callback for a batch whose rows are layers."""
 
-    def __init__(self, model: comfy.model_patcher.ModelPatcher, scenes: Sequence[Scene], total: int):
-        self.total = max(total, 1)
-        self.done = 0
+    def __init__(
+        self,
+        progress: "Progress",
+        layers: Sequence[Layer],
+        work: Work,
+        previewer: latent_preview.LatentPreviewer | None,
+    ):
+        self.progress = progress
+        self.layers = layers
+        self.previewer = previewer
+        self.steps = [sum(rows) for rows in zip(*(work[layer.id] for layer in layers), strict=True)]
+        self.step = 0
+        self.calls, self.expected = 0, 1  # of the model in this step, and in each as far as the last one tells
+        self.share = 0.0  # of this call
+
+    def __call__(self, number: int, x0: Tensor, x: Tensor, total_steps: int) -> None:
+        # What the sampler does between two calls takes seconds where the picture is large, and so does its preview.
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        # Adaptive samplers make as many steps as they like: the bar stays within this batch's share.
+        self.step = min(number + 1, len(self.steps))
+        self.expected = self.calls + 1
+        self.calls, self.share = 0, 0.0
+        preview = self.progress.preview(self.layers, x0, self.previewer)
+        self.progress.show(self.progress.done + sum(self.steps[: self.step]), preview)
+
+    def within(self, share: float) -> None:
+        """Which share of a call of the model is done, 0..1. Samplers of higher order call it more than once a step."""
+        if share < self.share:
+            self.calls += 1
+        self.share = share
+        if self.step < len(self.steps):
+            part = min((self.calls + share) / self.expected, 1.0) * self.steps[self.step]
+            self.progress.show(self.progress.done + sum(self.steps[: self.step]) + part)
+
+
+class Progress:
+    """Shows how far a sampling of so much work in all its layers has come. Every update allows Cancel."""
+
+    def __init__(self, model: comfy.model_patcher.ModelPatcher, scenes: Sequence[Scene], total: float):
+        self.total = total
+        self.done = 0.0
         self.shown = 0
-        self.bar = comfy.utils.ProgressBar(self.total)
+        self.bar = comfy.utils.ProgressBar(BAR)
         self.previewer = previewer_of(model)
         self.scenes = scenes
         self.canvases: dict[int, Image.Image] = {}  # what is ready, by photo
         self.drafts: dict[int, Image.Image] = {}  # with the batch that is being sampled
         self.holes: dict[str, Image.Image] = {}  # by layer id: resizing a large hole takes time
 
-    def callback(
-        self, layers: Sequence[Layer], previewer: latent_preview.LatentPreviewer | None = None
-    ) -> Callable[[int, Tensor, Tensor, int], None]:
-        """A sampler callback for a batch whose rows are these layers; previewer: of another model than ours."""
-        previewer = previewer or self.previewer
+    def callback(self, work: Work, previewer: latent_preview.LatentPreviewer | None, layers: Sequence[Layer]) -> Batch:
+        """A sampler callback for a batch whose rows are these layers; previewer: of the model that samples."""
+        return Batch(self, layers, work, previewer)
 
-        def step(number: int, x0: Tensor, x: Tensor, total_steps: int) -> None:
-            # Adaptive samplers make as many steps as they like: the bar stays within this batch's share.
-            share = min(number + 1, total_steps) * len(layers)
-            self._show(self.done + share, self._preview(layers, x0, previewer))
-
-        return step
-
-    def sampled(self, steps: int) -> None:
-        """A layer is through with its steps; what its last preview showed stays until it is decoded."""
-        self.done += steps
+    def sampled(self, steps: Sequence[float]) -> None:
+        """A layer is through with its steps, so much work each; what its last preview showed stays until it is
+        decoded.
+        """
+        self.done += sum(steps)
         self.canvases |= self.drafts
         self.drafts = {}
-        self._show(self.done)
+        self.show(self.done)
 
     def finished(self, layer: Layer) -> None:
         """A layer is ready: its pixels stay on the preview."""
@@ -62,14 +100,15 @@ class Progress:
             size, corner = self._place(layer)
             picture = area_resize(layer.pixels.movedim(-1, 0)[None].float(), size)[0].movedim(0, -1)
             self._canvas(layer.photo).paste(_image(picture), corner, _thumbnail(shown, size))
-        self._show(self.done)
+        self.show(self.done)
 
-    def _show(self, value: int, preview: tuple | None = None) -> None:
-        """A batch that has to be tried again in halves does not make the bar go back."""
-        self.shown = max(self.shown, min(value, self.total))
-        self.bar.update_absolute(self.shown, self.total, preview)
+    def show(self, work: float, preview: tuple | None = None) -> None:
+        """So much of all the work is done. The bar never goes back, where a batch is tried again in halves either."""
+        value = round(BAR * work / self.total) if self.total > 0 else BAR
+        self.shown = max(self.shown, min(value, BAR))
+        self.bar.update_absolute(self.shown, BAR, preview)
 
-    def _preview(
+    def preview(
         self, layers: Sequence[Layer], x0: Tensor, previewer: latent_preview.LatentPreviewer | None
     ) -> tuple | None:
         """What ComfyUI's progress bar takes as a preview; None where there is none, or where it is not ours to draw.

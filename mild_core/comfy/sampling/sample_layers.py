@@ -23,7 +23,7 @@ from .groups import LayerRow, Sampling, groups, rows_apart, sampled
 from .memory import AUTOMATIC as AUTOMATIC_MEMORY
 from .memory import Memory
 from .own_rows import row_notes
-from .progress import Progress, previewer_of
+from .progress import Progress, Work, previewer_of
 from .prompts import Prompts
 from .row_noise import sampled_alone
 from .start import AUTOMATIC as AUTOMATIC_START
@@ -77,6 +77,8 @@ class Run(NamedTuple):
     own: LayerConds
     memory: Memory
     progress: Progress
+    work: Work  # of the MODEL, for the bar
+    fill_work: Work  # of the exemplar fills
     notes: list[str]
 
 
@@ -88,6 +90,10 @@ class Planned(NamedTuple):
     start: Start
 
 
+def unsaid(text: str) -> None:
+    """Where nobody listens before the end: what would be said is among the notes, too."""
+
+
 def sample_layers(
     model: comfy.model_patcher.ModelPatcher,
     scenes: Sequence[Scene],
@@ -95,11 +101,13 @@ def sample_layers(
     vae: comfy.sd.VAE | None = None,
     prompts: Prompts | None = None,
     options: Options = DEFAULTS,
+    say: Callable[[str], None] = unsaid,
 ) -> Painted:
     """Paint the holes of the layers that options.which names; all other layers pass through as the same objects.
 
     vae: required unless the MODEL works on pixels; prompts: default zeroed text. Raises ValueError when `which` names
-    no layer, the VAE is missing or another model's, or the model returns NaN.
+    no layer, the VAE is missing or another model's, or the model returns NaN. say: gets what the artist should know
+    before anything is painted.
     """
     to_paint, notes = _to_paint(scenes, options.which)
     if not to_paint:
@@ -112,7 +120,7 @@ def sample_layers(
     planned = _planned(to_paint, scenes, space, options.start, settings.denoise, False)
     sampling = Sampling(guider, Noise_RandomNoise(settings.seed), sampler, _sizes(scenes), scenes)
     painted = _painted(
-        scenes, planned, sampling, space, lambda denoise: _sigmas(model, settings, denoise), prompts.of, options
+        scenes, planned, sampling, space, lambda denoise: _sigmas(model, settings, denoise), prompts.of, options, say
     )
     return Painted(painted.scenes, [*notes, *painted.notes, *prompts.notes()])
 
@@ -125,6 +133,7 @@ def sample_layers_advanced(
     scenes: Sequence[Scene],
     vae: comfy.sd.VAE | None = None,
     options: Options = DEFAULTS,
+    say: Callable[[str], None] = unsaid,
 ) -> Painted:
     """The same with NOISE, GUIDER, SAMPLER and SIGMAS. Prompts are the guider's, but for layers with some of their own.
 
@@ -163,7 +172,7 @@ def sample_layers_advanced(
                 )
         return given
 
-    painted = _painted(scenes, planned, sampling, space, lambda denoise: sigmas, own, options)
+    painted = _painted(scenes, planned, sampling, space, lambda denoise: sigmas, own, options, say)
     return Painted(painted.scenes, [*notes, *painted.notes])
 
 
@@ -213,12 +222,12 @@ def _painted(
     sigmas: Callable[[float], Tensor],
     prompts: Callable[[Layer], dict[str, list]],
     options: Options,
+    say: Callable[[str], None],
 ) -> Painted:
     filled = [plan for plan in planned if plan.start.how == EXEMPLAR]
     fill = ExemplarFill() if filled else None
-    steps = sum(_steps(sigmas(plan.start.denoise)) for plan in planned)
-    if fill is not None:
-        steps += len(filled) * _steps(fill.sigmas)
+    work = _work(planned, space, sigmas)
+    fill_work = {} if fill is None else _fill_work(filled, fill)
     # All of them first: the text encoder and the model need not change places in the memory.
     prompted = {plan.layer.id: _prompted(sampling.guider, prompts(plan.layer)) for plan in planned}
     notes = _row_notes(prompted, len(scenes))
@@ -231,9 +240,15 @@ def _painted(
         conds,
         LayerConds(sampling.photo_sizes, notes),
         Memory(sampling.guider.model_patcher, options.memory),
-        Progress(sampling.guider.model_patcher, scenes, steps),
+        Progress(sampling.guider.model_patcher, scenes, _total(work) + _total(fill_work)),
+        work,
+        fill_work,
         notes,
     )
+    doubts = [space.eraser.doubt(plan.layer, conds[plan.layer.id]) for plan in planned]
+    if known := [doubt for doubt in dict.fromkeys(doubts) if doubt]:
+        notes.extend(known)
+        say("\n".join(known))
     done: dict[str, Layer] = {}
 
     def so_far(scene: Scene) -> Scene:
@@ -265,9 +280,10 @@ def _phase(
     phase: Sequence[Planned], plates: dict[str, Tensor | None], run: Run, fill: ExemplarFill | None
 ) -> Iterable[Layer]:
     """Encode all, sample all, decode all: VAE and model change places in the memory once each."""
-    pictures = {
-        plan.layer.id: picture_of(plan.layer, plan.start.how, plan.size, plates.get(plan.layer.id)) for plan in phase
-    }
+    pictures = {}
+    for plan in phase:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        pictures[plan.layer.id] = picture_of(plan.layer, plan.start.how, plan.size, plates.get(plan.layer.id))
     if fill is not None:
         pictures |= _fills([plan for plan in phase if plan.start.how == EXEMPLAR], plates, run, fill)
     rows, encoded = [], {}
@@ -278,11 +294,12 @@ def _phase(
         sigmas, conds = run.sigmas(plan.start.denoise), run.conds[layer.id]
         rows.append(_row(encoded[layer.id], sigmas, run.own, run.space, conds))
     alone = sampled_alone(run.sampling.sampler) or run.space.eraser.row_by_row
+    callback = functools.partial(run.progress.callback, run.work, run.progress.previewer)
     samples = {}
     for group in groups(rows, alone or not rows_apart(run.sampling.guider)):
-        for row, sample in sampled(group, run.sampling, run.memory, run.progress.callback, run.notes):
+        for row, sample in sampled(group, run.sampling, run.memory, callback, run.notes):
             samples[row.layer.id] = sample
-            run.progress.sampled(_steps(row.sigmas))
+            run.progress.sampled(run.work[row.layer.id])
     for layer_id, sample in samples.items():
         comfy.model_management.throw_exception_if_processing_interrupted()
         one = encoded[layer_id]
@@ -297,14 +314,14 @@ def _fills(
     """Exemplar fills [1, h, w, 3] by layer id, each with a seed of its own."""
     sampling = fill.sampling(run.sampling.noise.seed, list(run.sampling.photo_sizes))
     memory = Memory(fill.space.model)
-    callback = functools.partial(run.progress.callback, previewer=previewer_of(fill.space.model))
+    callback = functools.partial(run.progress.callback, run.fill_work, previewer_of(fill.space.model))
     pictures = {}
     for plan in phase:
         one = fill.encoded(plan.layer, plan.size, plates.get(plan.layer.id))
         row = _row(one, fill.sigmas, run.own, fill.space, fill.guider.original_conds)
         for _, sample in sampled([row], sampling, memory, callback, run.notes):
             pictures[plan.layer.id] = fill.picture(sample)
-        run.progress.sampled(_steps(fill.sigmas))
+        run.progress.sampled(run.fill_work[plan.layer.id])
     return pictures
 
 
@@ -330,8 +347,25 @@ def _row_notes(prompted: dict[str, dict[str, list]], photos: int) -> list[str]:
     return list(notes)
 
 
-def _steps(sigmas: Tensor) -> int:
-    return max(len(sigmas) - 1, 0)
+def _work(planned: Sequence[Planned], space: LatentSpace, sigmas: Callable[[float], Tensor]) -> Work:
+    """How much work each step with each layer is to the MODEL."""
+    return {
+        plan.layer.id: space.eraser.step_work(sigmas(plan.start.denoise), plan.layer, plan.size) for plan in planned
+    }
+
+
+def _fill_work(filled: Sequence[Planned], fill: ExemplarFill) -> Work:
+    """The same for the exemplar fills, scaled as if their mean step were as much work as a pixel model's: how fast the
+    two models are beside each other depends on the machine.
+    """
+    own = _work(filled, fill.space, lambda denoise: fill.sigmas)
+    total = _total(own)
+    scale = sum(plan.size[0] * plan.size[1] for plan in filled) * max(len(fill.sigmas) - 1, 0) / total if total else 1.0
+    return {layer_id: [scale * step for step in steps] for layer_id, steps in own.items()}
+
+
+def _total(work: Work) -> float:
+    return sum(sum(steps) for steps in work.values())
 
 
 def _said(planned: Sequence[Planned]) -> list[str]:

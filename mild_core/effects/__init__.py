@@ -1,0 +1,1 @@
+"""What goes with a person: shadows, reflections, things carried or ridden, proposed without any learned model."""

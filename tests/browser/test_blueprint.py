@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mild.tests.helpers import canvas
 from mild.tests.helpers.browser import graph_to_prompt, open_front_end, red_nodes
 from mild.tests.helpers.templates import nodes_of
 from mild.tools.find_comfyui import PACK_FOLDER
@@ -38,6 +39,7 @@ NEST = """title => {
 def place_by_search(page) -> None:
     """Double click on the empty canvas, the name, Enter, and a click where the node is to stand."""
     page.evaluate("() => window.app.graph.clear()")
+    canvas.settle(page)  # or the double click still meets the node that was there
     page.mouse.dblclick(800, 600)
     page.get_by_role("search").get_by_role("combobox").fill(NAME)
     found = page.get_by_role("option").first

@@ -104,6 +104,7 @@ class Scene(NamedTuple):
     photo: Tensor  # [H, W, C], C in 1, 3, 4: the artist's own tensor, not a copy
     layers: tuple[Layer, ...]  # back to front
     morphology: Morphology | None = None
+    spared: tuple[str, ...] = ()  # names of people who go, in front of whom something thin stands that stays
 
 
 def rgb(photo: Tensor) -> Tensor:

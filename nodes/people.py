@@ -45,9 +45,10 @@ class PeopleFromMasks(io.ComfyNode):
                 io.MultiType.Input(
                     "masks",
                     types=[io.Mask, io.Image],
+                    optional=True,
                     tooltip="One or many masks (a batch), white where a person is, or a label picture. "
                     "A picture is read like a mask, by its brightest channel. Each item of a list is a run of its "
-                    "own: several masks of one photo belong into one batch.",
+                    "own: several masks of one photo belong into one batch. Not needed where people come in.",
                 ),
                 io.Image.Input(
                     "image",
@@ -105,9 +106,9 @@ class PeopleFromMasks(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        masks: Tensor,
         split: str = AUTOMATIC,
         photo: int = 1,
+        masks: Tensor | None = None,
         image: Tensor | None = None,
         people: list[Person] | None = None,
         boxes: list | dict | None = None,
@@ -115,7 +116,9 @@ class PeopleFromMasks(io.ComfyNode):
         photos = [] if image is None else list(checked_image(image))
         sizes = [(int(one.shape[0]), int(one.shape[1])) for one in photos]
         frames, for_all = frames_of(boxes) if boxes else ([], False)
-        pictures, labels = _pictures(masks, split)
+        if masks is None and people is None:
+            raise ValueError("masks: nothing is connected. Connect masks here, or people found before to people.")
+        pictures, labels = ([], False) if masks is None else _pictures(masks, split)
         plan = planned(split, len(pictures), len(photos), photo - 1, frames, for_all)
         result, text = people_from_masks(pictures, plan, sizes, people or [], split == AUTOMATIC)
         if labels:

@@ -215,6 +215,11 @@ def _lines(scenes: list[Scene], people: list[Person]) -> list[str]:
     idle = [str(number) for number, scene in enumerate(scenes, 1) if not scene.layers]
     if idle:
         lines.append(f"Nothing to paint in photo{'s' if len(idle) > 1 else ''} {', '.join(idle)}.")
+    spared = [name for scene in scenes for name in scene.spared]
+    if spared:
+        lines.append(
+            f"Something thin stands in front of {', '.join(spared)} and stays. If it should go, mark it in also_erase."
+        )
     painted = {(layer.photo, layer.number) for layer in layers if layer.hole.any()}
     for person in people:
         if person.hidden is not None and not is_empty(person) and (person.photo, person.number) not in painted:

@@ -58,6 +58,7 @@ class _Photo(NamedTuple):
     protect: Tensor | None
     extra: list[tuple[Box, Tensor]]  # what also_erase shows
     effects: Effects = Effects()  # what goes with those who go
+    spared: tuple[str, ...] = ()  # names of those in front of whom something thin stays
 
     @property
     def size(self) -> tuple[int, int]:
@@ -109,8 +110,10 @@ def decompose(
             extra=[] if also_erase is None else clusters(_pick(also_erase, index, device)),
             effects=effects,
         )
-        layers = tuple(_layers(photo, options))
-        scenes.append(Scene(photos[index], layers, None if morphology is None else morphology[index]))
+        if options.spare:
+            photo = _with_things(photo, options)
+        own = None if morphology is None else morphology[index]
+        scenes.append(Scene(photos[index], tuple(_layers(photo, options)), own, photo.spared))
     return scenes
 
 
@@ -137,9 +140,7 @@ def _pick(masks: Tensor, index: int, device: torch.device) -> Tensor:
 
 
 def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
-    growth = Growth(options.grow, options.contact, options.follow)
-    if options.spare:
-        photo = _with_things(photo, growth)
+    growth = _growth(options)
     people_seen, extra_seen = _outlines(photo, options)
     photo = photo._replace(people=[_narrowed(*pair) for pair in zip(photo.people, people_seen, strict=True)])
     made = (
@@ -179,17 +180,23 @@ def _layers(photo: _Photo, options: SplitOptions) -> list[Layer]:
     return _background_layers(photo, plate, erased, options) + [layer for layer in people if layer is not None]
 
 
-def _with_things(photo: _Photo, growth: Growth) -> _Photo:
+def _growth(options: SplitOptions) -> Growth:
+    return Growth(options.grow, options.contact, options.follow)
+
+
+def _with_things(photo: _Photo, options: SplitOptions) -> _Photo:
     """The photo, where what stands thinly in front of people who go is protected, unless the artist wants it to go."""
-    things = torch.zeros_like(photo.seen)
+    things, found = torch.zeros_like(photo.seen), []
     for person in photo.people:
         if person.erased:
-            found = things_before(photo.pixels, person.box, person.mask > VISIBLE, photo.seen, growth)
-            if found is not None:
-                boxes.cut(things, found[0]).logical_or_(found[1])
+            thing = things_before(photo.pixels, person.box, person.mask > VISIBLE, photo.seen, _growth(options))
+            if thing is not None:
+                boxes.cut(things, thing[0]).logical_or_(thing[1])
+                found.append((person.name, thing[0]))
     for box, mask in [*photo.extra, *(effect[2:] for effect in photo.effects.painted)]:
         boxes.cut(things, box).logical_and_(~mask)
-    return photo._replace(protect=things if photo.protect is None else photo.protect | things)
+    spared = tuple(name for name, box in found if bool(boxes.cut(things, box).any()))
+    return photo._replace(protect=things if photo.protect is None else photo.protect | things, spared=spared)
 
 
 def _narrowed(person: Person, outline: tuple[Box, Tensor]) -> Person:

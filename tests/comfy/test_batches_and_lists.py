@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 
 from mild.mild_core.comfy.find.find_people import AS_FOUND, CONNECTED
@@ -54,7 +55,7 @@ def test_in_a_list_of_photos_each_loses_its_own_mask(comfy):
     erase = ran.outputs["choose"][1]
     assert len(erase) == 2 and torch.equal(torch.cat(erase), masks)
     for scenes, own, other in zip(ran.outputs["split"][0], masks, reversed(masks), strict=True):
-        ((_, (layer,), _),) = scenes
+        ((layer,),) = (scene.layers for scene in scenes)
         hole = torch.zeros(SIZE)
         hole[layer.box[1] : layer.box[3], layer.box[0] : layer.box[2]] = layer.hole
         assert bool((hole[own > 0] == 1).all()) and not hole[other > 0].any()
@@ -172,3 +173,25 @@ def test_boxes_that_are_no_pixels(comfy):
     frame = {"people": [joint], "canvas_width": 90, "canvas_height": 60}
     (people, *_), (text,) = shown(comfy, "MILD_FindPeople", poses=[frame], image=photos(), **FIND)
     assert people == [] and "1 too small" in text
+
+
+def test_people_alone_pass_through_people_from_masks(comfy):
+    (people, *_), _ = shown(comfy, "MILD_PeopleFromMasks", masks=torch.stack([mask(5), mask(60)]))
+    (again, *_), (text,) = shown(comfy, "MILD_PeopleFromMasks", people=people)
+    assert [one.name for one in again] == [one.name for one in people] and "2 people" in text
+    with pytest.raises(Exception, match="masks: nothing is connected"):
+        shown(comfy, "MILD_PeopleFromMasks")
+
+
+def test_a_pole_in_front_stays_and_the_node_says_so(comfy):
+    size = (200, 180)
+    person, pole = torch.zeros(size, dtype=torch.bool), torch.zeros(size, dtype=torch.bool)
+    person[40:180, 50:130] = person[15:50, 75:105] = True
+    pole[:, 88:93] = True
+    photo = torch.where(person[..., None], torch.tensor([0.7, 0.2, 0.2]), torch.tensor([0.3, 0.5, 0.6]))
+    photo = torch.where(pole[..., None], 0.05, photo)[None]
+    masks = (person & ~pole).float()[None]
+    (people, *_), _ = shown(comfy, "MILD_PeopleFromMasks", masks=masks, split="one person per mask")
+    (chosen, *_), _ = shown(comfy, "MILD_ChoosePeople", people=people, who="all")
+    _, (text,) = shown(comfy, "MILD_Decompose", image=photo, people=chosen, **SPLIT)
+    assert "Something thin stands in front of Person 1 and stays." in text

@@ -9,6 +9,7 @@ from mild.mild_core.layers.decompose import SplitOptions, decompose
 from mild.mild_core.layers.thin_things import margin_of, thin_things
 from mild.mild_core.people.from_masks import numbered, person_from_mask
 from mild.mild_core.people.selection import choose
+from mild.mild_core.scene import CARRIED, Effect
 
 SIZE = (261, 243)
 REACH = 7.0
@@ -125,3 +126,20 @@ def test_a_thing_is_spared_for_whoever_goes_and_growth_0_is_the_mask():
     mask = person & ~thing
     hole = hole_of(painted(person, thing), mask, grow=0.0, snap=False)
     assert torch.equal(hole, mask)
+
+
+def test_it_is_said_whose_thing_stays_and_what_the_artist_marks_goes():
+    person, thing = figure(), line(5, "pole")
+    photo, mask = painted(person, thing), person & ~thing
+    people = choose(numbered([person_from_mask(mask.float())]), "all")
+    (scene,) = decompose(photo[None], people)
+    assert scene.spared == ("Person 1",)
+    assert decompose(painted(person, thing & ~thing)[None], people)[0].spared == ()
+
+    everything = boxes.cut(thing, whole := (0, 0, SIZE[1], SIZE[0])).float()
+    carried = [people[0]._replace(effects=(Effect(CARRIED, whole, everything),))]
+    for marked in (decompose(photo[None], people, also_erase=thing.float()[None]), decompose(photo[None], carried)):
+        hole = torch.zeros(SIZE, dtype=torch.bool)
+        for layer in marked[0].layers:
+            boxes.cut(hole, layer.box).logical_or_(layer.hole > 0)
+        assert hole[thing & person].all() and marked[0].spared == ()

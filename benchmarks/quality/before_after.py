@@ -17,7 +17,7 @@ from PIL import Image
 
 runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
 
-from mild.benchmarks.shared.ours import erase_chosen
+from mild.benchmarks.shared.ours import run_erasing
 from mild.benchmarks.shared.scenes import find_picture, load_photo
 
 GAP = 4  # px between the pictures of a sheet
@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="photos with NAME_inst.png")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where results and sheets go")
     parser.add_argument("--beside", type=Path, metavar="DIR", help="the --out of an earlier run, to be shown too")
+    parser.add_argument("--effects", action="store_true", help="with Propose Effects, all that it proposes taken")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N photos only")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -40,8 +41,10 @@ def main() -> None:
         photo = load_photo(find_picture(given.data, name))
         label = np.asarray(Image.open(path))
         start = perf_counter()
-        result, changed = erase_chosen(photo, np.stack([label == value for value in np.unique(label) if value]))
-        outside = int(((result != photo).any(-1) & ~changed).sum())
+        masks = np.stack([label == value for value in np.unique(label) if value])
+        image, changed, *_ = run_erasing(photo, masks, "all", effects=given.effects)["recompose"]
+        result = image[0].float().numpy()
+        outside = int(((result != photo).any(-1) & ~(changed[0].numpy() > 0)).sum())
         wrong += outside
         print(f"{name}: {perf_counter() - start:.0f} s, {outside} pixels changed outside", flush=True)
         pictures = [photo, result]

@@ -27,7 +27,7 @@ runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  
 
 from mild.benchmarks.shared import scenes, soft_scenes, weights
 from mild.benchmarks.shared.machine import machine
-from mild.benchmarks.shared.metrics import mean_with_interval
+from mild.benchmarks.shared.metrics import mean_with_interval, paired_table
 from mild.benchmarks.shared.rivals import CACHE, Unavailable
 from mild.mild_core.find.finders.sam2_onnx import Sam2Onnx
 from mild.mild_core.find.sam_prompts import Prompt
@@ -151,18 +151,7 @@ def sam_masks(case: Case, sam: Sam2Onnx) -> Area:
 
 def tables(results: dict[str, dict[str, list[Figures]]], title: str) -> None:
     for variant, rows in results.items():
-        count = len(next(iter(rows.values())))
-        print(f"\n## {title}, masks {variant}, n = {count}\n\n| growth | " + " | ".join(Figures._fields) + " |")
-        print("|" + "---|" * (len(Figures._fields) + 1))
-        for name, own in rows.items():
-            cells = [mean_with_interval([getattr(one, field) for one in own]).text(2) for field in Figures._fields]
-            print(f"| {name} | " + " | ".join(cells) + " |")
-        pairs = list(zip(rows[OLD], rows[NEW], strict=True))
-        cells = [
-            mean_with_interval([getattr(new, field) - getattr(old, field) for old, new in pairs]).text(2)
-            for field in Figures._fields
-        ]
-        print("| difference (follows - same) | " + " | ".join(cells) + " |")
+        print(paired_table(f"{title}, masks {variant}", rows, OLD, NEW, 2))
 
 
 def measured(cases: list[Case], sam: Sam2Onnx | None, few: int) -> dict[str, dict[str, list[Figures]]]:

@@ -24,7 +24,7 @@ runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  
 from mild.benchmarks.quality import rims
 from mild.benchmarks.shared import scenes, soft_scenes
 from mild.benchmarks.shared.machine import machine
-from mild.benchmarks.shared.metrics import mean_with_interval
+from mild.benchmarks.shared.metrics import mean_with_interval, paired_table
 from mild.mild_core.layers.decompose import SplitOptions
 
 SETTINGS = {
@@ -74,19 +74,7 @@ def main() -> None:
                     rows[name].append(one)
     for variant, kinds in found.items():
         for kind, rows in kinds.items():
-            print(
-                f"\n## masks {variant}, {kind}, n = {len(rows[NEW])}\n\n| holes | " + " | ".join(Figures._fields) + " |"
-            )
-            print("|" + "---|" * (len(Figures._fields) + 1))
-            for name, own in rows.items():
-                cells = [mean_with_interval([getattr(o, field) for o in own]).text(1) for field in Figures._fields]
-                print(f"| {name} | " + " | ".join(cells) + " |")
-            pairs = list(zip(rows[OLD], rows[NEW], strict=True))
-            cells = [
-                mean_with_interval([getattr(new, field) - getattr(old, field) for old, new in pairs]).text(1)
-                for field in Figures._fields
-            ]
-            print("| difference (spared - before) | " + " | ".join(cells) + " |")
+            print(paired_table(f"masks {variant}, {kind}", rows, OLD, NEW, 1))
     kept = {name: mean_with_interval([one.kept for one in found["given"]["all"][name]]).value for name in SETTINGS}
     print(f"\nkept_old={kept[OLD]:.1f} kept_new={kept[NEW]:.1f}")
 

@@ -9,8 +9,9 @@ other, never with LPIPS figures printed elsewhere.
 
 import io
 import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -159,3 +160,24 @@ def mean_with_interval(values: list[float], draws: int = 2000) -> Mean:
     picks = np.random.default_rng(0).integers(0, len(known), (draws, len(known)))
     low, high = np.percentile(known[picks].mean(1), [2.5, 97.5])
     return Mean(float(known.mean()), float(high - low) / 2, len(known))
+
+
+def paired_table(title: str, rows: Mapping[str, Sequence[Any]], old: str, new: str, digits: int) -> str:
+    """A table of means with intervals: rows of NamedTuples of numbers, all of one class and for the same scenes in the
+    same order; at its end the mean difference, new less old, scene by scene.
+    """
+    fields = rows[new][0]._fields
+    lines = [
+        f"\n## {title}, n = {len(rows[new])}\n",
+        f"| holes | {' | '.join(fields)} |",
+        "|---" * (len(fields) + 1) + "|",
+    ]
+
+    def line(name: str, values: Callable[[str], list[float]]) -> str:
+        return f"| {name} | " + " | ".join(mean_with_interval(values(field)).text(digits) for field in fields) + " |"
+
+    for name, own in rows.items():
+        lines.append(line(name, lambda field, own=own: [getattr(one, field) for one in own]))
+    pairs = list(zip(rows[old], rows[new], strict=True))
+    lines.append(line("difference", lambda field: [getattr(b, field) - getattr(a, field) for a, b in pairs]))
+    return "\n".join(lines)

@@ -18,7 +18,6 @@ from mild.tests.helpers.templates import (
     with_tiny_models,
     without_detector,
 )
-from mild.tests.helpers.tiny_loaders import NODE
 from mild.tools.find_comfyui import PACK_FOLDER
 
 TEMPLATES = sorted((Path(init_file).parent / "workflows").glob("*.json"))
@@ -56,8 +55,8 @@ def asked(inputs: dict, values: dict) -> tuple[dict, dict]:
             template, parts = more[0]["template"], (required, optional)
             (one,) = (value for part in template["input"].values() for value in part.values())
             del required[name]
-            for index, socket in enumerate(template["names"]):
-                parts[index >= template["min"]][f"{name}.{socket}"] = one
+            for index in range(template["max"]):
+                parts[index >= template["min"]][f"{name}.{template['prefix']}{index}"] = one
     return required, optional
 
 
@@ -89,7 +88,7 @@ def test_template_runs(server, browser_page, path):
     for key in samplers:
         graph[key]["inputs"]["steps"] = FEW_STEPS
     for key in nodes_of(graph, "MILD_BuiltInModel"):
-        graph[key]["inputs"]["quality"] = DRAFT
+        graph[key]["inputs"]["quality"] = "draft"
     server.post("/free", {"free_memory": True, "unload_models": True})  # nothing comes from an earlier test's cache
     for choose in choosing:
         if not graph[choose]["inputs"]["who"] + graph[choose]["inputs"]["picked"]:

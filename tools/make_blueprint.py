@@ -22,6 +22,7 @@ ID = str(uuid.uuid5(uuid.NAMESPACE_URL, "mild-layers/Erase People"))
 
 KINDS = (
     "MILD_PeopleFromMasks",
+    "MILD_ProposeEffects",
     "MILD_ChoosePeople",
     "MILD_Decompose",
     "MILD_BuiltInModel",
@@ -29,7 +30,12 @@ KINDS = (
     "MILD_Recompose",
 )
 FACE = {
-    "image": [("MILD_PeopleFromMasks", "image"), ("MILD_ChoosePeople", "image"), ("MILD_Decompose", "image")],
+    "image": [
+        ("MILD_PeopleFromMasks", "image"),
+        ("MILD_ProposeEffects", "image"),
+        ("MILD_ChoosePeople", "image"),
+        ("MILD_Decompose", "image"),
+    ],
     "mask": [("MILD_PeopleFromMasks", "masks")],
     "people": [("MILD_PeopleFromMasks", "people")],
     "who": [("MILD_ChoosePeople", "who")],

@@ -31,6 +31,7 @@ INK, PAPER = "#1a1a1a", "white"
 HEAT_MAP = (20, 92, 810, 604)  # of what Show Attention Gap draws: left, top, right, bottom
 GAP = "MILD_AttentionGap"
 
+RESULT = ("MILD_Recompose", 0)
 STRIPES = ("MILD_Decompose", 1)
 BODIES = ("MILD_Morphology", 1)
 
@@ -74,6 +75,9 @@ LOOKS = {
     ),
     "11 Stop attention bleed, before and after": Look(
         part=HEAT_MAP, plotted=1, line="Attention before and after: a random model"
+    ),
+    "13 Variants side by side, SD15 inpaint": Look(
+        part=(206, 342, 506, 567), drawing=STRIPES, line="SD1.5 paints the stripes four times: a drawing"
     ),
     "03 Touch up a spot, no download": Look(part=(0, 351, 300, 576), before=STRIPES),
 }
@@ -125,11 +129,11 @@ def pictures(server: demo.Server, graph: dict, look: Look) -> list:
     if look.picked:
         picks = [{"photo": 0, "number": number} for number in look.picked]
         graph[choosing[0]]["inputs"]["picked"] = json.dumps({"people": picks})
-    (split,), (recompose,) = nodes_of(graph, "MILD_Decompose"), nodes_of(graph, "MILD_Recompose")
+    (split,) = nodes_of(graph, "MILD_Decompose")
     before = output_of(graph, look.before) if look.before else graph[split]["inputs"]["image"]
     if look.numbers:
         before = [graph[choosing[0]]["inputs"]["people"][0], 1]
-    after = output_of(graph, look.drawing) if look.drawing else [recompose, 0]
+    after = output_of(graph, look.drawing or RESULT)
     if look.drawing == ("MILD_GetLayer", 1):
         graph["mask"] = {"class_type": "MaskToImage", "inputs": {"mask": after}}
         after = ["mask", 0]

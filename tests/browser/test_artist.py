@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from mild.tests.helpers.browser import draw_mask, open_template, press_run, red_nodes
+from mild.tests.helpers.browser import draw_mask, open_template, paint_quickly, press_run, red_nodes
 from mild.tools.find_comfyui import PACK_FOLDER
 
 TEMPLATE = "01 Erase people, no download"
@@ -88,6 +88,7 @@ def test_the_template_gives_a_result_and_then_one_s_own_photo_does(browser_page,
     page = browser_page
     open_template(page, PACK_FOLDER, TEMPLATE)
     assert red_nodes(page) == [] and chosen(page) == [1, 2, 3]
+    paint_quickly(page)
     entry = press_run(page, server)
     assert entry["status"]["status_str"] == "success" and server.files_of(entry["outputs"])
     shown = [one for output in entry["outputs"].values() for one in output.get("mild_people", [])]

@@ -133,6 +133,18 @@ def open_template(page, folder: str, name: str) -> None:
     page.get_by_role("dialog").wait_for(state="hidden")
 
 
+def paint_quickly(page) -> None:
+    """Set the open workflow to a rough picture, for tests that ask where it changes and not how it looks."""
+    page.evaluate("""() => {
+        const set = (type, name, value) => {
+            for (const node of window.app.graph.nodes.filter(node => node.type === type))
+                node.widgets.find(widget => widget.name === name).value = value
+        }
+        set('MILD_BuiltInModel', 'quality', 'draft')
+        set('MILD_SampleLayers', 'steps', 4)
+    }""")
+
+
 def press_run(page, server, groups: tuple[str, ...] = ("images",), patience: float = 300.0) -> dict:
     """Click Run and wait; return ComfyUI's history entry of the run, once the page has fetched its pictures.
 

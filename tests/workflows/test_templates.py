@@ -18,14 +18,14 @@ from mild.tests.helpers.templates import (
     with_tiny_models,
     without_detector,
 )
-from mild.tests.helpers.tiny_loaders import NODE
 from mild.tools.find_comfyui import PACK_FOLDER
 
 TEMPLATES = sorted((Path(init_file).parent / "workflows").glob("*.json"))
 REACH = 16  # px by which a change may reach beyond the given masks: growth, and nothing else
 TITLE = 30  # px above a node that its title takes
 DYNAMIC = "COMFY_DYNAMICCOMBO_V3"  # an input whose choice brings inputs of its own, as name.input
-FEW_STEPS = 3  # for random models, which learn nothing from more
+GROWS = "COMFY_AUTOGROW_V3"  # an input of as many sockets as are connected, as name.socket
+FEW_STEPS = 3  # random models learn nothing from more, and where the built-in one paints does not depend on them
 
 each_template = pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
 
@@ -51,6 +51,12 @@ def asked(inputs: dict, values: dict) -> tuple[dict, dict]:
             (chosen,) = (option["inputs"] for option in more[0]["options"] if option["key"] == values[name])
             for all_of_them, part in ((required, "required"), (optional, "optional")):
                 all_of_them.update({f"{name}.{key}": value for key, value in chosen.get(part, {}).items()})
+        elif kind == GROWS:
+            template, parts = more[0]["template"], (required, optional)
+            (one,) = (value for part in template["input"].values() for value in part.values())
+            del required[name]
+            for index in range(template["max"]):
+                parts[index >= template["min"]][f"{name}.{template['prefix']}{index}"] = one
     return required, optional
 
 
@@ -79,9 +85,10 @@ def test_template_runs(server, browser_page, path):
         save(graph, name, [key, 0])
         save_mask(graph, f"changed-{name}", [key, 1])
     save_mask(graph, "erase", goes)
-    if nodes_of(graph, NODE):
-        for key in samplers:
-            graph[key]["inputs"]["steps"] = FEW_STEPS
+    for key in samplers:
+        graph[key]["inputs"]["steps"] = FEW_STEPS
+    for key in nodes_of(graph, "MILD_BuiltInModel"):
+        graph[key]["inputs"]["quality"] = "draft"
     server.post("/free", {"free_memory": True, "unload_models": True})  # nothing comes from an earlier test's cache
     for choose in choosing:
         if not graph[choose]["inputs"]["who"] + graph[choose]["inputs"]["picked"]:

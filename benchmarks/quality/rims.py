@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  # makes `mild` importable
 
-from mild.benchmarks.shared import scenes, soft_scenes, weights
+from mild.benchmarks.shared import ours, scenes, soft_scenes, weights
 from mild.benchmarks.shared.machine import machine
-from mild.benchmarks.shared.metrics import mean_with_interval, paired_table
+from mild.benchmarks.shared.metrics import hole_psnr, mean_with_interval, paired_table, perceptual
 from mild.benchmarks.shared.rivals import CACHE, Unavailable
 from mild.mild_core.find.finders.sam2_onnx import Sam2Onnx
 from mild.mild_core.find.sam_prompts import Prompt
@@ -35,7 +35,7 @@ from mild.mild_core.image import boxes
 from mild.mild_core.layers.decompose import SplitOptions, decompose
 from mild.mild_core.people.from_masks import numbered, person_from_mask
 from mild.mild_core.people.selection import choose
-from mild.mild_core.scene import BACKGROUND
+from mild.mild_core.scene import BACKGROUND, Scene
 
 SETTINGS = {
     "same growth all around": SplitOptions(follow=False, spare=False),
@@ -90,11 +90,16 @@ def near(people: Area) -> Area:
     return cv2.distanceTransform(1 - people.astype(np.uint8), cv2.DIST_L2, 5) <= NEAR
 
 
-def split(photo: Picture, masks: Area, options: SplitOptions) -> NDArray[np.float32]:
-    """Opacity [H, W] of all holes of the background, as they are blended into the photo."""
+def layers_of(photo: Picture, masks: Area, options: SplitOptions) -> Scene:
+    """Everyone goes."""
     people = [person_from_mask(torch.from_numpy(mask).float()) for mask in masks]
     chosen = choose(numbered([person for person in people if person is not None]), "all")
-    (scene,) = decompose(torch.from_numpy(photo)[None], chosen, options=options)
+    return decompose(torch.from_numpy(photo)[None], chosen, options=options)[0]
+
+
+def split(photo: Picture, masks: Area, options: SplitOptions) -> NDArray[np.float32]:
+    """Opacity [H, W] of all holes of the background, as they are blended into the photo."""
+    scene = layers_of(photo, masks, options)
     opacity = torch.zeros(photo.shape[:2])
     for layer in scene.layers:
         if layer.domain == BACKGROUND:
@@ -166,6 +171,24 @@ def measured(cases: list[Case], sam: Sam2Onnx | None, few: int) -> dict[str, dic
     return results
 
 
+class Painted(NamedTuple):
+    lpips: float
+    psnr: float
+
+
+def painted(limit: int) -> dict[str, list[Painted]]:
+    """The first composed scenes with hard rims and exact masks, painted."""
+    results: dict[str, list[Painted]] = {name: [] for name in SETTINGS}
+    for scene in scenes.composed_scenes(limit=limit):
+        for name, options in SETTINGS.items():
+            picture = ours.paint([layers_of(scene.photo, scene.masks, options)])
+            results[name].append(
+                Painted(perceptual(picture, scene.truth, scene.union), hole_psnr(picture, scene.truth, scene.union))
+            )
+            print(f"{scene.name}, {name}: LPIPS* {results[name][-1].lpips:.3f}", flush=True)
+    return results
+
+
 def sam2() -> Sam2Onnx | None:
     try:
         return Sam2Onnx(weights.weights(weights.SAM2_ENCODER), weights.weights(weights.SAM2_DECODER))
@@ -181,8 +204,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="real frames with NAME_inst.png and their plates")
     parser.add_argument("--plates", type=Path, metavar="DIR", help="photos without people instead of the corpus's")
     parser.add_argument("--cutouts", type=Path, metavar="DIR", help="RGBA cut-outs of people instead of the corpus's")
+    parser.add_argument("--paint", type=int, metavar="N", help="nothing but this: paint N composed scenes, exact masks")
     given = parser.parse_args()
     print(machine(torch.device("cpu")))
+    if given.paint:
+        print(paired_table("composed, hard rims, exact masks, painted", painted(given.paint), OLD, NEW, 3))
+        return
     sam = sam2() if given.sam else None
     composed = soft_scenes.soft_scenes(given.limit, False, given.plates, given.cutouts)
     found = measured([composed_case(scene) for scene in composed], sam, given.sam)

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mild.tools.erase_graph import erasing_graph
+from mild.mild_core.scene import Scene
+from mild.tools.erase_graph import defaults, erasing_graph
 
 
 def erase(
@@ -73,6 +74,24 @@ def run_erasing(
         if quality is not None:
             graph["model"]["inputs"]["quality"] = quality
         return comfy.run_graph(graph, wanted=["recompose"]).outputs
+
+
+def paint(layers: list[Scene], seed: int = 1) -> NDArray[np.float32]:
+    """The photo [H, W, 3] of layers that were made without nodes, painted by the Built-in Model and put together."""
+    in_process = load_nodes()
+    with in_process.InProcess() as comfy:
+        graph = {
+            "layers": {"class_type": "TEST_Give", "inputs": {"key": comfy.give(layers)}},
+            "model": {"class_type": "MILD_BuiltInModel", "inputs": defaults(inputs_of("MILD_BuiltInModel"))},
+        }
+        links = {"model": ["model", 0], "layers": ["layers", 0], "positive": ["model", 2], "seed": seed}
+        graph["sample"] = {
+            "class_type": "MILD_SampleLayers",
+            "inputs": defaults(inputs_of("MILD_SampleLayers")) | links,
+        }
+        graph["recompose"] = {"class_type": "MILD_Recompose", "inputs": {"layers": ["sample", 0]}}
+        image, *_ = comfy.run_graph(graph, wanted=["recompose"]).outputs["recompose"]
+        return image[0].float().numpy()
 
 
 def inputs_of(class_type: str) -> dict[str, Any]:

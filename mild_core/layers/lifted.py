@@ -41,6 +41,9 @@ MOST_GAIN = 3.0
 MOST_TINT = 0.25
 """How far (as a logarithm) a channel's factor may be from that of all: more would colour a dark channel's noise."""
 
+BRIGHTEST = 98
+"""Percentile of the ground around a shadow, above which nothing is lifted: what is as bright stood in no shadow."""
+
 NOTHING = 1.004
 """A gain below this is less than one grey level."""
 
@@ -66,10 +69,11 @@ def lift(pixels: Tensor, shadows: Sequence[Shadow], people: Tensor, barred: Sequ
         size = (int(pixels.shape[0]), int(pixels.shape[1]))
         margin = MARGIN * max(boxes.width(box), boxes.height(box))
         window = boxes.grown(box, margin, margin, size)
-        gain = _gain(boxes.cut(pixels, window), boxes.placed(mask.float(), box, window), boxes.cut(people, window))
-        if gain is None:
+        read = _gain(boxes.cut(pixels, window), boxes.placed(mask.float(), box, window), boxes.cut(people, window))
+        if read is None:
             rest.append((box, mask))
             continue
+        gain, brightest = read
         if where is None:
             result, where = pixels.clone(), torch.zeros(size, dtype=torch.bool, device=pixels.device)
         brighter = (gain > NOTHING).any(-1)
@@ -78,14 +82,15 @@ def lift(pixels: Tensor, shadows: Sequence[Shadow], people: Tensor, barred: Sequ
                 brighter &= ~boxes.cut(area, window)
         brighter &= ~boxes.cut(where, window)  # two people's shadows of which each was found are lifted once
         own = boxes.cut(result, window)
-        own.copy_(torch.where(brighter[..., None], ((own + DARK) * gain - DARK).clamp(0, 1).to(own), own))
+        lit = torch.minimum((own + DARK) * gain - DARK, torch.maximum(own, brightest))
+        own.copy_(torch.where(brighter[..., None], lit.clamp(0, 1).to(own), own))
         boxes.cut(where, window).logical_or_(brighter)
     return Lifted(result, where, rest)
 
 
-def _gain(pixels: Tensor, shadow: Tensor, people: Tensor) -> Tensor | None:
-    """By what each channel of a window [h, w, 3] is to be multiplied; 1 away from the shadow [h, w]; None if that
-    cannot be read off the ground around it. people [h, w], bool.
+def _gain(pixels: Tensor, shadow: Tensor, people: Tensor) -> tuple[Tensor, Tensor] | None:
+    """By what each channel of a window [h, w, 3] is to be multiplied, 1 away from the shadow [h, w], and the brightest
+    of the ground around it [3]; None if that cannot be read. people [h, w], bool.
     """
     shape = (int(pixels.shape[0]), int(pixels.shape[1]))
     scale = min(1.0, WORK / max(shape))
@@ -125,4 +130,5 @@ def _gain(pixels: Tensor, shadow: Tensor, people: Tensor) -> Tensor | None:
     ends = np.clip(1 - away / max(END * extent, 1.0), 0, 1)[..., None]
     gain = torch.from_numpy(np.exp(lost.clip(0, np.log(MOST_GAIN)) * ends).astype(np.float32))
     full = F.interpolate(gain.movedim(-1, 0)[None], size=shape, mode="bilinear", align_corners=False)[0]
-    return full.movedim(0, -1).to(pixels.device)
+    brightest = torch.from_numpy(np.percentile(colours[like], BRIGHTEST, axis=0).astype(np.float32))
+    return full.movedim(0, -1).to(pixels.device), brightest.to(pixels.device)

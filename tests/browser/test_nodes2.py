@@ -14,7 +14,7 @@ def test_image_compare_shows_before_and_after(server):
         assert red_nodes(page) == [] and page.problems == []
         # as an app: the picker, two numbers and the result, without the graph
         page.get_by_role("button", name="Enter app mode").click()
-        page.get_by_text("3 of 6 go: 1, 2, 3").wait_for()
+        page.get_by_text("3 of 6 go: 1; 2 with shadow; 3 with shadow").wait_for()
         names = page.get_by_test_id("builder-widget-label").all_inner_texts()
         assert names == ["picked", "grow", "seed"]
         assert page.get_by_test_id("app-mode-widget-item").first.get_by_text("Invert").is_visible()

@@ -171,7 +171,7 @@ def piece_of(
     if kept is not None:
         core &= ~boxes.cut(kept, outer)  # the contact band is blended
     tight = boxes.tight_box(hole)
-    if tight is None or not core.any():
+    if tight is None or not (mine & hole).any():
         return None
     place = boxes.outside(tight, outer)
     return Piece(place, boxes.cut(hole, tight).clone(), boxes.cut(core, tight).clone(), depth)

@@ -107,6 +107,6 @@ def test_a_workflow_saved_with_an_input_that_was_taken_out_still_opens(browser_p
         "extra": {},
     }
     prompt = graph_to_prompt(browser_page, workflow)
-    assert [prompt[name]["inputs"] for name in "12"] == [{"model": "exemplar"}] * 2
+    assert [prompt[name]["inputs"] for name in "12"] == [{"model": "exemplar", "quality": "normal"}] * 2
     assert red_nodes(browser_page) == []
     assert browser_page.problems == []

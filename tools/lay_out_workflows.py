@@ -33,6 +33,7 @@ PADDING = 30  # between nodes and the border of their group
 GROUP_TITLE = 40
 LANE = 26  # between wires that run side by side above the groups
 NOTE_GAP = 50
+NOTE_ROOM = 1.5  # front ends before 1.47 draw the text of notes larger, and notes so much taller, with Nodes 2.0
 FRONT_END_ONLY = ("MarkdownNote", "Note", "Reroute")
 START = "Start here"
 
@@ -176,7 +177,7 @@ def place_notes(start: dict, others: list[dict]) -> None:
     y = float(TITLE)
     for note in (start, *others):
         note["pos"] = [-note["size"][0] - NOTE_GAP, round(y)]
-        y += note["size"][1] + TITLE + BELOW
+        y += NOTE_ROOM * note["size"][1] + TITLE + BELOW
 
 
 def write_lanes(workflow: dict, lanes: routes.Lanes) -> None:

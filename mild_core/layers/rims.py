@@ -75,7 +75,7 @@ def _enlarged(map_: Tensor, step: int, shape: torch.Size) -> Tensor:
 
 
 def margin_of(reach: float) -> int:
-    """Pixels of surroundings that `spread` has to see around a mask."""
+    """Pixels of surroundings that `smeared` has to see around a mask."""
     step = max(1, math.ceil(reach / RINGS))
     return math.ceil(reach) + (BEYOND + 1) * step
 

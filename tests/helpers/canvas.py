@@ -1,6 +1,5 @@
 """What ComfyUI's canvas shows of a workflow: the boxes of its nodes, its wires, and what stands in the window."""
 
-import json
 from collections.abc import Mapping
 
 Box = tuple[float, float, float, float]
@@ -163,8 +162,3 @@ def in_window(page, box: Box) -> Box:
     scale, (dx, dy) = page.evaluate("() => [window.app.canvas.ds.scale, [...window.app.canvas.ds.offset]]")
     x, y, w, h = box
     return (x + dx) * scale, (y + dy) * scale, (x + w + dx) * scale, (y + h + dy) * scale
-
-
-def dumped(workflow: dict) -> str:
-    """The text of a workflow's file."""
-    return json.dumps(workflow, indent=1, ensure_ascii=False) + "\n"

@@ -219,6 +219,21 @@ def test_what_a_killed_run_left_is_removed(file, tmp_path):
     assert left(tmp_path) == sorted([NAME, young, others])  # the young one may belong to a run that goes on
 
 
+def test_a_part_that_vanishes_while_it_is_looked_at_harms_nobody(file, tmp_path, monkeypatch):
+    """Another run may rename or remove its part between the listing of the folder and the look at its age."""
+    gone = f"{NAME}.1.part"
+    (tmp_path / gone).write_bytes(b"half")
+    look = type(tmp_path).stat
+
+    def stat(self, **kwargs):
+        if self.name == gone:
+            self.unlink(missing_ok=True)
+        return look(self, **kwargs)
+
+    monkeypatch.setattr(type(tmp_path), "stat", stat)
+    assert fetching.fetch(file("whole"), tmp_path, unnoticed) == tmp_path / NAME and left(tmp_path) == [NAME]
+
+
 def test_encryption_is_never_given_up(file, tmp_path, monkeypatch):
     """A secure address that leads to one without encryption is refused before a byte is read."""
 

@@ -97,7 +97,7 @@ class _Transfer:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for old in self.folder.glob(f"{self.file.name}.*.part"):
-                if time.time() - old.stat().st_mtime > STALE:
+                if _age(old) > STALE:
                     _removed(old)
             self.part.open("xb").close()
             free = shutil.disk_usage(self.folder).free
@@ -203,6 +203,14 @@ def _trouble(error: requests.RequestException) -> str:
 
 def _reason(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
+
+
+def _age(path: Path) -> float:
+    """Seconds since the file was last written; 0 where another run has just renamed or removed its own part."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _removed(path: Path) -> None:

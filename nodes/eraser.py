@@ -4,11 +4,22 @@ from typing import Any
 
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy.sd import VAE
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..mild_core.attention.layer_regions import Maps
-from ..mild_core.comfy.attention.erase import AttentiveEraser, covering, erase, grown_mask, noise_mask
+from ..mild_core.comfy.attention.adaeraser import AdaEraser, soften
+from ..mild_core.comfy.attention.blocks import ALL
+from ..mild_core.comfy.attention.erase import (
+    AttentiveEraser,
+    SelfRectifying,
+    covering,
+    erase,
+    grown_mask,
+    noise_mask,
+    rectify,
+)
 from ..mild_core.scene import Scene
 from .checks import checked_choice, checked_mask
 from .show import shown
@@ -16,6 +27,9 @@ from .sockets import Layers
 
 GUIDED = "attentive eraser"
 ATTENTION_ALONE = "attention alone"
+RECTIFYING = "self-rectifying attention"
+PRESENCE = "adaeraser"
+METHODS = [GUIDED, ATTENTION_ALONE, RECTIFYING, PRESENCE]
 
 _DEFAULTS = AttentiveEraser()
 
@@ -30,9 +44,12 @@ class AttentionEraser(io.ComfyNode):
             display_name="Erase by Attention",
             category="MILD/attention",
             description=(
-                "Makes a model erase that was never trained to: while it paints, nothing in the picture may look at "
-                "what is to vanish. No prompt, no training, no download. For Stable Diffusion 1.5 and 2, and SDXL, of "
-                "which any checkpoint will do."
+                "Makes a model erase that was never trained to, by what it may look at while it paints. No prompt, no "
+                "training, no download. attentive eraser and attention alone (nothing looks at what is to vanish): "
+                "any checkpoint of Stable Diffusion 1.5 and 2, and SDXL. self-rectifying attention (EraDiff's: the "
+                "hole does not look at itself; its training and weights are not public) and adaeraser (what still "
+                "resembles the erased counts less; the model is shown the photo with them in it): also SD3, Flux, "
+                "Flux 2, Chroma, Qwen-Image, Lumina 2 and Z-Image."
             ),
             search_aliases=[
                 "attentive eraser",
@@ -45,9 +62,18 @@ class AttentionEraser(io.ComfyNode):
                 "aas",
                 "sarg",
                 "training free",
+                "eradiff",
+                "erase diffusion",
+                "sra",
+                "self-rectifying attention",
+                "adaeraser",
             ],
             inputs=[
-                io.Model.Input("model", tooltip="Stable Diffusion 1.5, 2 or SDXL; inpaint checkpoints work too."),
+                io.Model.Input(
+                    "model",
+                    tooltip="Stable Diffusion 1.5, 2 or SDXL; for the last two methods also SD3, Flux and its like. "
+                    "Inpaint checkpoints work too.",
+                ),
                 io.Mask.Input(
                     "mask",
                     optional=True,
@@ -64,10 +90,15 @@ class AttentionEraser(io.ComfyNode):
                     options=[
                         io.DynamicCombo.Option(GUIDED, [_guidance(), *_steps()]),
                         io.DynamicCombo.Option(ATTENTION_ALONE, _steps()),
+                        io.DynamicCombo.Option(RECTIFYING, _places()),
+                        io.DynamicCombo.Option(PRESENCE, _places()),
                     ],
                     tooltip="attentive eraser: as published; in each step the model is asked with and without the "
                     "hidden part, and led away from the latter; takes up to twice as long. attention alone: the hidden "
-                    "part, without this guidance; costs no time.",
+                    "part, without this guidance; costs no time. self-rectifying attention: the hole does not look at "
+                    "itself (EraDiff's attention, without its training); costs no time. adaeraser: holds back what "
+                    "still resembles the photo with the erased in it, which the model is shown beside: one more call "
+                    "of the model in each step.",
                 ),
                 io.Float.Input(
                     "grow",
@@ -84,6 +115,12 @@ class AttentionEraser(io.ComfyNode):
                     default="all",
                     advanced=True,
                     tooltip="For layers, which of them: all, background, people, or person numbers such as 2 or 1,3.",
+                ),
+                io.Vae.Input(
+                    "vae",
+                    optional=True,
+                    tooltip="For adaeraser with layers: the checkpoint's, to show the model the photo with the erased "
+                    "still in it. With a mask the latent of KSampler is that photo. Models of pixels need none.",
                 ),
             ],
             outputs=[
@@ -106,13 +143,14 @@ class AttentionEraser(io.ComfyNode):
         method: dict | None = None,
         mask: Tensor | None = None,
         layers: list[Scene] | None = None,
+        vae: VAE | None = None,
     ) -> io.NodeOutput:
         if (mask is None) == (layers is None):
             raise ValueError(
                 "mask: connect either a mask (for KSampler) or layers (for Sample Layers)"
                 + (", and not both." if mask is not None else "; now there is nothing to erase.")
             )
-        chosen = _method(checked_choice(method, "method", [GUIDED, ATTENTION_ALONE]))
+        chosen = _method(checked_choice(method, "method", METHODS))
         if mask is not None:
             checked = checked_mask(mask, "mask")
             hidden = grown_mask(model, checked, grow)
@@ -121,7 +159,12 @@ class AttentionEraser(io.ComfyNode):
         else:
             maps = Maps.of(layers or [], which)
             painted = torch.zeros(1, 64, 64)  # as Load Image has it where there is no mask
-        erasing = erase(model, maps, chosen)
+        if isinstance(chosen, AdaEraser):
+            erasing = soften(model, maps, chosen, layers, vae)
+        elif isinstance(chosen, SelfRectifying):
+            erasing = rectify(model, maps, chosen)
+        else:
+            erasing = erase(model, maps, chosen)
         return io.NodeOutput(erasing, painted, ui=shown(cls, _sentence(maps, chosen, erasing is not model)))
 
 
@@ -172,23 +215,75 @@ def _steps() -> list[io.Input]:
     ]
 
 
-def _method(chosen: dict[str, Any]) -> AttentiveEraser:
+def _places() -> list[io.Input]:
+    """The inputs of methods that may hold in some blocks and steps only."""
+    return [
+        io.String.Input(
+            "blocks",
+            default=ALL,
+            advanced=True,
+            tooltip="In which blocks of the model: all, or parts such as middle, output 3-5 (SD and SDXL), double, "
+            "single 0-9 (Flux). For adaeraser with SD and SDXL all means those of at most 4,096 tokens.",
+        ),
+        io.Float.Input(
+            "start_percent",
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            advanced=True,
+            tooltip="From which share of the steps on. 0: from the first.",
+        ),
+        io.Float.Input(
+            "end_percent",
+            default=1.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            advanced=True,
+            tooltip="Up to which share of the steps. 1: to the last.",
+        ),
+    ]
+
+
+Method = AttentiveEraser | SelfRectifying | AdaEraser
+
+
+def _method(chosen: dict[str, Any]) -> Method:
+    if chosen["method"] in (RECTIFYING, PRESENCE):
+        kind = AdaEraser if chosen["method"] == PRESENCE else SelfRectifying
+        return kind(str(chosen["blocks"]), float(chosen["start_percent"]), float(chosen["end_percent"]))
     guidance = float(chosen["guidance"]) if chosen["method"] == GUIDED else None
     return AttentiveEraser(guidance, *(float(chosen[name]) for name in ("suppression", "suppressed", "until")))
 
 
-def _sentence(maps: Maps, method: AttentiveEraser, changed: bool) -> str:
+def _sentence(maps: Maps, method: Method, changed: bool) -> str:
     """What the MODEL will do, in words."""
     if not maps.any:
         return "There is nothing to erase, so the model stays as it is."
     if not changed:
-        return "Guidance or until is 0, so the model stays as it is."
+        why = "Guidance or until is 0" if isinstance(method, AttentiveEraser) else "start_percent is end_percent"
+        return f"{why}, so the model stays as it is."
     count, full = len(maps.names), covering(maps)
-    text = f"{count} hole{'s' if count > 1 else ''} hidden" + (
-        "." if method.guidance is None else f", guidance {method.guidance:g}: up to twice as long. Best with cfg 1."
-    )
+    text = f"{count} hole{'s' if count > 1 else ''} "
+    if isinstance(method, SelfRectifying):
+        text += f"do{'es' if count == 1 else ''} not look at {'themselves' if count > 1 else 'itself'}."
+    elif isinstance(method, AdaEraser):
+        text += "compared with the photo, which the model is shown: one more call of the model in each step.\n"
+        text += (
+            "The photo is each layer's own crop."
+            if maps.of_layers
+            else "The photo is the latent that KSampler gets: let it show whoever is to vanish."
+        )
+    elif method.guidance is None:
+        text += "hidden."
+    else:
+        text += f"hidden, guidance {method.guidance:g}: up to twice as long. Best with cfg 1."
     if full:
-        text += f"\n{full} of them cover everything: nothing is left to look at there, so nothing is hidden."
+        text += (
+            f"\n{full} of them cover everything: nothing is left to look at there, so the "
+            "model stays as it is there."
+        )
     return text
 
 

@@ -79,7 +79,7 @@ def attend_measured(
         return function(q, k, v, heads, *args, **kwargs), None
     named = {**dict(zip(POSITIONAL, args, strict=False)), **kwargs}
     mask, scale = named.pop("mask", None), named.pop("scale", None)
-    reshaped, by_heads = named.pop("skip_reshape", False), named.pop("skip_output_reshape", False)
+    reshaped, heads_apart = named.pop("skip_reshape", False), named.pop("skip_output_reshape", False)
     if not reshaped:
         q, k, v = _by_heads(q, k, v, heads, bool(named.get("enable_gqa", False)))
     out = q.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[-1])
@@ -96,7 +96,32 @@ def attend_measured(
             out[at] = some_out
             if mass is not None and some_mass is not None:
                 mass[at] = some_mass
-    return out.transpose(1, 2) if by_heads else out.flatten(2), mass
+    return out.transpose(1, 2) if heads_apart else out.flatten(2), mass
+
+
+class Logits(NamedTuple):
+    """What an attention call takes the softmax of: scale q k^T, and the mask."""
+
+    q: Tensor  # [B, H, N, d]
+    k: Tensor  # [B, H or fewer, M, d]
+    scale: float
+    mask: Tensor | None  # [N | 1, M], [b, N | 1, M] or [b, H | 1, N | 1, M]
+
+    def mask_of(self, row: int) -> Tensor | None:
+        """[1 or H, N | 1, M] of one of the B rows."""
+        if self.mask is None or self.mask.ndim == 2:
+            return None if self.mask is None else self.mask[None]
+        mask = self.mask if self.mask.ndim == 4 else self.mask[:, None]
+        return mask[row if len(mask) == len(self.q) else 0]
+
+
+def logits_of(q: Tensor, k: Tensor, v: Tensor, heads: int, *args: Any, **kwargs: Any) -> Logits:
+    """The same arguments as an attention function's."""
+    named = {**dict(zip(POSITIONAL, args, strict=False)), **kwargs}
+    if not named.get("skip_reshape", False):
+        q, k, _ = _by_heads(q, k, v, heads, bool(named.get("enable_gqa", False)))
+    scale = named.get("scale")
+    return Logits(q, k, q.shape[-1] ** -0.5 if scale is None else scale, named.get("mask"))
 
 
 def _by_heads(q: Tensor, k: Tensor, v: Tensor, heads: int, fewer: bool) -> tuple[Tensor, Tensor, Tensor]:

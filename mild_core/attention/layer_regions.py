@@ -167,6 +167,11 @@ class Maps:
         return any({OWN_PERSON, PEOPLE} & set(self.masks(key)) for key in self.names)
 
     @property
+    def of_layers(self) -> bool:
+        """Whether the regions are those of layers, and not of masks over whole photos."""
+        return self._masks is None
+
+    @property
     def avoids(self) -> bool:
         """Whether a mask says what must not be looked at."""
         return self._avoided is not None

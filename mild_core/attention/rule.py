@@ -4,6 +4,7 @@ Equations: the logit of query i and key j falls by s(t) r_i^T L r_j, with member
 region a is scaled by lambda_a. SMA is this project's own reading of the MILD strategy (arXiv 2508.06543).
 """
 
+import math
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -33,6 +34,15 @@ class Schedule(NamedTuple):
 
 
 ALWAYS = Schedule()
+
+
+def steps(start: float, end: float) -> Schedule | None:
+    """The steps that begin in this share of the sampling, as artists set it; None: there are none. (A Schedule holds
+    at its end, too.) ValueError where they end before they begin.
+    """
+    if end < start:
+        raise ValueError("end_percent: it lies before start_percent. Make it larger, or start_percent smaller.")
+    return None if end == start else Schedule(start, end if end >= 1 else math.nextafter(end, 0.0))
 
 
 class Bias(NamedTuple):

@@ -116,3 +116,17 @@ def erasing(run_node):
         )[0]
 
     return run
+
+
+@pytest.fixture
+def erasing_by(run_node):
+    """erasing_by(method, model, mask or scenes, ...): the same for the methods that have blocks and steps."""
+
+    def run(name, model, where, blocks="all", start=0.0, end=1.0, grow=0.0, which="all", vae=None):
+        method = {"method.blocks": blocks, "method.start_percent": start, "method.end_percent": end}
+        given = {"mask" if isinstance(where, torch.Tensor) else "layers": where}
+        if vae is not None:
+            given["vae"] = vae
+        return run_node("MILD_AttentionEraser", model=model, method=name, grow=grow, which=which, **given, **method)[0]
+
+    return run

@@ -60,7 +60,7 @@ def test_each_of_a_unets_attentions_once_per_call(family):
     assert len({(site.block, site.kind) for site in handler.sites}) == attentions
 
 
-@pytest.mark.parametrize("family", ["flux", "flux_fill", "flux2", "chroma_radiance"])
+@pytest.mark.parametrize("family", ["flux", "flux_fill", "flux2", "chroma", "chroma_radiance"])
 def test_names_and_text_are_those_that_fluxs_patches_see(family):
     tiny, seen = make(family), []
 
@@ -152,12 +152,7 @@ def test_texts_of_other_lengths(family, tokens):
 
 
 def test_z_image_fills_up_its_tokens():
-    """Lumina 2's network with what Z-Image adds to it."""
-    tiny = make("lumina2")
-    network = tiny.model.model.diffusion_model
-    network.pad_tokens_multiple = 32
-    network.x_pad_token, network.cap_pad_token = (torch.nn.Parameter(torch.ones(1, network.dim)) for _ in range(2))
-    handler, _ = announced(tiny, height=19, width=13, cfg=1.0, steps=1)
+    handler, _ = announced(make("z_image"), height=19, width=13, cfg=1.0, steps=1)
     filled = [("text", 77, None), ("padding", 19, None), ("image", 70, (10, 7)), ("padding", 26, None)]
     assert [kinds(site.spans) for site in handler.sites] == [filled[2:], filled, filled]
 

@@ -34,7 +34,9 @@ EXPECTED = {  # name, native pixels, inpaint, where tokens lie, where body guida
     "flux_fill": ("Flux Fill", NATIVE, True, layouts.FLUX, guidance_places.of_flux, 4096, 0),
     "flux2": ("Flux 2", NATIVE, False, layouts.FLUX, guidance_places.of_flux, 7680, 0),
     "lumina2": ("Lumina 2 and Z-Image", NATIVE, False, layouts.LUMINA, None, 2304, 0),
+    "z_image": ("Lumina 2 and Z-Image", NATIVE, False, layouts.LUMINA, None, 2560, 0),
     "qwen_image": ("Qwen-Image", NATIVE, False, layouts.QWEN_IMAGE, None, 3584, 0),
+    "chroma": ("Chroma", NATIVE, False, layouts.FLUX, None, 4096, 0),
     "chroma_radiance": ("Chroma", NATIVE, False, layouts.FLUX, None, 4096, 0),
 }
 

@@ -13,7 +13,9 @@ from mild.mild_core.comfy.attention import catch
 
 OVERRIDE = "optimized_attention_override"
 UNETS = ("sd15", "sd2", "sdxl")
-TRANSFORMERS = ("sd3", "flux", "flux_fill", "flux2", "chroma_radiance", "qwen_image", "lumina2")
+TRANSFORMERS = (
+    "sd3", "flux", "flux_fill", "flux2", "chroma", "chroma_radiance", "qwen_image", "lumina2", "z_image",
+)  # fmt: skip
 
 
 def handlers(model, key):
@@ -51,9 +53,11 @@ class Noting:
         return inner(q, k, v, heads, *args, **kwargs)
 
 
-def sampled(tiny, model=None, height=8, width=8, batch=1, steps=2, cfg=2.0, positive=None, sampler="euler", **more):
-    """What KSampler gives from noise: a latent's samples."""
-    latent = tiny.empty_latent(height, width, batch)["samples"]
+def sampled(
+    tiny, model=None, height=8, width=8, batch=1, steps=2, cfg=2.0, positive=None, sampler="euler", latent=None, **more
+):
+    """What KSampler gives from noise: a latent's samples. latent: [B, ...] in place of zeros of this size."""
+    latent = tiny.empty_latent(height, width, batch)["samples"] if latent is None else latent
     noise = comfy.sample.prepare_noise(latent, 1)
     positive = positive or tiny.positive
     with torch.inference_mode():

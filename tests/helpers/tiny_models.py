@@ -34,7 +34,9 @@ FAMILIES = (
     "flux_fill",
     "flux2",
     "lumina2",
+    "z_image",
     "qwen_image",
+    "chroma",
     "chroma_radiance",
 )
 
@@ -313,24 +315,43 @@ def _flux2():
     )
 
 
+def _lumina_config(**changes) -> dict:
+    return {
+        "image_model": "lumina2",
+        "patch_size": 2,
+        "in_channels": 16,
+        "dim": 64,
+        "cap_feat_dim": 2304,
+        "n_layers": 2,
+        "n_refiner_layers": 1,
+        "qk_norm": True,
+        "n_heads": 2,
+        "n_kv_heads": 1,
+        "axes_dims": [8, 12, 12],
+        "axes_lens": [300, 512, 512],
+        "rope_theta": 10000.0,
+        "ffn_dim_multiplier": 1.0,
+        **changes,
+    }
+
+
 def _lumina2():
-    return comfy.supported_models.Lumina2(
-        {
-            "image_model": "lumina2",
-            "patch_size": 2,
-            "in_channels": 16,
-            "dim": 64,
-            "cap_feat_dim": 2304,
-            "n_layers": 2,
-            "n_refiner_layers": 1,
-            "qk_norm": True,
-            "n_heads": 2,
-            "n_kv_heads": 1,
-            "axes_dims": [8, 12, 12],
-            "axes_lens": [300, 512, 512],
-            "rope_theta": 10000.0,
-            "ffn_dim_multiplier": 1.0,
-        }
+    return comfy.supported_models.Lumina2(_lumina_config())
+
+
+def _z_image():
+    """Fills up text and picture to multiples of 32 tokens each, and modulates otherwise than Lumina 2."""
+    return comfy.supported_models.ZImage(
+        _lumina_config(
+            dim=256,  # the least that its modulation has
+            cap_feat_dim=2560,
+            n_kv_heads=2,
+            axes_dims=[32, 48, 48],
+            rope_theta=256.0,
+            z_image_modulation=True,
+            time_scale=1000.0,
+            pad_tokens_multiple=32,
+        )
     )
 
 
@@ -348,16 +369,23 @@ def _qwen_image():
     )
 
 
+def _chroma_config(channels: int, **changes) -> dict:
+    """Flux without guidance, its modulation from a network of its own."""
+    config = _flux_config(channels, out_channels=channels, in_dim=64, out_dim=64, hidden_dim=64, n_layers=2, **changes)
+    del config["guidance_embed"]
+    return config
+
+
+def _chroma():
+    """Unlike Flux it counts channels by patches."""
+    return comfy.supported_models.Chroma(_chroma_config(64, image_model="chroma"))
+
+
 def _chroma_radiance():
     """Works on pixels, in patches of 16."""
-    config = _flux_config(
+    config = _chroma_config(
         3,
         image_model="chroma_radiance",
-        out_channels=3,
-        in_dim=64,
-        out_dim=64,
-        hidden_dim=64,
-        n_layers=2,
         patch_size=16,
         nerf_hidden_size=16,
         nerf_mlp_ratio=2,
@@ -369,7 +397,6 @@ def _chroma_radiance():
         use_x0=True,
         use_sequential_txt_ids=False,
     )
-    del config["guidance_embed"]
     return comfy.supported_models.ChromaRadiance(config)
 
 
@@ -385,7 +412,9 @@ _CONFIGS = {
     "flux_fill": _flux_fill,
     "flux2": _flux2,
     "lumina2": _lumina2,
+    "z_image": _z_image,
     "qwen_image": _qwen_image,
+    "chroma": _chroma,
     "chroma_radiance": _chroma_radiance,
 }
 
@@ -404,7 +433,9 @@ _TEXT = {
     "flux_fill": (4096, 768),
     "flux2": (7680, 0),
     "lumina2": (2304, 0),
+    "z_image": (2560, 0),
     "qwen_image": (3584, 0),
+    "chroma": (4096, 0),
     "chroma_radiance": (4096, 0),
 }
 """Channels of a text token, and of the pooled text (0: none)."""

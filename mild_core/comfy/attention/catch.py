@@ -15,7 +15,7 @@ SDXL's 140 attentions. (Hooks of a `PatcherInjection` would stay for as long as 
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
@@ -32,6 +32,11 @@ from .self_test import PYTORCH, SelfTest
 
 KEY = "mild_attention"
 OVERRIDE = "optimized_attention_override"
+
+ONLY = "mild_only"
+"""Key in transformer_options: the one handler that gets the attentions of this call of the model. It is a call of the
+handler's own, beside those that paint: to all others nothing is asked.
+"""
 
 REFUSED = {"TomePatchModel": "Token Merging (ToMe)", "HyperTile": "HyperTile"}
 """Nodes that give an attention other tokens than the picture's: class of the node, and its name."""
@@ -216,7 +221,8 @@ def _call_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, t
     references = tuple(tuple(reference.shape) for reference in kwargs.get("ref_latents") or ())
     sizes = layouts.Sizes(tuple(x.shape), references, 0 if c_crossattn is None else c_crossattn.shape[1])
     done = progress(options["sample_sigmas"], sigma_of(options))
-    call = _ModelCall(state, sizes, done, options.get(OVERRIDE))
+    handlers = [options[ONLY]] if ONLY in options else state.handlers
+    call = _ModelCall(state, handlers, sizes, done, options.get(OVERRIDE))
     options[OVERRIDE] = call.override
     network = layouts.unwrapped(executor.class_obj.diffusion_model)
     with call.announced(network):
@@ -228,8 +234,11 @@ def _call_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, t
 class _ModelCall:
     """One call of the model: which attention is running, and which handler gets it."""
 
-    def __init__(self, state: _State, sizes: layouts.Sizes, done: float, former: Callable[..., Tensor] | None):
-        self.state, self.sizes, self.done, self.former = state, sizes, done, former
+    def __init__(
+        self, state: _State, handlers: Sequence[Handler], sizes: layouts.Sizes, done: float,
+        former: Callable[..., Tensor] | None,
+    ):  # fmt: skip
+        self.state, self.handlers, self.sizes, self.done, self.former = state, handlers, sizes, done, former
         self.next: list[tuple[layouts.Block, str, layouts.Tokens]] = []
 
     @contextmanager
@@ -299,15 +308,15 @@ class Inner:
     @property
     def whole(self) -> bool:
         """Whether somebody else comes next, another handler or another node's override, who must see all tokens."""
-        return self.call.former is not None or self.number < len(self.call.state.handlers)
+        return self.call.former is not None or self.number < len(self.call.handlers)
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, heads: int, *args: Any, **kwargs: Any) -> Tensor:
         kwargs |= self.always
-        if self.number < len(self.call.state.handlers):
+        if self.number < len(self.call.handlers):
             self._check(q, k)
             inner = Inner(self.call, self.func, self.site, self.width, kwargs, self.number + 1)
             options = kwargs.pop("transformer_options")
-            handler = self.call.state.handlers[self.number]
+            handler = self.call.handlers[self.number]
             return handler.attend(inner, self.site, q, k, v, heads, options, *args, **kwargs)
         if (q.shape[-1] if q.ndim == 4 else q.shape[-1] // heads) == self.width:
             return self.call.plain(self.func)(q, k, v, heads, *args, **kwargs)

@@ -10,11 +10,12 @@ from torch import Tensor
 from ...attention.factors import RowRule
 from ...attention.layer_regions import Key, Maps
 from ...attention.mask_growth import grown, on_cells
-from ...attention.regions import HOLE, TOUCHED, Members
-from ...attention.rule import Rule, Schedule, attentive_eraser
+from ...attention.regions import HOLE, IMAGE, TOUCHED, Members
+from ...attention.rule import Rule, Schedule, attentive_eraser, sra, steps
 from .. import layouts
 from ..families import family_of, layout_of
 from . import catch
+from .blocks import ALL, chosen_blocks
 from .run import SamplingRun
 from .sarg import redirect
 from .steer import Place, Steering
@@ -23,7 +24,7 @@ KEY = "MILD_AttentionEraser"
 
 NOT_A_UNET = (
     "model: the Attentive Eraser works in the decoder of a UNet (Stable Diffusion 1.5 and 2, SDXL), which {name} does "
-    "not have. For Flux and its like use Stop Attention Bleed"
+    "not have. In method choose self-rectifying attention or adaeraser: they work here too"
 )
 NO_KEY = (
     "Erase by Attention: where a hole covers the whole picture nothing is left to look at, so attention stayed as it "
@@ -52,9 +53,33 @@ class AttentiveEraser(NamedTuple):
         return attentive_eraser(regions, scale, _first(min(self.suppressed, self.until)), self.when)
 
 
+class SelfRectifying(NamedTuple):
+    """Self-rectifying attention (SRA) of EraDiff (CVPR 2025, arXiv 2503.07026): its attention, not its training. Which
+    layers and steps is not published; ours, by default: all.
+    """
+
+    blocks: str = ALL
+    start: float = 0.0  # share of the steps
+    end: float = 1.0
+
+
 def _first(share: float) -> Schedule:
     """The steps that begin before this share of the sampling is done. (A Schedule holds at its end, too.)"""
     return Schedule(0.0, share if share >= 1 else math.nextafter(share, -1.0))
+
+
+def rectify(
+    model: comfy.model_patcher.ModelPatcher, maps: Maps, method: SelfRectifying
+) -> comfy.model_patcher.ModelPatcher:
+    """A clone of the MODEL whose holes do not look at themselves; the MODEL itself where there is nothing to do.
+
+    ValueError for a family without hooks, for blocks that it does not have, and for steps that end before they begin.
+    """
+    blocks, when = chosen_blocks(model, method.blocks), steps(method.start, method.end)
+    layout_of(layouts.unwrapped(model.get_model_object("diffusion_model")))
+    if when is None or not maps.any:
+        return model
+    return catch.put(model, Erasing(maps, lambda key, names: sra(names), blocks, when=when), KEY)
 
 
 def erase(
@@ -113,8 +138,17 @@ class Erasing(Steering):
         super().end()
 
     def made(self, place: Place, members: Members, progress: float) -> RowRule | None:
-        rule = super().made(place, members, progress)
-        if rule is not None and rule.blind:
-            self._blind.add(place)
+        if self.covers(place, members):
             return None  # not evened out, either
-        return rule
+        return super().made(place, members, progress)
+
+    def covers(self, place: Place, members: Members) -> bool:
+        """Whether the hole touches all of the picture, of which nothing would be left to look at. Words may be left,
+        where they attend together with it; a picture that sees nothing but them is none.
+        """
+        hole = members.touched[:, members.names.index(HOLE)]
+        pictures = (span for span in place.spans if span.kind == IMAGE)
+        covered = all(bool(hole[span.start : span.start + span.length].all()) for span in pictures)
+        if covered:
+            self._blind.add(place)
+        return covered

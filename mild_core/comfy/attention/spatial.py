@@ -1,6 +1,5 @@
 """Spatially-modulated attention (SMA) on a MODEL, fixed or adaptive: what an artist's settings come to."""
 
-import math
 from typing import NamedTuple
 
 import comfy.model_patcher
@@ -8,7 +7,7 @@ import torch
 
 from ...attention.layer_regions import Key, Maps
 from ...attention.regions import HOLE
-from ...attention.rule import Bias, Rule, Schedule, sma
+from ...attention.rule import Bias, Rule, sma, steps
 from .. import layouts
 from ..erasers.eraser import eraser_of
 from . import catch
@@ -50,9 +49,8 @@ def keep_apart(
     The MODEL itself where there is nothing to do. ValueError for blocks that it does not have, a file of gains that
     does not fit, steps that end before they begin, and a family without hooks.
     """
-    if settings.end < settings.start:
-        raise ValueError("end_percent: it lies before start_percent. Make it larger, or start_percent smaller.")
-    if settings.strength == 0 or settings.end == settings.start:
+    when = steps(settings.start, settings.end)
+    if settings.strength == 0 or when is None:
         return model, "Nothing is held apart: the model stays as it is."
     if not maps.any:
         return model, "There is no hole, so nothing is to be held apart: the model stays as it is."
@@ -62,7 +60,7 @@ def keep_apart(
             raise ValueError(NO_AVOIDING.format(name=eraser.name))
         return model, BY_ITSELF.format(name=eraser.name[:1].upper() + eraser.name[1:])
     blocks, gains = chosen_blocks(model, settings.blocks), learned.load(settings.gains)
-    about = maps, rules_of(maps, settings.words), blocks, settings.strength, _steps(settings.start, settings.end), gains
+    about = maps, rules_of(maps, settings.words), blocks, settings.strength, when, gains
     handler = Adaptive(*about, target=settings.target) if settings.adaptive else Steering(*about)
     return catch.put(model, handler, KEY), _sentence(maps, settings)
 
@@ -84,11 +82,6 @@ def rules_of(maps: Maps, words: bool = False) -> Rules:
         return found._replace(biases=(*found.biases, Bias(table)))
 
     return rule
-
-
-def _steps(start: float, end: float) -> Schedule:
-    """The steps that begin in this share of the sampling. (A Schedule holds at its end, too.)"""
-    return Schedule(start, end if end >= 1 else math.nextafter(end, 0.0))
 
 
 def _sentence(maps: Maps, settings: SpatialSettings) -> str:

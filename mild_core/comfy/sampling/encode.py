@@ -80,7 +80,7 @@ def encode(layer: Layer, picture: Tensor, space: LatentSpace, plate: Tensor | No
     """
     inside = (layer.hole > 0).float()[None, None]
     size = (picture.shape[1], picture.shape[2])
-    latent = _encode(picture, space)
+    latent = latent_of(picture, space)
     cells = (latent.shape[-2], latent.shape[-1])
     # A cell is part of the hole as soon as one pixel of the hole lies in it.
     hole = touched = F.adaptive_max_pool2d(inside, cells)
@@ -90,8 +90,23 @@ def encode(layer: Layer, picture: Tensor, space: LatentSpace, plate: Tensor | No
     if space.inpaint_channels:
         mask = F.interpolate(touched, size=size, mode="nearest-exact")
         grey = torch.where(mask[0, 0, :, :, None].to(picture.device) > 0, 0.5, picture)
-        inpaint = {"concat_latent_image": _encode(grey, space), "concat_mask": mask}
+        inpaint = {"concat_latent_image": latent_of(grey, space), "concat_mask": mask}
     return Encoded(layer, size, latent, hole, inpaint, plate)
+
+
+def latent_of(picture: Tensor, space: LatentSpace) -> Tensor:
+    """[1, h, w, 3] -> latent. Raises ValueError if the VAE's latents are not this model's."""
+    latent = comfy.sample.fix_empty_latent_channels(space.model, space.vae.encode(picture))
+    format = space.model.get_model_object("latent_format")
+    frames = [1] * (format.latent_dimensions - 2)
+    expected = [format.latent_channels, *frames, picture.shape[1] // space.ratio, picture.shape[2] // space.ratio]
+    if list(latent.shape[1:]) != expected:
+        raise ValueError(
+            f"vae: it gives latents of {_by(latent.shape[1:])} where this MODEL needs {_by(expected)} (channels,"
+            f"{' frames,' * len(frames)} height, width): connect the model's own VAE"
+            + (", or none: this model needs no VAE." if is_pixel_space(space.model) else ".")
+        )
+    return latent
 
 
 def decode(samples: Tensor, encoded: Encoded, space: LatentSpace) -> Tensor:
@@ -106,21 +121,6 @@ def decode(samples: Tensor, encoded: Encoded, space: LatentSpace) -> Tensor:
             "sampler or a lower cfg, run the model in float32, or use the VAE that belongs to it."
         )
     return pixels
-
-
-def _encode(picture: Tensor, space: LatentSpace) -> Tensor:
-    """[1, h, w, 3] -> latent. Raises ValueError if the VAE's latents are not this model's."""
-    latent = comfy.sample.fix_empty_latent_channels(space.model, space.vae.encode(picture))
-    format = space.model.get_model_object("latent_format")
-    frames = [1] * (format.latent_dimensions - 2)
-    expected = [format.latent_channels, *frames, picture.shape[1] // space.ratio, picture.shape[2] // space.ratio]
-    if list(latent.shape[1:]) != expected:
-        raise ValueError(
-            f"vae: it gives latents of {_by(latent.shape[1:])} where this MODEL needs {_by(expected)} (channels,"
-            f"{' frames,' * len(frames)} height, width): connect the model's own VAE"
-            + (", or none: this model needs no VAE." if is_pixel_space(space.model) else ".")
-        )
-    return latent
 
 
 def _by(sides: Sequence[int]) -> str:

@@ -59,6 +59,17 @@ def scenes():
 
 
 @pytest.fixture
+def alike():
+    """Layers of one size, so that they are one batch: two holes of a background, and a person."""
+    photo = picture()
+    box = (3, 8, 36, 53)
+    return [Scene(photo, (
+        background(photo, (10, 10, 20, 40), box=box), background(photo, (12, 20, 33, 31), box=box, tail="-2"),
+        person(photo, 2, (10, 15, 22, 45), (22, 20, 30, 40), box),
+    ))]  # fmt: skip
+
+
+@pytest.fixture
 def sample(run_node):
     """sample(scenes, tiny or None for the built-in model, ...): the scenes that the node returns."""
 

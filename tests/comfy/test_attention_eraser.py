@@ -13,9 +13,8 @@ from mild.mild_core.comfy.attention import catch, erase
 from mild.mild_core.comfy.attention.run import rows_of
 from mild.mild_core.comfy.attention.steer import Steering
 from mild.mild_core.comfy.families import layout_of
-from mild.mild_core.scene import Scene
 from mild.tests.helpers.attention import Noting, counting_calls, hooked, mask_of, near, sampled
-from mild.tests.helpers.layers import background, layers_of, person, picture
+from mild.tests.helpers.layers import layers_of
 from mild.tests.helpers.tiny_models import make
 
 OVERRIDE = "optimized_attention_override"
@@ -137,17 +136,6 @@ def test_what_is_hidden_has_no_influence(erasing, family, others):
 
 
 # -- layers -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def alike():
-    """Layers of one size, so that they are one batch: two holes of a background, and a person."""
-    photo = picture()
-    box = (3, 8, 36, 53)
-    return [Scene(photo, (
-        background(photo, (10, 10, 20, 40), box=box), background(photo, (12, 20, 33, 31), box=box, tail="-2"),
-        person(photo, 2, (10, 15, 22, 45), (22, 20, 30, 40), box),
-    ))]  # fmt: skip
 
 
 @pytest.mark.usefixtures("small_native_size")

@@ -79,6 +79,9 @@ LOOKS = {
     "13 Variants side by side, SD15 inpaint": Look(
         part=(206, 342, 506, 567), drawing=STRIPES, line="SD1.5 paints the stripes four times: a drawing"
     ),
+    "14 Erase with EraDiff's attention, SD2 inpaint": Look(
+        part=(488, 162, 768, 372), drawing=STRIPES, line="SD2 inpaint fills the red: a drawing"
+    ),
     "03 Touch up a spot, no download": Look(part=(0, 351, 300, 576), before=STRIPES),
 }
 

@@ -61,6 +61,27 @@ def test_the_front_end_speaks_our_words(browser_page, server, ours):
     assert titles == [info[key]["display_name"] for key in ours]
 
 
+@pytest.mark.parametrize(("method", "own"), [
+    ("attentive eraser", {"guidance": 8.5, "suppression": 0.35, "suppressed": 0.2, "until": 0.9}),
+    ("attention alone", {"suppression": 0.35, "suppressed": 0.2, "until": 0.9}),
+    ("self-rectifying attention", {"blocks": "middle", "start_percent": 0.1, "end_percent": 0.8}),
+    ("adaeraser", {"blocks": "middle", "start_percent": 0.1, "end_percent": 0.8}),
+])  # fmt: skip
+def test_a_choice_that_brings_inputs_of_its_own_opens_as_it_was_saved(browser_page, method, own):
+    """Erase by Attention: widgets lie by position, those of the choice behind it. Saved before `vae` was added."""
+    workflow = workflow_of("MILD_AttentionEraser")
+    names = ["method", *(f"method.{name}" for name in own), "grow", "which"]
+    values = [method, *own.values(), 1.5, "2"]
+    sockets = [{"name": name, "type": kind, "link": None} for name, kind in
+               (("model", "MODEL"), ("mask", "MASK"), ("layers", "MILD_LAYERS"))]  # fmt: skip
+    widgets = [{"name": name, "type": "*", "widget": {"name": name}, "link": None} for name in names]
+    workflow["nodes"][0] |= {"inputs": [*sockets, *widgets], "widgets_values": values}
+    for _ in range(2):  # and as the front end saves it again
+        prompt = graph_to_prompt(browser_page, workflow)
+        assert prompt["1"]["inputs"] == dict(zip(names, values, strict=True))
+        workflow = browser_page.evaluate("() => window.app.graph.serialize()")
+
+
 def test_a_workflow_saved_with_an_input_that_was_taken_out_still_opens(browser_page):
     """Built-in Model had a last widget, same_part: set by hand in one node, by a link in the other."""
 

@@ -10,6 +10,7 @@ from mild.tests.helpers.tiny_loaders import NODE
 
 FAMILIES = {
     "sd-v1-5-inpainting.ckpt": "sd15_inpaint",
+    "512-inpainting-ema.safetensors": "sd2_inpaint",
     "sd_xl_base_1.0.safetensors": "sdxl",
     "flux1-fill-dev.safetensors": "flux_fill",
     "clip_l.safetensors": "flux_fill",

@@ -3,7 +3,7 @@
     clip = make_clip("sdxl")
     run_node("CLIPTextEncode", clip=clip, text="a street")
 
-Widths of the text are those of real checkpoints (768, 2048, 4096): models are small inside, never in what they read.
+Widths of the text are those of real checkpoints (768, 1024, 2048, 4096): models are small inside, never in what they read.
 """
 
 import mild.tests.helpers.in_process  # noqa: F401 (puts ComfyUI in place, so it stands first)
@@ -14,16 +14,19 @@ import comfy.sd1_clip
 import comfy.sdxl_clip
 import comfy.supported_models_base
 import comfy.text_encoders.flux
+import comfy.text_encoders.sd2_clip
 import comfy.text_encoders.sd3_clip
 import torch
 
 _CLIP_L = {"num_hidden_layers": 1, "intermediate_size": 32}
 _T5 = {"num_layers": 1, "d_ff": 32, "num_heads": 1}
-# SDXL and SD3 read the last layer but one of both their CLIPs, so three it must be.
+# SD2, SDXL and SD3 read the last layer but one of their CLIPs, so three it must be.
 _TWO_CLIPS = {"clip_l": {**_CLIP_L, "num_hidden_layers": 3}, "clip_g": {**_CLIP_L, "num_hidden_layers": 3}}
 
 _TARGETS = {
     "sd15": (comfy.sd1_clip.SD1Tokenizer, comfy.sd1_clip.SD1ClipModel, {"clip_l": _CLIP_L}),
+    "sd2": (comfy.text_encoders.sd2_clip.SD2Tokenizer, comfy.text_encoders.sd2_clip.SD2ClipModel,
+            {"clip_h": {**_CLIP_L, "num_hidden_layers": 3}}),
     "sdxl": (comfy.sdxl_clip.SDXLTokenizer, comfy.sdxl_clip.SDXLClipModel, _TWO_CLIPS),
     "flux": (comfy.text_encoders.flux.FluxTokenizer, comfy.text_encoders.flux.FluxClipModel,
              {"clip_l": _CLIP_L, "t5xxl": _T5}),

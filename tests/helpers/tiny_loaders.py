@@ -10,7 +10,7 @@ from pathlib import Path
 
 FOLDER = "mild_test_models"
 NODE = "TEST_TinyModel"
-CLIP_OF = {"sd15_inpaint": "sd15", "sdxl": "sdxl", "flux_fill": "flux"}
+CLIP_OF = {"sd15_inpaint": "sd15", "sd2_inpaint": "sd2", "sdxl": "sdxl", "flux_fill": "flux"}
 """Families of tiny_models, and the family of tiny_clip that each reads."""
 
 CONTROLNET_FOR = {"sd15_inpaint": "sd15", "sdxl": "sdxl"}

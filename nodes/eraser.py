@@ -165,7 +165,10 @@ class AttentionEraser(io.ComfyNode):
             erasing = rectify(model, maps, chosen)
         else:
             erasing = erase(model, maps, chosen)
-        return io.NodeOutput(erasing, painted, ui=shown(cls, _sentence(maps, chosen, erasing is not model)))
+        text = _sentence(maps, chosen, erasing is not model)
+        if vae is not None and not (isinstance(chosen, AdaEraser) and maps.of_layers):
+            text += "\nvae is not used: only adaeraser with layers needs it."
+        return io.NodeOutput(erasing, painted, ui=shown(cls, text))
 
 
 def _guidance() -> io.Float.Input:
@@ -269,7 +272,8 @@ def _sentence(maps: Maps, method: Method, changed: bool) -> str:
     if isinstance(method, SelfRectifying):
         text += f"do{'es' if count == 1 else ''} not look at {'themselves' if count > 1 else 'itself'}."
     elif isinstance(method, AdaEraser):
-        text += "compared with the photo, which the model is shown: one more call of the model in each step.\n"
+        text += f"{'is' if count == 1 else 'are'} compared with the photo in which whoever goes is still there: the "
+        text += "model sees it, by one more call in each step.\n"
         text += (
             "The photo is each layer's own crop."
             if maps.of_layers
@@ -281,8 +285,7 @@ def _sentence(maps: Maps, method: Method, changed: bool) -> str:
         text += f"hidden, guidance {method.guidance:g}: up to twice as long. Best with cfg 1."
     if full:
         text += (
-            f"\n{full} of them cover everything: nothing is left to look at there, so the "
-            "model stays as it is there."
+            f"\n{full} of them cover everything: nothing is left to look at there, so the model stays as it is there."
         )
     return text
 

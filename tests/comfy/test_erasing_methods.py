@@ -264,6 +264,35 @@ def test_other_handlers_are_not_asked_for_the_source(tiny, erasing_by):
         assert len(noting.sites) == len(plain.sites)
 
 
+def test_the_source_does_not_pass_for_the_pictures_last_step(run_node, tiny, erasing_by):
+    """EasyCache here repeats the second step's answer in both later ones: what is asked of the source then changes
+    nothing.
+    """
+    model, latent, mask = tiny("flux"), latent_of(tiny("flux")), mask_of(box=BOX)
+
+    def cached(**when):
+        erased = erasing_by(ADA, model.model, mask, **when)
+        erased = run_node("EasyCache", model=erased, reuse_threshold=3.0, start_percent=0.0, end_percent=1.0,
+                          verbose=False)[0]  # fmt: skip
+        return sampled(model, erased, latent=latent, steps=4, cfg=1.0)
+
+    once = cached(end=0.3)
+    assert torch.equal(cached(), once)
+    assert not near(once, sampled(model, erasing_by(ADA, model.model, mask, end=0.3), latent=latent, steps=4, cfg=1.0))
+
+
+def test_context_windows_are_refused(run_node, tiny, erasing_by):
+    model, size = tiny("sd15"), {"latent": latent_of(tiny("sd15"), 16, 16), "cfg": 1.0}
+    (cut,) = run_node(
+        "ContextWindowsManual", model=erasing_by(ADA, model.model, mask_of()), context_length=8, context_overlap=1,
+        context_schedule="standard_static", context_stride=1, closed_loop=False, fuse_method="pyramid", dim=2,
+        freenoise=False, cond_retain_index_list="", split_conds_to_windows=False, latent_retain_index_list="",
+        causal_window_fix=False,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="model: Context Windows show the model a part"):
+        sampled(model, cut, **size)
+
+
 # -- where ------------------------------------------------------------------------------------------------------------
 
 
@@ -497,9 +526,11 @@ def test_what_the_node_says(run_graph, comfy, tiny, alike):
 
     assert said(SRA, mask=mask_of()) == "1 hole does not look at itself."
     assert said(SRA, layers=alike) == "3 holes do not look at themselves."
-    assert "one more call of the model in each step" in said(ADA, mask=mask_of())
+    assert "by one more call in each step" in said(ADA, mask=mask_of())
     assert "the latent that KSampler gets" in said(ADA, mask=mask_of())
     assert "each layer's own crop" in said(ADA, layers=alike, vae=model.vae)
+    for method, given in ((ADA, {"mask": mask_of()}), (SRA, {"layers": alike})):
+        assert "vae is not used" in said(method, vae=model.vae, **given)
     assert "cover everything" in said(SRA, mask=torch.ones(1, 64, 64))
 
 

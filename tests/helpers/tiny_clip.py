@@ -3,7 +3,8 @@
     clip = make_clip("sdxl")
     run_node("CLIPTextEncode", clip=clip, text="a street")
 
-Widths of the text are those of real checkpoints (768, 1024, 2048, 4096): models are small inside, never in what they read.
+Widths of the text are those of real checkpoints (768, 1024, 2048, 4096): models are small inside, never in what they
+read.
 """
 
 import mild.tests.helpers.in_process  # noqa: F401 (puts ComfyUI in place, so it stands first)

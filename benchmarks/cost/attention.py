@@ -11,6 +11,9 @@ sma + gap      the same, mass measured and the gap computed of it
 dense          additive bias [1, heads, N, N], built beforehand
 materialised   softmax of the written out matrix, bias added (the published way)
 eraser         Attentive Eraser: keys of the hole left out, its queries scaled
+sra            EraDiff's self-rectifying attention: the hole's queries do not see its keys
+adaeraser      AdaEraser in one block of both its calls (the source's, which keeps its rows of the hole, and the
+               picture's, which is compared with them); two of plain are what two calls cost anyway
 
 Token counts are those of 512, 1,024 and 2,048 px on the largest attention of models with this head size. On a CPU,
 float32 and two heads; on a GPU, bfloat16, eight heads and two rows. Then the memory that 16 heads take beyond plain's,
@@ -40,13 +43,13 @@ runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pack.py"))  
 from mild.benchmarks.cost import attention_steps
 from mild.benchmarks.cost.held import most_held
 from mild.benchmarks.shared.machine import machine
-from mild.mild_core.attention import choose, dense
+from mild.mild_core.attention import choose, dense, presence
 from mild.mild_core.attention.columns import of_rows
 from mild.mild_core.attention.evaluate import attend, attend_measured
 from mild.mild_core.attention.factors import RowRule, factors, row_rule
 from mild.mild_core.attention.gap import gap
 from mild.mild_core.attention.regions import HOLE, Members, on_grid
-from mild.mild_core.attention.rule import attentive_eraser, sma
+from mild.mild_core.attention.rule import attentive_eraser, sma, sra
 
 PIXELS = (512, 1024, 2048)
 CELLS = {40: 8, 64: 16, 80: 16, 128: 16}
@@ -164,6 +167,18 @@ def make_rows(case: Case) -> dict[str, Callable[[], Any]]:
         assert mass is not None
         return gap(mass, inside, own=(0, 1), foreign=(2, 3))
 
+    hole = members.touched[:, members.names.index(HOLE)].nonzero()[:, 0]
+
+    def compared() -> Tensor:
+        split = [part.unflatten(-1, (case.heads, -1)).transpose(1, 2) for part in case[:2]]
+        asked = [presence.Rows(q, k, hole, q.shape[-1] ** -0.5) for q, k in zip(*split, strict=True)]
+        kept = [presence.source_rows(one) for one in asked]
+        fused(*case[:4])
+        b = torch.zeros(rows, case.side**2, 1, device=device)
+        for bias, source, one in zip(b, kept, asked, strict=True):
+            bias[hole, 0] = presence.key_bias(presence.presence(source, one))
+        return attend(*call, rows=[RowRule(a=torch.ones_like(bias), b=bias) for bias in b])
+
     made = {
         "plain": lambda: fused(*case[:4]),
         "4 regions": ours(unlike(4, case.side, device)),
@@ -171,6 +186,8 @@ def make_rows(case: Case) -> dict[str, Callable[[], Any]]:
         "sma": ours(rule),
         "sma + gap": with_gap,
         "eraser": ours(eraser),
+        "sra": ours(row_rule(sra(members.names), members)),
+        "adaeraser": compared,
     }
     if case.matrix * (2 + 1 / rows) < LARGEST_MATRIX[device.type]:
         heads = of_rows([rule], *(part.unflatten(-1, (case.heads, -1)).transpose(1, 2) for part in case[:2]))

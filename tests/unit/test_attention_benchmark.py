@@ -24,6 +24,12 @@ def test_rows_of_one_rule_give_one_result(case):
     wanted, weights = reference(*(by_heads(part, 2) for part in case[:3]))
     torch.testing.assert_close(made["plain"](), wanted.transpose(1, 2).flatten(2), atol=1e-4, rtol=0)
     soft = benchmark.regions(4, 12, CPU).soft
+    members = benchmark.regions(4, 12, CPU)
+    hole = members.touched[:, members.names.index("hole")]
+    logits = torch.einsum("bhnd,bhmd->bhnm", *(by_heads(part, 2) for part in case[:2])) * 40**-0.5
+    for name, ban in (("sra", hole[:, None] & hole), ("adaeraser", hole.expand(144, -1))):  # compared with itself: gone
+        expected = logits.masked_fill(ban, float("-inf")).softmax(-1) @ by_heads(case[2], 2)
+        torch.testing.assert_close(made[name](), expected.transpose(1, 2).flatten(2), atol=1e-4, rtol=0)
     assert (made["sma + gap"]() > gap(weights @ soft, soft[:, 1], (0, 1), (2, 3))).all()
 
 

@@ -198,7 +198,8 @@ class AdaErasing(Erasing):
             if source:
                 self._kept[name] = presence.source_rows(about)
             elif name in self._kept:
-                rules[n] = _rule(presence.presence(self._kept[name], about), one)
+                kept = self._kept[name].to(q.device)  # several GPUs may share the entries out otherwise
+                rules[n] = _rule(presence.presence(kept, about), one)
             else:
                 self._say(NO_SOURCE)
         if source:

@@ -83,7 +83,7 @@ def _options() -> list[io.Input]:
             optional=True,
             advanced=True,
             tooltip="Experimental. Above 0, layers that meet are painted at the same time, and told at each step "
-            "which colours the others have at its seams. 0: each by itself. Costs the background a second time.",
+            "which colours the others have at their seams. 0: each by itself. Costs the background a second time.",
         ),
         io.Float.Input(
             "agree_until",

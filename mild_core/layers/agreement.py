@@ -45,11 +45,24 @@ def seen(layers: Sequence[Layer], cells: tuple[int, int]) -> Tensor:
     return torch.cat(shown)
 
 
+def told(layers: Sequence[Layer], cells: tuple[int, int]) -> Tensor:
+    """[L, 1, h, w], 0..1: where each layer may be told of the others, in cells. Of a full plate what is behind people
+    who are seen is left alone: they do not belong into it, and whoever moves them sees it.
+    """
+    everywhere = torch.ones(1, 1, *cells, device=layers[0].hole.device)
+    return torch.cat(
+        [
+            everywhere if layer.reveal is None else area_resize((layer.reveal > 0)[None, None].float(), cells)
+            for layer in layers
+        ]
+    )
+
+
 def agreed(x: Tensor, known: Tensor, hole: Tensor, shown: Tensor, spread: float, weight: Tensor) -> Tensor:
     """The predictions x [L, C, h, w] of layers that lie in one frame, brought nearer to what they agree on.
 
     known [L, C, h, w]: what is known of each outside its hole [L, 1, h, w], 0..1; shown: as `seen` gives it; spread: of
-    the Gaussian, in cells, above 0; weight [L, 1, 1, 1]: w, 0..1.
+    the Gaussian, in cells, above 0; weight [L, 1, h or 1, w or 1]: w, 0..1.
     """
     own = torch.lerp(known, x, hole)
     together = (shown * own).sum(0, keepdim=True) / shown.sum(0, keepdim=True).clamp_min(1e-6)

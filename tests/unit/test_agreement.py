@@ -3,7 +3,7 @@
 import torch
 
 from mild.mild_core.image import boxes
-from mild.mild_core.layers.agreement import agreed, band, blurred, seen
+from mild.mild_core.layers.agreement import agreed, band, blurred, seen, told
 from mild.mild_core.layers.common_frame import frame_of, framed, meeting, started
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.layers import GREY, background, person, picture
@@ -61,6 +61,19 @@ def test_a_constant_difference_goes_at_the_seam_and_nowhere_else():
     assert torch.equal(after[1, :, :, 40:], x[1, :, :, 40:])
     half = agreed(x, x, hole, shown, SPREAD, FULL / 2)
     assert torch.allclose(half - x, (after - x) / 2, atol=1e-6)
+
+
+def test_a_full_plate_is_not_told_of_people_who_are_seen():
+    _, (ground, one) = pair()
+    visible = (one.alpha > 0) & (one.hole == 0)
+    plate = ground._replace(hole=torch.maximum(ground.hole, visible.float()), reveal=ground.hole)
+    layers = [plate, one]
+    x = torch.rand(2, 3, 40, 60)
+    weight = told(layers, (40, 60))
+    after = agreed(x, x, holes(layers), seen(layers, (40, 60)), SPREAD, weight)
+    changed = (after != x).any(1)
+    assert not changed[0][visible].any() and changed[0][one.hole > 0].any() and changed[1].any()
+    assert torch.equal(told([ground, one], (40, 60)), torch.ones(2, 1, 40, 60))
 
 
 def test_detail_of_a_layer_is_its_own():

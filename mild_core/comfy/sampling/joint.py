@@ -15,10 +15,10 @@ from torch import Tensor
 
 from ...attention.rule import Schedule
 from ...image import boxes
-from ...layers.agreement import agreed, seen
+from ...layers.agreement import agreed, seen, told
 from ...layers.common_frame import frame_of, framed, meeting, started
 from ...layers.painted import resized
-from ...scene import PERSON, Box, Layer, Scene
+from ...scene import Box, Layer, Scene
 from ..attention import catch
 from ..attention.run import progress
 from .encode import LatentSpace, work_size_of
@@ -33,9 +33,6 @@ KEY = "mild_agreement"
 
 SPREAD = 16
 """Standard deviation of the Gaussian, in pixels at which the layers are painted; one latent cell at least."""
-
-OF_GROUND = 1.0
-"""Share of the weight for a background, which else would be a plate with nobody in it."""
 
 OFF = "agree: off, {why}. Each of these layers is painted on its own."
 ON = "agree: {names} are painted at the same time, on one crop of {width} x {height} pixels."
@@ -169,8 +166,7 @@ class Agreement:
         self.hole = torch.cat([row.hole for row in rows])
         self.seen = seen([row.layer for row in rows], cells)
         self.spread = max(SPREAD / ratio, 1.0)
-        shares = [1.0 if row.layer.domain == PERSON else OF_GROUND for row in rows]
-        self.weight = agree.weight * torch.tensor(shares).view(-1, 1, 1, 1)
+        self.weight = agree.weight * told([row.layer for row in rows], cells)
         self.when = Schedule(0.0, agree.until)
         self._here: tuple[Tensor, ...] | None = None  # on the device of the sampling
 

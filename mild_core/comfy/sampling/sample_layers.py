@@ -204,7 +204,7 @@ def _painted(
 ) -> Painted:
     joint: list[Together] = []
     notes: list[str] = []
-    if options.agree.weight > 0:
+    if options.agree.weight > 0 and options.agree.until > 0:
         joint, notes = together(planned, scenes, space, sampling, options.memory)
     alone = _alone(planned, joint, options.ground)
     passes = [alone, *(one.shared for one in joint)]

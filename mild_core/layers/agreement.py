@@ -5,7 +5,7 @@ front. x_l is what a layer is at a step: what is predicted of it in its hole h_l
 its opacity a_l,
 
     s_l = a_l prod_(m in front of l) (1 - a_m)    how much of l is seen
-    o_l = 1 - s_l                                 how much is seen of the others
+    o_l = sum_m s_m - s_l                         how much is seen of the others
     C   = sum_l s_l x_l / sum_l s_l               the picture that all of them make: what is agreed
     d_l = G(o_l (C - x_l)) / G(o_l)               how far l is from it where others are seen: low frequencies only
     b_l = h_l o_l min(1, 2 G(s_l))                the band along the seam, on the others' side of it, inside the hole
@@ -27,15 +27,16 @@ from ..scene import PERSON, Layer
 
 
 def seen(layers: Sequence[Layer], cells: tuple[int, int]) -> Tensor:
-    """[L, 1, h, w], 0..1: how much of each layer is seen in the picture that they make, in cells; together 1.
+    """[L, 1, h, w], 0..1: how much of each layer is seen in the picture that they make, in cells; together 1, or less
+    where there is no background among them.
 
     layers: of one photo, all on one crop. Who is where inside the holes is what is likely before anything is painted.
     Where several pieces of a background lie, each has its own hole, and the first one the rest.
     """
     order = sorted(range(len(layers)), key=lambda row: layers[row].rank, reverse=True)
-    back = next((row for row, layer in enumerate(layers) if layer.domain != PERSON), order[-1])
-    # A background piece is behind every person and, but for its own hole, behind the other pieces.
-    order = [row for row in order if row != back] + [back]
+    back = next((row for row, layer in enumerate(layers) if layer.domain != PERSON), None)
+    if back is not None:  # behind every person and, but for its own hole, behind the other pieces
+        order = [row for row in order if row != back] + [back]
     left = torch.ones(1, 1, *cells, device=layers[0].hole.device)
     shown = [left] * len(layers)
     for row in order:
@@ -66,14 +67,14 @@ def agreed(x: Tensor, known: Tensor, hole: Tensor, shown: Tensor, spread: float,
     """
     own = torch.lerp(known, x, hole)
     together = (shown * own).sum(0, keepdim=True) / shown.sum(0, keepdim=True).clamp_min(1e-6)
-    others = 1 - shown
+    others = shown.sum(0, keepdim=True) - shown
     apart = blurred(others * (together - own), spread) / blurred(others, spread).clamp_min(1e-6)
     return x + weight * band(hole, shown, spread) * apart
 
 
 def band(hole: Tensor, shown: Tensor, spread: float) -> Tensor:
     """[L, 1, h, w], 0..1: the cells of each layer's hole where others are seen, near to where it is seen itself."""
-    return hole * (1 - shown) * (2 * blurred(shown, spread)).clamp(0, 1)
+    return hole * (shown.sum(0, keepdim=True) - shown) * (2 * blurred(shown, spread)).clamp(0, 1)
 
 
 def blurred(picture: Tensor, spread: float) -> Tensor:

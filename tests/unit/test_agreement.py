@@ -39,6 +39,20 @@ def test_who_is_seen_where():
     assert torch.equal(shuffled[2], seen([*layers, in_front], (40, 60))[0])
 
 
+def test_people_without_a_background_are_told_of_one_another_only():
+    _, (_, one) = pair()
+    likely = torch.zeros(40, 60)
+    likely[:, 26:40] = 1
+    other = one._replace(id="1/person-3", rank=1.0, alpha=torch.zeros(40, 60), likely=likely)
+    layers = [one, other]
+    shown = seen(layers, (40, 60))
+    assert shown[:, :, 20, 45].sum() == 0 and shown[0, 0, 20, 20] == 1 and shown[1, 0, 20, 28] == 1
+    x = torch.stack([torch.full((3, 40, 60), 0.1), torch.full((3, 40, 60), 0.5)])
+    after = agreed(x, x, holes(layers), shown, SPREAD, FULL)
+    assert (after[0, :, 20, 26] > 0.35).all() and (after[1, :, 20, 25] < 0.25).all()
+    assert torch.equal(after[:, :, :, 40:], x[:, :, :, 40:])  # nobody is there
+
+
 def test_each_piece_of_a_background_has_its_own_hole():
     photo, layers = pair()
     left, right = background(photo, (2, 2, 8, 8)), background(photo, (40, 2, 50, 8), tail="-2")

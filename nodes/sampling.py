@@ -5,6 +5,7 @@ import functools
 import comfy.samplers
 from comfy_api.latest import io
 
+from ..mild_core.comfy.sampling.joint import Agree
 from ..mild_core.comfy.sampling.memory import MEMORY
 from ..mild_core.comfy.sampling.prompts import Prompts, tooltip
 from ..mild_core.comfy.sampling.sample_layers import (
@@ -72,6 +73,27 @@ def _options() -> list[io.Input]:
             advanced=True,
             tooltip="automatic: as many layers of one size at once as fit. save memory: one layer at a time. The "
             "picture is the same.",
+        ),
+        io.Float.Input(
+            "agree",
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.05,
+            optional=True,
+            advanced=True,
+            tooltip="Experimental. Above 0, layers that meet are painted at the same time, and told at each step "
+            "which colours the others have at their seams. 0: each by itself. Costs the background a second time.",
+        ),
+        io.Float.Input(
+            "agree_until",
+            default=Agree().until,
+            min=0.0,
+            max=1.0,
+            step=0.05,
+            optional=True,
+            advanced=True,
+            tooltip="Share of the steps in which layers are told of the others; in the rest each finds its own detail.",
         ),
     ]
 
@@ -183,12 +205,13 @@ class SampleLayers(io.ComfyNode):
         negative=None,
         start: str = STARTS[0],
         memory: str = MEMORY[0],
+        agree: float = 0.0,
+        agree_until: float = Agree().until,
     ) -> io.NodeOutput:
         settings = SamplerSettings(seed, steps, cfg, sampler_name, scheduler, denoise)
+        options = Options(which, ground, start, memory, Agree(agree, agree_until))
         prompts = Prompts(model, positive, negative, checked_clip(clip))
-        painted = sample_layers(
-            model, layers, settings, vae, prompts, Options(which, ground, start, memory), functools.partial(say, cls)
-        )
+        painted = sample_layers(model, layers, settings, vae, prompts, options, functools.partial(say, cls))
         return io.NodeOutput(painted.scenes, ui=_shown(cls, layers, painted))
 
 
@@ -236,8 +259,10 @@ class SampleLayersAdvanced(io.ComfyNode):
         vae=None,
         start: str = STARTS[0],
         memory: str = MEMORY[0],
+        agree: float = 0.0,
+        agree_until: float = Agree().until,
     ) -> io.NodeOutput:
-        options = Options(which, ground, start, memory)
+        options = Options(which, ground, start, memory, Agree(agree, agree_until))
         painted = sample_layers_advanced(
             noise, guider, sampler, sigmas, layers, vae, options, functools.partial(say, cls)
         )

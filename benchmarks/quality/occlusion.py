@@ -206,10 +206,10 @@ def ours(scene: Occlusion, ground: str | None = None) -> dict[str, Painted]:
     result, layers = outputs["recompose"][0][0].float().numpy(), outputs["sample"][0]
     without = [one._replace(layers=tuple(la for la in one.layers if la.domain != PERSON)) for one in layers]
     alone = Painted(recompose(without).image[0].numpy(), None)
-    return {OURS: Painted(result, _alpha_of_back(scene, layers)), ALONE: alone}
+    return {OURS: Painted(result, alpha_of_back(scene, layers)), ALONE: alone}
 
 
-def _alpha_of_back(scene: Occlusion, layers: list) -> NDArray[np.float32]:
+def alpha_of_back(scene: Occlusion, layers: list) -> NDArray[np.float32]:
     """[H, W]: where the back person is said to go on, by the scenes that Sample Layers gave."""
     from mild.mild_core.scene import PERSON
 

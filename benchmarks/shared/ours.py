@@ -49,9 +49,11 @@ def run_erasing(
     ground: str | None = None,
     quality: str | None = None,
     effects: bool = False,
+    sampling: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """All outputs of the graph by node ("sample", "recompose", ...). ground: Sample Layers' widget, quality: Built-in
-    Model's; None: default; effects: with Propose Effects, all that it proposes taken.
+    Model's; None: default; effects: with Propose Effects, all that it proposes taken; sampling: further widgets of
+    Sample Layers.
     """
     in_process = load_nodes()
     with in_process.InProcess() as comfy:
@@ -71,6 +73,7 @@ def run_erasing(
         )
         if ground is not None:
             graph["sample"]["inputs"]["ground"] = ground
+        graph["sample"]["inputs"] |= sampling or {}
         if quality is not None:
             graph["model"]["inputs"]["quality"] = quality
         return comfy.run_graph(graph, wanted=["recompose"]).outputs

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mild.benchmarks.quality import occlusion
+from mild.benchmarks.quality import joint, occlusion
 
 
 def write_frame(folder, name, people, noise):
@@ -64,3 +64,14 @@ def test_better_pictures_score_better(frames):
     harmed = scene.truth.copy()
     harmed[25:30, 32:38] = 1
     assert occlusion.score(scene, occlusion.Painted(harmed, None)).kept_changed == 30
+
+
+def test_outline_error_is_taken_where_person_and_place_meet(frames):
+    (scene,) = occlusion.occlusion_scenes(frames)
+    assert joint.outline_error(scene.truth, scene) == 0
+    wrong = scene.truth.copy()
+    wrong[~(scene.completed | scene.plate)] = 0  # nobody was hidden there
+    assert joint.outline_error(wrong, scene) == 0
+    wrong = np.where(scene.completed[..., None], scene.truth + np.float32(10 / 255), scene.truth)
+    assert 2 < joint.outline_error(wrong, scene) < 8
+    assert np.isnan(joint.outline_error(scene.truth, scene._replace(plate=np.zeros_like(scene.plate))))

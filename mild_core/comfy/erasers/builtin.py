@@ -11,7 +11,7 @@ from ... import exemplar
 from ...image.fill import area_resize
 from ...image.growth import grow
 from ...layers.ground import certain_pixels
-from ...scene import Layer, rgb
+from ...scene import Box, Layer, rgb
 from .eraser import Eraser, attach, without_text
 from .exemplar_model import DONE, LOOKED, ExemplarModel
 
@@ -35,6 +35,7 @@ class Builtin(Eraser):
     fills_itself = True
     row_by_row = True
     keeps_apart = True
+    per_row = ("mild_references", "mild_ground", "mild_crop")
     done = DONE
     looked = LOOKED
 
@@ -84,6 +85,10 @@ class Builtin(Eraser):
             seen = grow(layer.likely < CERTAIN, GROUND_MARGIN)[..., None].to(ground)
             values |= {"mild_ground": torch.cat([ground, seen], -1), "mild_references": None}
         return values
+
+    def framed_values(self, own: Box) -> dict:
+        """How coarse it begins depends on the size of what it works on, so that stays the layer's own crop."""
+        return {"mild_crop": own}
 
 
 def load_model(

@@ -11,7 +11,7 @@ import comfy.model_patcher
 import torch
 from torch import Tensor
 
-from ...scene import Layer
+from ...scene import Box, Layer
 from ..families import family_of
 
 KEY = "mild_eraser"
@@ -25,6 +25,7 @@ class Eraser:
     fills_itself = False  # it starts from noise: it makes by itself what others find in an exemplar fill
     row_by_row = False  # rows of a batch are worked on one after another, so nothing is gained by batches
     keeps_apart = False  # it looks at nobody whom a layer must not look at, without being steered
+    per_row: tuple[str, ...] = ()  # values of a CONDITIONING that rows of a batch may differ in, or lack
     done: str | None = None  # transformer_options' key of a function that gets which share of a call is done, 0..1
     looked: str | None = None  # transformer_options' key of a function that gets where holes look; None: attention
 
@@ -56,6 +57,12 @@ class Eraser:
 
         hole [1, 1, h, w]: the layer's in latent cells; plate [h', w', 3]: what a person is painted on (None: the
         neutral ground, or a background).
+        """
+        return {}
+
+    def framed_values(self, own: Box) -> dict:
+        """Values for a layer that is painted on a larger crop than its own, which lies at `own` in that one's latent
+        cells.
         """
         return {}
 

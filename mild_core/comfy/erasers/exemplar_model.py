@@ -6,16 +6,18 @@ hole), and from optional values in the CONDITIONING:
 
     mild_allowed     mask, [H, W] or [B, H, W] of any size: the pixels that may be looked at (default: all outside the
                      hole)
-    mild_references  further pictures of the same place, an IMAGE batch or a list of [H, W, C] in 0..1. A tuple instead
-                     of a list holds one such list for each row of the batch.
+    mild_references  further pictures of the same place, an IMAGE batch or a list of [H, W, C] in 0..1. A tuple (or what
+                     Sample Layers joins, PerRow) instead of a list holds one such list for each row of the batch.
     mild_ground      a picture [H, W, 4] in 0..1 in the latent's frame: what is seen wherever nothing of the photo fits
                      better; its last channel is 1 where it may be seen at all. With it, what the latent shows inside
-                     the hole is a first guess to begin from.
+                     the hole is a first guess to begin from. PerRow: one for each row, or None.
+    mild_crop        a box x0, y0, x1, y1: only this part of the picture is worked on, as if it were all of it. PerRow:
+                     one for each row, or None.
 """
 
 import functools
-from collections.abc import Callable, MutableMapping
-from typing import NamedTuple
+from collections.abc import Callable, MutableMapping, Sequence
+from typing import Any, NamedTuple
 
 import comfy.conds
 import comfy.latent_formats
@@ -30,7 +32,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from ... import exemplar
 from ...image.fill import area_resize
-from ...scene import rgb
+from ...scene import Box, rgb
+from ..sampling.stacking import PerRow
 
 SIGMA_MIN, SIGMA_MAX = 0.03, 6.0
 
@@ -79,8 +82,8 @@ class ExemplarConfig(comfy.supported_models_base.BASE):
     latent_format = PixelSpace
 
 
-class RowReferences(comfy.conds.CONDRegular):
-    """Reference pictures, a list of them for each row. Rows may differ, so they are listed, never stacked."""
+class RowValues(comfy.conds.CONDRegular):
+    """A list with what each row gets, such as its references. Rows may differ, so they are listed, never stacked."""
 
     def process_cond(self, batch_size, **kwargs):
         rows = self.cond * -(-batch_size // len(self.cond))
@@ -113,11 +116,12 @@ class ExemplarDenoiser(torch.nn.Module):
         hole: Tensor,
         allowed: Tensor,
         references: list[list[exemplar.Reference]],
-        guided: bool = False,
+        guided: Sequence[bool] | None = None,
+        crops: Sequence[Box | None] | None = None,
         transformer_options: dict | None = None,
         **kwargs: object,
     ) -> Tensor:
-        """x, clean [B, 3, H, W]; hole, allowed [B, 1, H, W]; references: one list per row; sigma [B]."""
+        """x, clean [B, 3, H, W]; hole, allowed [B, 1, H, W]; sigma [B]; references, guided, crops: one for each row."""
         options = transformer_options or {}
         watch, tell = options.get(LOOKED), options.get(DONE)
         x0 = torch.empty_like(x)
@@ -130,15 +134,20 @@ class ExemplarDenoiser(torch.nn.Module):
                     "The mask covers everything that may be looked at, so there is nothing left to learn from: mask "
                     "less, take in more of the photo around it, or connect references."
                 )
-            x0[own] = exemplar.denoise(
-                x[own].float(),
+            crop = None if crops is None else crops[row]
+            part, known = _part(crop or (0, 0, x.shape[3], x.shape[2])), references[row]
+            if crop is not None:
+                known = [one._replace(picture=one.picture[part], covered=one.covered[part]) for one in known]
+                x0[own] = clean[own].to(x0)
+            x0[own][part] = exemplar.denoise(
+                x[own][part].float(),
                 sigma[own].float(),
-                clean[own].float(),
-                hole[own].float(),
-                allowed[own].float(),
-                references[row],
+                clean[own][part].float(),
+                hole[own][part].float(),
+                allowed[own][part].float(),
+                known,
                 tick,
-                guided,
+                guided is not None and guided[row],
                 None if watch is None else functools.partial(_watch_row, watch, options, row),
                 self.quality,
             ).to(x0)
@@ -200,17 +209,17 @@ class ExemplarModel(comfy.model_base.BaseModel):
             [_registered(p, row, clean[row : row + 1].float(), allowed[row : row + 1].float(), found) for p in own]
             for row, own in enumerate(pictures * (len(noise) // len(pictures)))
         ]
-        ground = kwargs.get("mild_ground")
-        if ground is not None:
-            ground = area_resize(ground.float().movedim(-1, 0)[None], clean.shape[2:]).to(clean)
-            seen = (ground[:, 3:] > 0.99).to(ground)
-            references = [[exemplar.Reference(ground[:, :3] * 2 - 1, seen, True), *own] for own in references]
+        grounds = _rows_of_grounds(kwargs.get("mild_ground"), clean)
+        references = [
+            own if ground is None else [ground, *own] for ground, own in zip(grounds, references, strict=True)
+        ]
         return {
             "clean": comfy.conds.CONDNoiseShape(clean),
             "hole": comfy.conds.CONDNoiseShape(hole),
             "allowed": comfy.conds.CONDNoiseShape(allowed),
-            "references": RowReferences(references),
-            "guided": comfy.conds.CONDConstant(ground is not None),
+            "references": RowValues(references),
+            "guided": RowValues([ground is not None for ground in grounds]),
+            "crops": RowValues(_rows_of(kwargs.get("mild_crop"), len(noise))),
         }
 
 
@@ -264,7 +273,30 @@ def _rows_of_references(
     """References as one list of [3, h, w] in -1..1 for each row, or a single list for all rows."""
     if references is None:
         return [[]]
-    per_row = references if isinstance(references, tuple) else (references,)
+    per_row = references if isinstance(references, (tuple, PerRow)) else (references,)
     if len(per_row) not in (1, rows):
         raise ValueError(f"mild_references names {len(per_row)} rows, but {rows} are sampled.")
-    return [[rgb(picture.float()).movedim(-1, 0) * 2 - 1 for picture in pictures] for pictures in per_row]
+    return [[rgb(picture.float()).movedim(-1, 0) * 2 - 1 for picture in pictures or ()] for pictures in per_row]
+
+
+def _rows_of(value: Any, rows: int) -> list[Any]:
+    """A value for each row: its own, or the same for all of them."""
+    given = value if isinstance(value, PerRow) else [value]
+    return given * (rows // len(given))
+
+
+def _part(crop: Box) -> tuple[slice, ...]:
+    """Of a picture [1, C, H, W]."""
+    return slice(None), slice(None), slice(crop[1], crop[3]), slice(crop[0], crop[2])
+
+
+def _rows_of_grounds(ground: Tensor | PerRow | None, clean: Tensor) -> list[exemplar.Reference | None]:
+    """What is behind the person in each row of clean [B, 3, H, W]: one picture for all of them, or one for each."""
+    found = []
+    for picture in ground if isinstance(ground, PerRow) else [ground]:
+        if picture is not None:
+            picture = area_resize(picture.float().movedim(-1, 0)[None], (clean.shape[2], clean.shape[3])).to(clean)
+            seen = (picture[:, 3:] > 0.99).to(picture)
+            picture = exemplar.Reference(picture[:, :3] * 2 - 1, seen, True)
+        found.append(picture)
+    return _rows_of(PerRow(found), len(clean))

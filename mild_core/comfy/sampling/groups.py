@@ -60,6 +60,7 @@ class Sampling(NamedTuple):
     sampler: comfy.samplers.Sampler
     photo_sizes: Sequence[tuple[int, int]]  # height, width
     scenes: Sequence[Scene] = ()  # of these photos, where ControlNets may ask for layers and people
+    put_on: Callable[[Any], None] | None = None  # gets the copy of the guider that samples a batch
 
 
 def rows_apart(guider: Any) -> bool:
@@ -110,6 +111,25 @@ def sampled(
             yield row, samples[number : number + 1]
 
 
+def sampled_together(
+    batch: Sequence[LayerRow],
+    sampling: Sampling,
+    memory: Memory,
+    callback: Callable[[Sequence[Layer]], Callback],
+    notes: list[str],
+) -> list[tuple[LayerRow, Tensor]] | None:
+    """The same for rows that have to be at the same step; None where the memory does not suffice for all of them."""
+    shape = tuple(batch[0].latent.shape)
+    if memory.rows(shape, batch[0].conds) < len(batch):
+        return None
+    memory.watch()
+    samples = _tried(batch, sampling, callback, notes)
+    if samples is None:
+        return None
+    memory.learn(shape, len(batch))
+    return list(zip(batch, samples.split(1), strict=True))
+
+
 def _tried(
     batch: Sequence[LayerRow], sampling: Sampling, callback: Callable[[Sequence[Layer]], Callback], notes: list[str]
 ) -> Tensor | None:
@@ -136,6 +156,8 @@ def _batch(
         # As the guider itself does when it is given such conds.
         guider.model_patcher = guider.model_patcher.get_non_dynamic_delegate()
     name_rows(guider, [layer.id for layer in layers], notes)
+    if sampling.put_on is not None:
+        sampling.put_on(guider)
     called = callback(layers)
     done = eraser_of(guider.model_patcher).done
     if done is not None:  # into the guider's own copy of the options, which name_rows made

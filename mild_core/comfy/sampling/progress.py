@@ -1,6 +1,6 @@
 """One progress bar over all layers, and a live preview of the whole photo with what has been painted so far."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import comfy.model_management
 import comfy.model_patcher
@@ -11,7 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from ...image.fill import area_resize, shrunk
-from ...scene import PERSON, Layer, Scene, rgb
+from ...scene import PERSON, Box, Layer, Scene, rgb
+from .encode import LatentSpace
+from .start import ExemplarFill, Planned
 
 BAR = 1000
 """What the bar counts to: steps are not alike, so it counts thousandths of the work."""
@@ -21,6 +23,28 @@ Work = Mapping[str, Sequence[float]]
 
 PREVIEW_SIDE = 512
 """Pixels of the longer side of the preview."""
+
+
+def work_of(planned: Sequence[Planned], space: LatentSpace, sigmas: Callable[[float], Tensor]) -> Work:
+    """How much work each step with each layer is to the MODEL; sigmas: for a denoise."""
+    return {
+        plan.layer.id: space.eraser.step_work(sigmas(plan.start.denoise), plan.layer, plan.size) for plan in planned
+    }
+
+
+def fill_work_of(filled: Sequence[Planned], fill: ExemplarFill) -> Work:
+    """The same for the exemplar fills, scaled as if their mean step were as much work as a pixel model's: how fast the
+    two models are beside each other depends on the machine.
+    """
+    own = work_of(filled, fill.space, lambda denoise: fill.sigmas)
+    total = total_of(own)
+    scale = sum(plan.size[0] * plan.size[1] for plan in filled) * max(len(fill.sigmas) - 1, 0) / total if total else 1.0
+    return {layer_id: [scale * step for step in steps] for layer_id, steps in own.items()}
+
+
+def total_of(work: Work) -> float:
+    """Of all steps of all layers."""
+    return sum(sum(steps) for steps in work.values())
 
 
 def previewer_of(model: comfy.model_patcher.ModelPatcher) -> latent_preview.LatentPreviewer | None:
@@ -78,7 +102,7 @@ class Progress:
         self.scenes = scenes
         self.canvases: dict[int, Image.Image] = {}  # what is ready, by photo
         self.drafts: dict[int, Image.Image] = {}  # with the batch that is being sampled
-        self.holes: dict[str, Image.Image] = {}  # by layer id: resizing a large hole takes time
+        self.holes: dict[tuple[str, Box], Image.Image] = {}  # by layer id and crop: resizing a large hole takes time
 
     def callback(self, work: Work, previewer: latent_preview.LatentPreviewer | None, layers: Sequence[Layer]) -> Batch:
         """A sampler callback for a batch whose rows are these layers; previewer: of the model that samples."""
@@ -138,9 +162,10 @@ class Progress:
     def _draw(self, canvas: Image.Image, layer: Layer, picture: Image.Image) -> None:
         """Put the picture, of any size, into the layer's hole. At every step, so only what is seen of it is resized."""
         (height, width), (left, top) = self._place(layer)
-        if layer.id not in self.holes:
-            self.holes[layer.id] = _thumbnail(layer.hole, (height, width))
-        hole = self.holes[layer.id]
+        key = layer.id, layer.box
+        if key not in self.holes:
+            self.holes[key] = _thumbnail(layer.hole, (height, width))
+        hole = self.holes[key]
         box = hole.getbbox()
         if box is None:  # too small to be seen on the preview
             return

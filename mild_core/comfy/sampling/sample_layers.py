@@ -1,7 +1,6 @@
 """Every layer is sampled by a pathway of its own, on its own crop, by ComfyUI's own samplers."""
 
-import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import comfy.model_management
@@ -13,21 +12,22 @@ from comfy.sampler_helpers import convert_cond
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 from torch import Tensor
 
-from ...layers.painted import finished, plate_under
+from ...layers.painted import plate_under
 from ...people.selection import layers_named
 from ...scene import Layer, Scene
 from ..guidance import relation_text
 from .conditioning import LayerConds
-from .encode import Encoded, LatentSpace, decode, encode, latent_space, work_size_of
-from .groups import LayerRow, Sampling, groups, rows_apart, sampled
+from .encode import LatentSpace, latent_space, work_size_of
+from .groups import Sampling
+from .joint import Agree, Together, together
 from .memory import AUTOMATIC as AUTOMATIC_MEMORY
 from .memory import Memory
 from .own_rows import row_notes
-from .progress import Progress, Work, previewer_of
+from .pathways import Run, paint_apart, paint_together
+from .progress import Progress, Work, fill_work_of, total_of, work_of
 from .prompts import Prompts
-from .row_noise import sampled_alone
 from .start import AUTOMATIC as AUTOMATIC_START
-from .start import EXEMPLAR, ExemplarFill, Start, decided, picture_of
+from .start import EXEMPLAR, ExemplarFill, Planned, decided
 from .text_fits import check_text
 
 NEUTRAL, PLATE = "neutral", "plate"
@@ -55,6 +55,7 @@ class Options(NamedTuple):
     ground: str = PLATE
     start: str = AUTOMATIC_START
     memory: str = AUTOMATIC_MEMORY
+    agree: Agree = Agree()
 
 
 DEFAULTS = Options()
@@ -65,29 +66,6 @@ class Painted(NamedTuple):
 
     scenes: list[Scene]
     notes: list[str]  # sentences for the artist
-
-
-class Run(NamedTuple):
-    """What all layers of one sampling share."""
-
-    sampling: Sampling
-    space: LatentSpace
-    sigmas: Callable[[float], Tensor]  # for a denoise
-    conds: dict[str, dict[str, list]]  # by layer id: prompts as the guider keeps them
-    own: LayerConds
-    memory: Memory
-    progress: Progress
-    work: Work  # of the MODEL, for the bar
-    fill_work: Work  # of the exemplar fills
-    notes: list[str]
-
-
-class Planned(NamedTuple):
-    """A layer to paint."""
-
-    layer: Layer
-    size: tuple[int, int]  # height and width in pixels at which it is painted
-    start: Start
 
 
 def unsaid(text: str) -> None:
@@ -224,13 +202,17 @@ def _painted(
     options: Options,
     say: Callable[[str], None],
 ) -> Painted:
-    filled = [plan for plan in planned if plan.start.how == EXEMPLAR]
-    fill = ExemplarFill() if filled else None
-    work = _work(planned, space, sigmas)
-    fill_work = {} if fill is None else _fill_work(filled, fill)
+    joint: list[Together] = []
+    notes: list[str] = []
+    if options.agree.weight > 0 and options.agree.until > 0:
+        joint, notes = together(planned, scenes, space, sampling, options.memory)
+    alone = _alone(planned, joint, options.ground)
+    passes = [alone, *(one.shared for one in joint)]
+    fill = ExemplarFill() if any(plan.start.how == EXEMPLAR for plan in planned) else None
+    works = [_works(each, space, sigmas, fill) for each in passes]
     # All of them first: the text encoder and the model need not change places in the memory.
     prompted = {plan.layer.id: _prompted(sampling.guider, prompts(plan.layer)) for plan in planned}
-    notes = _row_notes(prompted, len(scenes))
+    notes.extend(_row_notes(prompted, len(scenes)))
     conds, relation_notes = relation_text.for_layers(prompted, [plan.layer for plan in planned])
     notes.extend(relation_notes)
     run = Run(
@@ -240,9 +222,8 @@ def _painted(
         conds,
         LayerConds(sampling.photo_sizes, notes),
         Memory(sampling.guider.model_patcher, options.memory),
-        Progress(sampling.guider.model_patcher, scenes, _total(work) + _total(fill_work)),
-        work,
-        fill_work,
+        Progress(sampling.guider.model_patcher, scenes, sum(total_of(work) for both in works for work in both)),
+        *works[0],
         notes,
     )
     doubts = [space.eraser.doubt(plan.layer, conds[plan.layer.id]) for plan in planned]
@@ -254,83 +235,61 @@ def _painted(
     def so_far(scene: Scene) -> Scene:
         return scene._replace(layers=tuple(done.get(layer.id, layer) for layer in scene.layers))
 
-    for phase in _phases(planned, options.ground):
-        if not phase:
+    def plates_of(phase: Sequence[Planned]) -> dict[str, Tensor | None]:
+        if options.ground != PLATE:
+            return {}
+        return {
+            plan.layer.id: plate_under(so_far(scenes[plan.layer.photo]), plan.layer.box)
+            for plan in phase
+            if plan.layer.likely is not None
+        }
+
+    def paint(plans: Sequence[Planned], run: Run) -> None:
+        for phase in _phases(plans, options.ground):
+            if phase:
+                done.update((layer.id, layer) for layer in paint_apart(phase, plates_of(phase), run, fill))
+
+    paint(alone, run)
+    for one, (work, fill_work) in zip(joint, works[1:], strict=True):
+        shared = run._replace(work=work, fill_work=fill_work)
+        layers = paint_together(one, plates_of(one.shared), shared, fill, options.agree)
+        if layers is not None:
+            done.update((layer.id, layer) for layer in layers)
             continue
-        plates = {}
-        if options.ground == PLATE:
-            plates = {
-                plan.layer.id: plate_under(so_far(scenes[plan.layer.photo]), plan.layer.box)
-                for plan in phase
-                if plan.layer.likely is not None
-            }
-        for layer in _phase(phase, plates, run, fill):
-            done[layer.id] = layer
+        left = [plan for plan in one.own if plan.layer.id not in done]
+        work, fill_work = _works(left, space, sigmas, fill)
+        run.progress.total += total_of(work) - total_of(shared.work)
+        paint(left, run._replace(work=work, fill_work=fill_work))
     run.notes.extend(_said(planned))
     return Painted([so_far(scene) for scene in scenes], run.notes)
 
 
+def _alone(planned: Sequence[Planned], joint: Sequence[Together], ground: str) -> list[Planned]:
+    """Those that are painted by themselves: all who agree with nobody, and the ground that others are painted over."""
+    agreeing = {plan.layer.id for one in joint for plan in one.own}
+    under: set[str] = set()
+    for one in joint:
+        if any(_waits(plan, ground) for plan in one.own):
+            under |= {plan.layer.id for plan in one.own if not _waits(plan, ground)}
+    return [plan for plan in planned if plan.layer.id not in agreeing or plan.layer.id in under]
+
+
 def _phases(planned: Sequence[Planned], ground: str) -> list[list[Planned]]:
     """People painted over the finished background have to wait for it; the rest is painted at the same time."""
-    waits = [plan for plan in planned if ground == PLATE and plan.layer.likely is not None]
+    waits = [plan for plan in planned if _waits(plan, ground)]
     return [[plan for plan in planned if plan not in waits], waits]
 
 
-def _phase(
-    phase: Sequence[Planned], plates: dict[str, Tensor | None], run: Run, fill: ExemplarFill | None
-) -> Iterable[Layer]:
-    """Encode all, sample all, decode all: VAE and model change places in the memory once each."""
-    pictures = {}
-    for plan in phase:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        pictures[plan.layer.id] = picture_of(plan.layer, plan.start.how, plan.size, plates.get(plan.layer.id))
-    if fill is not None:
-        pictures |= _fills([plan for plan in phase if plan.start.how == EXEMPLAR], plates, run, fill)
-    rows, encoded = [], {}
-    for plan in phase:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        layer = plan.layer
-        encoded[layer.id] = encode(layer, pictures.pop(layer.id), run.space, plates.get(layer.id))
-        sigmas, conds = run.sigmas(plan.start.denoise), run.conds[layer.id]
-        rows.append(_row(encoded[layer.id], sigmas, run.own, run.space, conds))
-    alone = sampled_alone(run.sampling.sampler) or run.space.eraser.row_by_row
-    callback = functools.partial(run.progress.callback, run.work, run.progress.previewer)
-    samples = {}
-    for group in groups(rows, alone or not rows_apart(run.sampling.guider)):
-        for row, sample in sampled(group, run.sampling, run.memory, callback, run.notes):
-            samples[row.layer.id] = sample
-            run.progress.sampled(run.work[row.layer.id])
-    for layer_id, sample in samples.items():
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        one = encoded[layer_id]
-        layer = finished(one.layer, decode(sample, one, run.space), one.plate)
-        run.progress.finished(layer)
-        yield layer
+def _waits(plan: Planned, ground: str) -> bool:
+    return ground == PLATE and plan.layer.likely is not None
 
 
-def _fills(
-    phase: Sequence[Planned], plates: dict[str, Tensor | None], run: Run, fill: ExemplarFill
-) -> dict[str, Tensor]:
-    """Exemplar fills [1, h, w, 3] by layer id, each with a seed of its own."""
-    sampling = fill.sampling(run.sampling.noise.seed, list(run.sampling.photo_sizes))
-    memory = Memory(fill.space.model)
-    callback = functools.partial(run.progress.callback, run.fill_work, previewer_of(fill.space.model))
-    pictures = {}
-    for plan in phase:
-        one = fill.encoded(plan.layer, plan.size, plates.get(plan.layer.id))
-        row = _row(one, fill.sigmas, run.own, fill.space, fill.guider.original_conds)
-        for _, sample in sampled([row], sampling, memory, callback, run.notes):
-            pictures[plan.layer.id] = fill.picture(sample)
-        run.progress.sampled(run.fill_work[plan.layer.id])
-    return pictures
-
-
-def _row(one: Encoded, sigmas: Tensor, own: LayerConds, space: LatentSpace, conds: dict[str, list]) -> LayerRow:
-    """The layer with its conds, cropped like it, and with the values that its model gets for it."""
-    values = one.inpaint | space.eraser.layer_values(one.layer, one.hole, one.plate)
-    cells = tuple(one.latent.shape[2:])
-    here = {name: own.of(name, entries, one.layer, cells, values) for name, entries in conds.items()}
-    return LayerRow(one.layer, one.size, one.latent, one.hole, sigmas, here)
+def _works(
+    planned: Sequence[Planned], space: LatentSpace, sigmas: Callable[[float], Tensor], fill: ExemplarFill | None
+) -> tuple[Work, Work]:
+    """Of the MODEL, and of the exemplar fills."""
+    filled = [plan for plan in planned if plan.start.how == EXEMPLAR]
+    return work_of(planned, space, sigmas), {} if fill is None else fill_work_of(filled, fill)
 
 
 def _prompted(guider: Any, own: dict[str, list]) -> dict[str, list]:
@@ -345,27 +304,6 @@ def _row_notes(prompted: dict[str, dict[str, list]], photos: int) -> list[str]:
         for name, entries in conds.items():
             notes |= dict.fromkeys(row_notes(name, entries, photos))
     return list(notes)
-
-
-def _work(planned: Sequence[Planned], space: LatentSpace, sigmas: Callable[[float], Tensor]) -> Work:
-    """How much work each step with each layer is to the MODEL."""
-    return {
-        plan.layer.id: space.eraser.step_work(sigmas(plan.start.denoise), plan.layer, plan.size) for plan in planned
-    }
-
-
-def _fill_work(filled: Sequence[Planned], fill: ExemplarFill) -> Work:
-    """The same for the exemplar fills, scaled as if their mean step were as much work as a pixel model's: how fast the
-    two models are beside each other depends on the machine.
-    """
-    own = _work(filled, fill.space, lambda denoise: fill.sigmas)
-    total = _total(own)
-    scale = sum(plan.size[0] * plan.size[1] for plan in filled) * max(len(fill.sigmas) - 1, 0) / total if total else 1.0
-    return {layer_id: [scale * step for step in steps] for layer_id, steps in own.items()}
-
-
-def _total(work: Work) -> float:
-    return sum(sum(steps) for steps in work.values())
 
 
 def _said(planned: Sequence[Planned]) -> list[str]:

@@ -24,6 +24,10 @@ TOKENS = "attention_mask"
 """
 
 
+class PerRow(list):
+    """A value of one row, or of several rows one after another, which the model takes one by one: never stacked."""
+
+
 def signature(conds: dict[str, list[dict]]) -> tuple:
     """What must be equal for two layers to be rows of one batch: shapes of tensors, and everything else itself."""
     return tuple(
@@ -38,6 +42,8 @@ def signature(conds: dict[str, list[dict]]) -> tuple:
 def _kind(key: str, value: Any) -> tuple:
     if key == MODEL_CONDS:
         return "objects", tuple((name, id(value[name])) for name in sorted(value))
+    if isinstance(value, PerRow):
+        return ("one for each row",)
     if isinstance(value, Tensor):
         if key == TOKENS:
             return "tokens", tuple(value.shape), tuple(value.flatten().tolist())
@@ -71,6 +77,8 @@ def stacked(rows: Sequence[list[dict]], copied: Callable[[Any], Any]) -> list[di
 
 def _joined(values: Sequence[Any]) -> Any:
     first = values[0]
+    if isinstance(first, PerRow):
+        return PerRow(part for value in values for part in value)
     if not isinstance(first, Tensor) or all(value is first for value in values):
         return first
     return torch.cat([value.to(first) for value in values])

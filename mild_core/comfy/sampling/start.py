@@ -31,6 +31,14 @@ class Start(NamedTuple):
     denoise: float
 
 
+class Planned(NamedTuple):
+    """A layer to paint."""
+
+    layer: Layer
+    size: tuple[int, int]  # height and width in pixels at which it is painted
+    start: Start
+
+
 def decided(start: str, denoise: float, layer: Layer, space: LatentSpace, fixed: bool = False) -> Start:
     """What a layer starts from, by the widgets `start` and `denoise`, and by what its model can do.
 

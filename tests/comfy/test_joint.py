@@ -1,0 +1,258 @@
+"""Sample Layers with agree: layers that meet are one batch on one crop, and told of one another at each step."""
+
+import pytest
+import torch
+from comfy.model_management import OOM_EXCEPTION, InterruptProcessingException
+from comfy.samplers import CFGGuider, sampler_object
+from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
+
+from mild.mild_core.comfy.erasers import builtin, exemplar_model
+from mild.mild_core.comfy.sampling import groups, joint
+from mild.mild_core.comfy.sampling.joint import Agree
+from mild.mild_core.comfy.sampling.sample_layers import Options, SamplerSettings, sample_layers, sample_layers_advanced
+from mild.mild_core.scene import Scene
+from mild.tests.helpers.layers import WIDGETS, background, check, layers_of, person, picture
+
+pytestmark = pytest.mark.usefixtures("small_native_size")
+
+FAMILIES = [None, "sd15"]
+SETTINGS = SamplerSettings(3, 2, 1.0, "euler", "normal", 1.0)
+GROUND, PERSON = "1/background", "1/person-2"
+
+
+def meeting(index=0, seed=0, size=(61, 83)):
+    """A photo in which somebody erased hides a part of person 2, whose crop is smaller than the background's."""
+    photo = picture(*size, seed=seed)
+    box = (6, 8, 52, 55)
+    likely = torch.zeros(size)
+    likely[16:44, 10:34] = 1
+    likely = likely[box[1] : box[3], box[0] : box[2]]
+    one = person(photo, 2, (10, 16, 22, 44), (22, 16, 44, 44), box, index, likely=likely)
+    return Scene(photo, (background(photo, (22, 14, 48, 46), index=index), one))
+
+
+def on_one_crop(scenes):
+    (scene,) = scenes
+    frame = scene.layers[0].box
+    return [scene._replace(layers=tuple(joint.framed(layer, frame, scene) for layer in scene.layers))]
+
+
+def same(one, other, atol=0.0):
+    return all(torch.allclose(layer.pixels, other[key].pixels, rtol=0, atol=atol) for key, layer in one.items())
+
+
+@pytest.fixture(scope="module")
+def met():
+    return [meeting()]
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """The layers of each batch that is sampled."""
+    found, whole = [], groups._batch
+
+    def noted(batch, *args):
+        found.append([row.layer.id for row in batch])
+        return whole(batch, *args)
+
+    monkeypatch.setattr(groups, "_batch", noted)
+    return found
+
+
+def notes(model, scenes, agree=1.0, **options):
+    """What the artist is told, and the layers; model: None for the built-in one."""
+    options = Options(start="noise", agree=Agree(agree), **options)
+    model, vae = (builtin.load_model(), None) if model is None else (model.model, model.vae)
+    with torch.inference_mode():
+        done = sample_layers(model, scenes, SETTINGS, vae, None, options)
+    return " ".join(note for note in done.notes if "agree" in note), layers_of(done.scenes)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_layers_that_meet_are_one_batch_and_only_holes_change(sample, met, tiny, batches, family):
+    model = family and tiny(family)
+    apart = layers_of(sample(met, model))
+    assert batches == [[GROUND], [PERSON]]
+    batches.clear()
+    result = sample(met, model, agree=1.0)
+    # The plate first, which the person is painted over; then both.
+    assert batches == [[GROUND], [GROUND, PERSON]]
+    check(met, result)
+    agreed = layers_of(result)
+    assert not any(torch.equal(agreed[key].pixels, apart[key].pixels) for key in agreed)
+    assert same(agreed, layers_of(sample(met, model, agree=1.0)))
+    batches.clear()
+    check(met, sample(met, model, agree=1.0, ground="neutral"))
+    assert batches == [[GROUND, PERSON]]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_off_nothing_of_it_is_reached(sample, met, tiny, family, monkeypatch):
+    model = family and tiny(family)
+    before = layers_of(sample(met, model))
+    monkeypatch.setattr("mild.mild_core.comfy.sampling.sample_layers.together", None)
+    monkeypatch.setattr("mild.mild_core.comfy.sampling.sample_layers.paint_together", None)
+    off = layers_of(sample(met, model, agree=0.0, agree_until=1.0))
+    assert all(torch.equal(off[key].pixels, layer.pixels) for key, layer in before.items())
+    assert all(torch.equal(off[key].alpha, layer.alpha) for key, layer in before.items())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_on_one_crop_a_little_agreement_changes_little(met, tiny, family):
+    """Nothing else differs from layers that are painted by themselves."""
+    model = family and tiny(family)
+    apart, hardly = (notes(model, on_one_crop(met), agree)[1] for agree in (0.0, 1e-6))
+    assert same(apart, hardly, 1e-3)
+
+
+def test_a_part_of_a_picture_is_worked_on_as_if_it_were_all_of_it():
+    network = exemplar_model.ExemplarModel().diffusion_model
+    clean, x = torch.rand(2, 3, 40, 50) * 2 - 1, torch.randn(2, 3, 40, 50)
+    hole = torch.zeros(2, 1, 40, 50)
+    hole[:, :, 15:25, 20:30] = 1
+    sigma, crop = torch.tensor([0.5, 0.5]), (8, 5, 40, 37)
+    both = network(x, sigma, clean, hole, 1 - hole, [[], []], crops=[crop, None])
+    part = (slice(0, 1), slice(None), slice(5, 37), slice(8, 40))
+    alone = network(
+        *(whole[part] if whole.ndim > 1 else whole[:1] for whole in (x, sigma, clean, hole, 1 - hole)), [[]]
+    )
+    assert torch.equal(both[part], alone)
+    assert torch.equal(both[1:], network(x[1:], sigma[1:], clean[1:], hole[1:], 1 - hole[1:], [[]]))
+    assert torch.equal(both[0, :, :5], clean[0, :, :5])
+
+
+def test_told_at_each_step_until_then(sample, met, tiny, monkeypatch):
+    model, told, real = tiny("sd15"), [], joint.agreed
+
+    def agreed(x, known, hole, *args):
+        after = real(x, known, hole, *args)
+        untouched = (hole == 0).expand_as(x)
+        assert torch.equal(after[untouched], x[untouched])
+        told.append(not torch.equal(after, x))
+        return after
+
+    monkeypatch.setattr(joint, "agreed", agreed)
+    sample(met, model, agree=1.0, agree_until=1.0, steps=4)
+    assert told == [True] * 4
+    told.clear()
+    sample(met, model, agree=1.0, agree_until=0.3, steps=4)
+    assert told == [True] * 2
+    told.clear()
+    sample(met, model, agree=1.0, agree_until=1.0, steps=2, sampler_name="heun")  # asks more than once a step
+    assert len(told) == 3
+
+
+def test_photos_do_not_mix(sample, met, tiny, batches):
+    model = tiny("sd15")
+    both = layers_of(sample([*met, meeting(1, seed=9)], model, agree=1.0))
+    assert [GROUND, PERSON] in batches and ["2/background", "2/person-2"] in batches
+    alone = layers_of(sample(met, model, agree=1.0))
+    assert same(alone, both, 1e-3)
+
+
+def test_inpaint_channels_and_an_exemplar_fill(sample, met, tiny):
+    """What a layer starts from, and what its model sees of it, lies on the shared crop as well."""
+    check(met, sample(met, tiny("sd15_inpaint"), agree=1.0))
+    check(met, sample(met, tiny("sd15"), agree=1.0, start="automatic"))
+    check(met, sample(met, tiny("qwen_image"), agree=1.0))  # latents with frames
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"memory": "save memory"}, "save memory"),
+        ({}, "only paint one layer at a time"),
+        ({"which": "background"}, "no two of the layers to paint meet"),
+    ],
+)
+def test_where_it_cannot_be_a_sentence_says_so(met, tiny, batches, options, sentence, monkeypatch):
+    if not options:  # as with dpm_adaptive, which takes minutes
+        monkeypatch.setattr(joint, "sampled_alone", lambda sampler: True)
+    said, layers = notes(tiny("sd15"), met, **options)
+    assert said.startswith("agree: off, because") and sentence in said
+    assert all(len(batch) == 1 for batch in batches)
+    assert same(layers, notes(tiny("sd15"), met, agree=0.0, **options)[1])
+
+
+def test_rows_of_another_kind_are_painted_apart(met, tiny, batches):
+    """A prompt of its own whose text has another length cannot be a row of the same batch."""
+    model = tiny("sd15")
+    own = [[torch.rand(1, 154, model.positive[0][0].shape[-1]), {}]]
+    scenes = [met[0]._replace(layers=(met[0].layers[0], met[0].layers[1]._replace(positive=own)))]
+    said, layers = notes(model, scenes)
+    assert "cannot be one batch" in said and batches == [[GROUND], [PERSON]]
+    assert same(layers, notes(model, scenes, agree=0.0)[1])
+
+
+def test_too_much_for_the_memory(met, tiny, monkeypatch):
+    """Before it is tried, or after: the rows stay together or go their own ways, they are never cut up."""
+    model, whole, tried = tiny("sd15"), groups._batch, []
+    apart = notes(model, met, agree=0.0)[1]
+
+    def no_two(batch, *args):
+        tried.append(len(batch))
+        if len(batch) > 1:
+            raise OOM_EXCEPTION("out of memory")
+        return whole(batch, *args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(groups, "_batch", no_two)
+        said, layers = notes(model, met)
+    assert "do not fit into the memory" in said and tried == [1, 2, 1] and same(layers, apart)
+    monkeypatch.setattr("mild.mild_core.comfy.sampling.memory.Memory.rows", lambda *_: 1)
+    said, layers = notes(model, met)
+    assert "do not fit into the memory" in said and same(layers, apart)
+
+
+def test_attention_nodes_go_by_crops_of_their_own(erasing, met, tiny, batches):
+    model = tiny("sd15")
+    erases = model._replace(model=erasing(model.model, met))
+    said, _ = notes(erases, met)
+    assert "attention nodes" in said and batches == [[GROUND], [PERSON]]
+    wide = on_one_crop(met)
+    batches.clear()
+    said, _ = notes(model._replace(model=erasing(model.model, wide)), wide)
+    assert said.startswith("agree: Background and Person 2") and [GROUND, PERSON] in batches
+
+
+def test_a_guider_that_is_not_known(met, tiny):
+    class Another(CFGGuider):
+        pass
+
+    model = tiny("sd15")
+    guider = Another(model.model)
+    guider.set_conds(model.positive, model.negative)
+    sampler, sigmas = sampler_object("euler"), torch.tensor([1.0, 0.5, 0.0])
+    options = Options(which="background", agree=Agree(1.0))
+    with torch.inference_mode():
+        done = sample_layers_advanced(Noise_RandomNoise(3), guider, sampler, sigmas, met, model.vae, options)
+    assert any("with this GUIDER (Another)" in note for note in done.notes)
+
+
+def test_the_node_with_other_guiders(advanced, met, tiny, batches):
+    check(met, advanced(tiny("sd15"), met, agree=0.7, start="noise"))
+    assert [GROUND, PERSON] in batches
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_cancelled_and_queued_again(comfy, met, tiny, family):
+    model = family and tiny(family)
+    inputs = {"model": builtin.load_model() if model is None else model.model, "vae": model and model.vae}
+    _, undisturbed = notes(model, met)
+    with pytest.raises(InterruptProcessingException):
+        comfy.run_node("MILD_SampleLayers", layers=met, interrupt_at=4, **{**WIDGETS, "agree": 1.0}, **inputs)
+    again = comfy.run_node("MILD_SampleLayers", layers=met, **{**WIDGETS, "agree": 1.0}, **inputs)[0]
+    assert same(undisturbed, layers_of(again))
+
+
+def test_the_bar_and_the_text_on_the_node(comfy, met, tiny):
+    model = tiny("sd15")
+    graph = {"node": {"class_type": "MILD_SampleLayers", "inputs": {**WIDGETS, "agree": 1.0}}}
+    for name, value in {"layers": met, "model": model.model, "vae": model.vae}.items():
+        graph[name] = {"class_type": "TEST_Give", "inputs": {"key": comfy.give(value)}}
+        graph["node"]["inputs"][name] = [name, 0]
+    ran = comfy.run_graph(graph, wanted=["node"])
+    assert "are painted at the same time, on one crop of 83 x 61 pixels" in ran.ui["node"]["text"][0]
+    values = [report.value for report in ran.progress if report.node == "node"]
+    assert values == sorted(values) and values[-1] == ran.progress[-1].maximum
+    assert any(report.preview for report in ran.progress)

@@ -16,6 +16,7 @@ from torch import Tensor
 from ...layers.painted import finished, plate_under
 from ...people.selection import layers_named
 from ...scene import Layer, Scene
+from ..adapters import merged
 from ..guidance import relation_text
 from .conditioning import LayerConds
 from .encode import Encoded, LatentSpace, decode, encode, latent_space, work_size_of
@@ -245,6 +246,8 @@ def _painted(
         fill_work,
         notes,
     )
+    if said := merged.note(sampling.guider, [plan.layer for plan in planned]):
+        notes.append(said)
     doubts = [space.eraser.doubt(plan.layer, conds[plan.layer.id]) for plan in planned]
     if known := [doubt for doubt in dict.fromkeys(doubts) if doubt]:
         notes.extend(known)
@@ -296,7 +299,8 @@ def _phase(
     alone = sampled_alone(run.sampling.sampler) or run.space.eraser.row_by_row
     callback = functools.partial(run.progress.callback, run.work, run.progress.previewer)
     samples = {}
-    for group in groups(rows, alone or not rows_apart(run.sampling.guider)):
+    weights = functools.partial(merged.merged_for, run.sampling.guider)
+    for group in groups(rows, alone or not rows_apart(run.sampling.guider), weights):
         for row, sample in sampled(group, run.sampling, run.memory, callback, run.notes):
             samples[row.layer.id] = sample
             run.progress.sampled(run.work[row.layer.id])

@@ -1,0 +1,101 @@
+"""What the artist reads of LoRA files: who gets which, what of them fits, what is left out, what it costs."""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+import comfy.model_patcher
+
+from ...scene import Layer
+from ..families import family_of
+from .matched import Matched
+from .misfit import made_for, such_as
+from .read_lora import NONE, LoraFile
+
+AGAIN = "{file} was given before: a layer that gets it again gets it with the sum of the strengths."
+COMMON = (
+    "person_clip holds what all of these people get; Sample Layers encodes its own prompts with what each of them gets."
+)
+
+
+class Choice(NamedTuple):
+    """One of the node's two files."""
+
+    socket: str
+    file: str
+    strength: float
+    layers: tuple[Layer, ...]  # who gets it
+
+
+def chosen(choices: Sequence[Choice], any_layer: bool) -> list[str]:
+    """Which layers get what."""
+    asked = [choice for choice in choices if choice.file != NONE and choice.strength != 0]
+    if not asked:
+        return ["Nothing is chosen, or with strength 0: the model stays as it is."]
+    if not any_layer:
+        return ["There is no layer: the model stays as it is."]
+    lines = [_line(choice) for choice in asked]
+    if len(asked) == 2 and asked[0].file == asked[1].file and all(choice.layers for choice in asked):
+        lines.append("Both are the same file: each layer gets it once.")
+    return lines
+
+
+def _line(choice: Choice) -> str:
+    if choice.layers:
+        names = ", ".join(dict.fromkeys(layer.name for layer in choice.layers))
+        return f"{names}: {choice.file}, strength {choice.strength:g}."
+    if choice.socket == "background_lora":
+        return f"{choice.file} is not used: none of these layers is a background."
+    return f"{choice.file} is not used: none of these layers is a person's (nobody who stays was hidden)."
+
+
+def refused(file: LoraFile, socket: str, model: comfy.model_patcher.ModelPatcher, unet: Matched) -> str:
+    """Why a file is not taken of which nothing fits."""
+    its = family_of(model).name.split(" (")[0]
+    if unet.misshapen:
+        name, (wanted, there) = next(iter(unet.misshapen.items()))
+        return (
+            f"{socket}: {file.name} is for a larger or smaller model than this MODEL ({its}): it names the same layers "
+            f"with other sizes, {_size(wanted)} where this one has {_size(there)} ({name}). Choose a LoRA made for it."
+        )
+    kind = made_for(file.tensors, file.modules, file.about)
+    seems = "" if kind is None else f" It seems to be made for {kind}."
+    return (
+        f"{socket}: {file.name} does not fit this MODEL ({its}): none of its {len(file.modules)} layers is there "
+        f"({such_as(file.modules)}).{seems} Choose a LoRA for this model, or connect the model that it was made for."
+    )
+
+
+def became(file: LoraFile, unet: Matched, texts: Collection[str], clip: bool) -> list[str]:
+    """What became of its layers; texts: those of text encoders; clip: whether one is connected."""
+    routed, merged = len(unet.adapter.routed), len(unet.adapter.merged)
+    parts = []
+    if routed:
+        parts.append(f"{_weights(routed)} of the model, for these layers alone and in one pass with the others")
+    if merged:
+        parts.append(
+            f"{_weights(merged)} in a format that changes the model itself (DoRA, OFT, biases or norms): layers that "
+            "get other such files are sampled one after another, and the model is changed in between: that takes longer"
+        )
+    if not unet.modules:
+        parts.append("nothing for the model")
+    if texts:
+        parts.append(
+            f"{len(texts)} layers of the text encoder, {'in the CLIPs' if clip else 'left out: no clip is connected'}"
+        )
+    lines = [f"{file.name}: {'; '.join(parts)}."]
+    left = [name for name in file.modules if name not in unet.modules and name not in texts]
+    if left:
+        sizes = f"; {len(unet.misshapen)} of them have another size" if unet.misshapen else ""
+        lines.append(
+            f"{file.name}: {len(file.modules) - len(left)} of its {len(file.modules)} layers fit. Left out: "
+            f"{such_as(left)}{sizes}."
+        )
+    return lines
+
+
+def _weights(count: int) -> str:
+    return f"{count} weights" if count > 1 else "1 weight"
+
+
+def _size(size: Iterable[int | None]) -> str:
+    return " x ".join("?" if side is None else str(side) for side in size)

@@ -265,7 +265,7 @@ FAMILIES = (
     _FLUX2,
     _FLUX2._replace(name="LongCat-Image", matches=_is(comfy.model_base.LongCatImage)),
     _FLUX2._replace(name="Chroma", matches=_is(comfy.model_base.Chroma), pooled=None, body=None),
-    _LUMINA._replace(name="Z-Image in pixels", matches=_is(comfy.model_base.ZImagePixelSpace), layout=None),
+    _LUMINA._replace(name="Z-Image in pixels", matches=_is(comfy.model_base.ZImagePixelSpace), layout=None, loras=()),
     _LUMINA,
     Family(
         "HunyuanImage 2.1",
@@ -292,17 +292,23 @@ def family_of_base(model: BaseModel) -> Family:
     return next(family for family in FAMILIES if family.matches(model))
 
 
-def lora_made_for(widths: Mapping[str, int | None]) -> str | None:
-    """The name of the models that a LoRA file seems to be made for; None: unknown.
+def lora_made_for(widths: Mapping[str, int | None]) -> tuple[str, list[str]] | None:
+    """The name of the models that a LoRA file seems to be made for, and the layers that tell it; None: unknown.
 
     widths: channels that its layers read, by their names as the file writes them; None: unknown. Models that are alike
     in this (Chroma is Flux's) go by the name of the first.
     """
     for family in FAMILIES:
         for sign in family.loras:
-            if any(width in sign.widths and re.search(sign.layers, name) for name, width in widths.items()):
-                return family.name.split(" (")[0]  # of SD2's two kinds, which share their LoRAs
+            telling = [name for name, width in widths.items() if width in sign.widths and re.search(sign.layers, name)]
+            if telling:
+                return plain_name(family), telling
     return None
+
+
+def plain_name(family: Family) -> str:
+    """Without what tells apart models that take the same LoRAs."""
+    return family.name.split(" (")[0]
 
 
 def distilled_guidance_of(model: ModelPatcher) -> float | None:

@@ -129,7 +129,7 @@ def _found(file: LoraFile, socket: str, model: comfy.model_patcher.ModelPatcher,
         names = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
         text = matched(file, clip.cond_stage_model, names, socket)
         texts = text.modules
-    if not unet.modules and not texts:
-        raise ValueError(sentences.refused(file, socket, model, unet))
+    if why := sentences.refused(file, socket, model, unet, texts):
+        raise ValueError(why)
     lines = sentences.became(file, unet, texts, clip is not None)
     return _Found(unet.adapter, None if text is None else text.adapter, lines)

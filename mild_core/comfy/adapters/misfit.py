@@ -42,11 +42,15 @@ def _has(keys: set[str], starts: tuple[str, ...], whole: bool) -> bool:
 
 def made_for(tensors: Mapping[str, Any], modules: Iterable[str], about: Mapping[str, str]) -> str | None:
     """The models that a file seems to be made for: by its layers, else by what its trainer noted; None: unknown."""
-    widths = {name: width_of(name, tensors) for name in modules if not of_text(name)}
-    family = lora_made_for(widths)
-    if family is not None:
-        return family
+    told = told_by_layers(tensors, modules)
+    if told is not None:
+        return told[0]
     return about.get("modelspec.architecture") or about.get("ss_base_model_version")
+
+
+def told_by_layers(tensors: Mapping[str, Any], modules: Iterable[str]) -> tuple[str, list[str]] | None:
+    """The same by its layers alone, and which of them tell it."""
+    return lora_made_for({name: width_of(name, tensors) for name in modules if not of_text(name)})
 
 
 def such_as(modules: Iterable[str]) -> str:

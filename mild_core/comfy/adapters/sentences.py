@@ -3,12 +3,13 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-import comfy.model_patcher
+from comfy.model_patcher import ModelPatcher
 
 from ...scene import Layer
-from ..families import family_of
+from ..families import family_of, plain_name
 from .matched import Matched
-from .misfit import made_for, such_as
+from .misfit import made_for, such_as, told_by_layers
+from .modules import of_text
 from .read_lora import NONE, LoraFile
 
 AGAIN = "{file} was given before: a layer that gets it again gets it with the sum of the strengths."
@@ -48,10 +49,17 @@ def _line(choice: Choice) -> str:
     return f"{choice.file} is not used: none of these layers is a person's (nobody who stays was hidden)."
 
 
-def refused(file: LoraFile, socket: str, model: comfy.model_patcher.ModelPatcher, unet: Matched) -> str:
-    """Why a file is not taken of which nothing fits."""
-    its = family_of(model).name.split(" (")[0]
-    if unet.misshapen:
+def refused(file: LoraFile, socket: str, model: ModelPatcher, unet: Matched, texts: Collection[str]) -> str | None:
+    """Why a file is not taken: nothing of it fits, or nothing but a few layers that models of two kinds have alike.
+
+    texts: its layers that are a text encoder's. None: it is taken.
+    """
+    its = plain_name(family_of(model))
+    told = told_by_layers(file.tensors, file.modules)
+    foreign = told is not None and told[0] != its and unet.modules.isdisjoint(told[1])
+    if (unet.modules or texts) and not foreign:
+        return None
+    if unet.misshapen and not foreign:
         name, (wanted, there) = next(iter(unet.misshapen.items()))
         return (
             f"{socket}: {file.name} is for a larger or smaller model than this MODEL ({its}): it names the same layers "
@@ -59,9 +67,11 @@ def refused(file: LoraFile, socket: str, model: comfy.model_patcher.ModelPatcher
         )
     kind = made_for(file.tensors, file.modules, file.about)
     seems = "" if kind is None else f" It seems to be made for {kind}."
+    left = [name for name in file.modules if name not in unet.modules and not of_text(name)]
     return (
-        f"{socket}: {file.name} does not fit this MODEL ({its}): none of its {len(file.modules)} layers is there "
-        f"({such_as(file.modules)}).{seems} Choose a LoRA for this model, or connect the model that it was made for."
+        f"{socket}: {file.name} does not fit this MODEL ({its}): {len(left)} of its {len(file.modules)} layers are not "
+        f"there, or of another size ({such_as(left)}).{seems} Choose a LoRA for this model, or connect the model that "
+        "it was made for."
     )
 
 

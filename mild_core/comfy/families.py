@@ -124,6 +124,7 @@ class Family(NamedTuple):
     body: Callable[[BaseModel], GuidanceConfig | None] | None = None  # None: takes no body guidance
     t2i_places: int = 0  # length of T2I-Adapters' lists for input blocks, where they list more than the network has
     loras: tuple[LoraSign, ...] = ()  # any of them will do
+    on_patches: tuple[str, ...] = ()  # layers, by how their names begin, whose rows are patches, picture by picture
     mask_growth: float = SHARE_512  # how far Attentive Eraser blurs a mask: deviation in shares of the picture's side
 
 
@@ -264,8 +265,20 @@ FAMILIES = (
     ),
     _FLUX2,
     _FLUX2._replace(name="LongCat-Image", matches=_is(comfy.model_base.LongCatImage)),
-    _FLUX2._replace(name="Chroma", matches=_is(comfy.model_base.Chroma), pooled=None, body=None),
-    _LUMINA._replace(name="Z-Image in pixels", matches=_is(comfy.model_base.ZImagePixelSpace), layout=None, loras=()),
+    _FLUX2._replace(
+        name="Chroma",
+        matches=_is(comfy.model_base.Chroma),
+        pooled=None,
+        body=None,
+        on_patches=("nerf_image_embedder.", "nerf_blocks."),  # of Chroma Radiance
+    ),
+    _LUMINA._replace(
+        name="Z-Image in pixels",
+        matches=_is(comfy.model_base.ZImagePixelSpace),
+        layout=None,
+        loras=(),
+        on_patches=("dec_net.",),
+    ),
     _LUMINA,
     Family(
         "HunyuanImage 2.1",

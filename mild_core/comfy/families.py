@@ -242,7 +242,7 @@ FAMILIES = (
         prompts=own_prompts.SD3,
         text_width=_in_layer("context_embedder"),
         texts={4096: "that of Flux and SD3"},
-        loras=(LoraSign(r"joint_blocks|transformer_blocks", frozenset({1536, 2432})),),
+        loras=(LoraSign(r"^[a-z._]*(joint_blocks|transformer_blocks)", frozenset({1536, 2432})),),
         # A pooled_output of None may be given, but it has to be there.
         pooled=Pooled(lambda model: model.adm_channels, instead="pooled_output"),
         layout=layouts.SD3,
@@ -253,7 +253,7 @@ FAMILIES = (
         prompts=own_prompts.QWEN_IMAGE,
         text_width=_in_layer("txt_in"),
         texts={3584: "Qwen-Image's"},
-        loras=(LoraSign(r"(?<!single_)transformer_blocks", frozenset({3072})),),
+        loras=(LoraSign(r"^[a-z._]*transformer_blocks", frozenset({3072})),),
         layout=layouts.QWEN_IMAGE,
     ),
     # Another network with Qwen-Image's way of prompting.

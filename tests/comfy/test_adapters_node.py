@@ -1,10 +1,12 @@
 """Adapters for Layers: every layer is what it would be on a MODEL with its own LoRA merged into the weights."""
 
+import comfy.model_management
 import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
 
 from mild.mild_core.comfy.adapters import read_lora
+from mild.mild_core.comfy.adapters.layer_strengths import note_on_models
 from mild.mild_core.comfy.erasers import builtin
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.layers import background, layers_of, person, picture
@@ -34,8 +36,9 @@ def painted(sample, tiny):
     """painted(model, scenes, ...): the layers by id, with neutral ground, so that none depends on another."""
 
     def run(model, scenes, family="sd15", **changes):
-        given = {"positive": tiny(family).positive, "negative": tiny(family).negative, "cfg": 3.0, "ground": "neutral"}
-        return layers_of(sample(scenes, tiny(family)._replace(model=model), **{**given, **changes}))
+        texts = {"positive": tiny(family).positive, "negative": tiny(family).negative}
+        inputs = {**texts, "ground": "neutral", "steps": 1, **changes}
+        return layers_of(sample(scenes, tiny(family)._replace(model=model), **inputs))
 
     return run
 
@@ -64,26 +67,29 @@ def files_of(folder, model, kinds, part="attn2_to_k"):
     return names
 
 
-@pytest.mark.parametrize("kinds", [(LORA, LOHA), (DORA, OFT), (LORA, DORA), (NORMS, BIASES)], ids="-".join)
+@pytest.mark.parametrize("kinds", [(LOHA, OFT), (LORA, DORA), (NORMS, BIASES)], ids="-".join)
 def test_each_layer_gets_its_own(loras_folder, tiny, adapted, painted, merged, alike, kinds):
     """Equal to separate runs, and nothing is left on the MODEL that came in."""
     model = tiny("sd15").model
     parts = "to_out_0" if BIASES in kinds else "attn2_to_k"
     one, two = files_of(loras_folder, model, kinds, parts)
-    plain = painted(model, alike)
+    how = {"steps": 2, "cfg": 3.0} if DORA in kinds else {}
+    plain = painted(model, alike, **how)
     given = adapted(model, alike, background_lora=one, person_lora=two, person_strength=0.7)[0]
-    together = painted(given, alike)
-    expected = painted(merged(model, (one, 1.0)), alike, which="background")
-    people = painted(merged(model, (two, 0.7)), alike, which="people")
+    together = painted(given, alike, **how)
+    expected = painted(merged(model, (one, 1.0)), alike, which="background", **how)
+    people = painted(merged(model, (two, 0.7)), alike, which="people", **how)
     assert off(together[BEHIND], expected[BEHIND]) < CLOSE < off(together[BEHIND], plain[BEHIND])
     for name in (ANNA, BEN):
         assert off(together[name], people[name]) < CLOSE < off(together[name], plain[name])
-    again = painted(model, alike)
+    again = painted(model, alike, **how)
     assert all(torch.equal(again[name].pixels, plain[name].pixels) for name in plain)
 
 
 def test_chained_it_adds(loras_folder, tiny, adapted, painted, merged, alike):
-    """A LoRA of their own for each person, and one more for all of them."""
+    """A LoRA of their own for each person, and one more for all. What changes weights comes before what is added to
+    the layers' output, so it has to be merged first: DoRA scales all that it finds.
+    """
     model = tiny("sd15").model
     anna, ben, style = files_of(loras_folder, model, (LORA, DORA, DORA))
     given = adapted(model, alike, person_lora=anna, people="2")[0]
@@ -92,7 +98,7 @@ def test_chained_it_adds(loras_folder, tiny, adapted, painted, merged, alike):
     together = painted(given, alike)
     for name, which, files in (
         (BEHIND, "background", [(style, 1.0)]),
-        (ANNA, "2", [(anna, 1.0), (style, 0.5)]),
+        (ANNA, "2", [(style, 0.5), (anna, 1.0)]),
         (BEN, "3", [(ben, 1.0), (style, 0.5)]),
     ):
         assert off(together[name], painted(merged(model, *files), alike, which=which)[name]) < CLOSE
@@ -146,7 +152,7 @@ def test_the_built_in_model_takes_none_and_says_so(loras_folder, tiny, adapted, 
 def test_with_ksampler_the_named_layers_apply(loras_folder, tiny, adapted, merged, run_node, alike, kind):
     model = tiny("sd15").model
     one, two = files_of(loras_folder, model, (kind, kind))
-    widgets = {"seed": 1, "steps": 2, "cfg": 2.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    widgets = {"seed": 1, "steps": 1, "cfg": 2.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
     inputs = {"positive": tiny("sd15").positive, "negative": tiny("sd15").negative, **widgets}
 
     def sampled(model, batch=1):
@@ -194,28 +200,67 @@ def test_merged_layers_are_sampled_by_sets_and_it_is_said(loras_folder, tiny, co
 
 
 @pytest.mark.parametrize("kind", [LORA, DORA])
-def test_guiders_with_two_models(loras_folder, tiny, adapted, advanced, merged, alike, kind):
-    """Each model has its own adapters; where both are one checkpoint, weights cannot be of two kinds at a time."""
-    one, two = tiny("sd15"), make("sd15", seed=8)
-    (style,) = files_of(loras_folder, one.model, (kind,))
+def test_cancelled_in_the_middle_nothing_stays_behind(loras_folder, tiny, adapted, painted, sample, alike, kind):
+    model = tiny("sd15").model
+    (style,) = files_of(loras_folder, model, (kind,))
+    given = adapted(model, alike, background_lora=style)[0]
+    plain, styled = painted(model, alike), painted(given, alike)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        painted(given, alike, steps=3, interrupt_at=2)
+    for own, expected in ((model, plain), (given, styled)):
+        again = painted(own, alike)
+        assert all(torch.equal(again[name].pixels, expected[name].pixels) for name in expected)
+
+
+@pytest.fixture
+def two(tiny, advanced, alike):
+    """two(first, second, ...): layers under Dual Model CFG Guider with these MODELs."""
 
     def run(first, second, **changes):
         guider = custom.Guider_DualModel(first, second)
-        guider.set_conds(one.positive, one.negative)
+        guider.set_conds(tiny("sd15").positive, tiny("sd15").negative)
         guider.set_cfg(3.0)
-        return layers_of(advanced(one, alike, guider=guider, start="noise", ground="neutral", **changes))
+        inputs = {"guider": guider, "steps": 1, "start": "noise", "ground": "neutral", **changes}
+        return layers_of(advanced(tiny("sd15"), alike, **inputs))
+
+    return run
+
+
+def test_two_models_of_a_guider_with_merged_adapters(loras_folder, tiny, adapted, two, merged, alike):
+    """Each has its own; where both are one checkpoint, weights cannot be of two kinds at a time."""
+    one, other = tiny("sd15").model, make("sd15", seed=8).model
+    (style,) = files_of(loras_folder, one, (DORA,))
 
     def given(model):
         return adapted(model, alike, background_lora=style)[0]
 
-    for first, second in ((given(one.model), two.model), (given(one.model), given(two.model))):
-        together = run(first, second)
-        own = merged(one.model, (style, 1.0)), two.model if second is two.model else merged(two.model, (style, 1.0))
-        assert off(together[BEHIND], run(*own, which="background")[BEHIND]) < CLOSE
-        assert off(together[ANNA], run(one.model, two.model, which="2")[ANNA]) < CLOSE
-    if kind == DORA:
-        with pytest.raises(ValueError, match="^guider: both of its models are the same checkpoint"):
-            run(given(one.model), one.model)
+    plain = two(one, other)
+    for second in (other, given(other)):
+        together = two(given(one), second)
+        own = merged(one, (style, 1.0)), other if second is other else merged(other, (style, 1.0))
+        assert (
+            off(together[BEHIND], two(*own, which="background")[BEHIND]) < CLOSE < off(plain[BEHIND], together[BEHIND])
+        )
+        assert off(together[ANNA], plain[ANNA]) < CLOSE
+    with pytest.raises(ValueError, match="^guider: both of its models are the same checkpoint"):
+        two(given(one), one)
+
+
+def test_two_models_of_a_guider_with_routed_adapters(loras_folder, tiny, adapted, merged, two, alike):
+    """ComfyUI samples both with the options of the first: fine for one MODEL on both sockets, said for all else."""
+    one, other = tiny("sd15").model, make("sd15", seed=8).model
+    (style,) = files_of(loras_folder, one, (LORA,))
+    given = adapted(one, alike, background_lora=style)[0]
+    own = merged(one, (style, 1.0))
+    assert off(two(given, given)[BEHIND], two(own, own, which="background")[BEHIND]) < CLOSE
+    for models, said in (
+        ((given, given), False),
+        ((given, other), True),
+        ((other, given), True),
+        ((one, other), False),
+    ):
+        guider = custom.Guider_DualModel(*models)
+        assert bool(note_on_models(guider)) == said
 
 
 def test_a_file_is_read_once_until_it_changes(loras_folder, tiny, comfy, adapted, alike, monkeypatch):

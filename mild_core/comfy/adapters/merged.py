@@ -5,7 +5,7 @@ changes as its own LoRA loaders have it.
 """
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import comfy.model_patcher
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...scene import Layer
 from ..sampling.rows import ROWS
-from .layer_strengths import KEY, Share, kept, shares_of
+from .layer_strengths import KEY, Share, kept, models_of, shares_of
 
 Merged = tuple[tuple[uuid.UUID, float], ...]
 """What is merged into the weights for a row: equal for rows that may share a batch."""
@@ -31,7 +31,7 @@ def put(model: comfy.model_patcher.ModelPatcher) -> None:
 
 def merged_for(guider: Any, layer_id: str) -> Merged:
     """What a layer gets under this GUIDER, in all of its models."""
-    return tuple(part.key for _, model in _models(guider) for part in _parts(model, layer_id, 1))
+    return tuple(part.key for _, model in models_of(guider) for part in _parts(model, layer_id, 1))
 
 
 def merge(guider: Any, layer_id: str) -> None:
@@ -39,7 +39,7 @@ def merge(guider: Any, layer_id: str) -> None:
 
     ValueError where two of its models are one checkpoint and are to be changed in different ways.
     """
-    _merge(guider, {name: _parts(model, layer_id, 1) for name, model in _models(guider)})
+    _merge(guider, {name: _parts(model, layer_id, 1) for name, model in models_of(guider)})
 
 
 def note(guider: Any, layers: Sequence[Layer]) -> str | None:
@@ -51,7 +51,7 @@ def note(guider: Any, layers: Sequence[Layer]) -> str | None:
         return None
     files = {
         one.name: one.given.adapter.name
-        for _, model in _models(guider)
+        for _, model in models_of(guider)
         for one in kept(model)
         if one.given.adapter.merged
     }
@@ -64,19 +64,12 @@ def note(guider: Any, layers: Sequence[Layer]) -> str | None:
     return f"Merged into the weights: {said}{batches}."
 
 
-def _models(guider: Any) -> Iterator[tuple[str, comfy.model_patcher.ModelPatcher]]:
-    """Of a GUIDER, by the name of the attribute: Dual Model CFG Guider has two."""
-    for name, value in vars(guider).items():
-        if isinstance(value, comfy.model_patcher.ModelPatcher):
-            yield name, value
-
-
 def _parts(model: comfy.model_patcher.ModelPatcher, row: str | int, count: int) -> tuple[Share, ...]:
     return shares_of((one for one in kept(model) if one.given.adapter.merged), row, count)
 
 
 def _merge(guider: Any, parts: dict[str, tuple[Share, ...]]) -> None:
-    models = dict(_models(guider))
+    models = dict(models_of(guider))
     for name, model in models.items():
         for other, its in models.items():
             if name < other and model.is_clone(its) and [p.key for p in parts[name]] != [p.key for p in parts[other]]:
@@ -106,7 +99,7 @@ def _in_any_sampler(executor: Any, noise: Tensor, latent: Tensor, *args: Any, **
     guider = executor.class_obj
     if ROWS in guider.model_options["transformer_options"]:  # Sample Layers has done it
         return executor(noise, latent, *args, **kwargs)
-    given = dict(_models(guider))
+    given = dict(models_of(guider))
     count = int(latent.shape[0])
     parts = {name: [_parts(model, row, count) for row in range(count)] for name, model in given.items()}
     for rows in parts.values():

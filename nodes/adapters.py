@@ -53,7 +53,7 @@ class LayerAdapters(io.ComfyNode):
                 io.Model.Input("model", tooltip="A checkpoint. The Built-in Model has no weights, so it takes none."),
                 Layers.Input(
                     "layers",
-                    tooltip="The very layers that Sample Layers gets. Their names say who gets which file.",
+                    tooltip="The very layers that Sample Layers gets. Backgrounds get the one file, people the other.",
                 ),
                 io.Combo.Input(
                     "background_lora",

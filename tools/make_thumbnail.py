@@ -79,6 +79,9 @@ LOOKS = {
     "13 Variants side by side, SD15 inpaint": Look(
         part=(206, 342, 506, 567), drawing=STRIPES, line="SD1.5 paints the stripes four times: a drawing"
     ),
+    "15 Two adapters, one pass, SDXL": Look(
+        part=(212, 352, 488, 559), drawing=STRIPES, line="A LoRA for each kind of stripes: a drawing"
+    ),
     "03 Touch up a spot, no download": Look(part=(0, 351, 300, 576), before=STRIPES),
 }
 

@@ -87,7 +87,7 @@ def test_what_fits_in_part_is_applied_and_counted(given, tiny, comfy, loras_fold
     model = given(lora_of(wrong))[0]
     assert model is not tiny("sd15").model
     text = node_text(comfy, tiny("sd15").model, background_lora="one.safetensors")
-    assert f"{len(shapes) - 1} of its {len(shapes) + 1} layers fit" in text
+    assert f"{len(shapes) - 1} of its {len(shapes) + 1} modules fit" in text
     assert "lora_unet_of_another_model" in text and "1 of them have another size" in text
 
 
@@ -164,7 +164,7 @@ def test_text_encoder_alone(loras_folder, comfy, adapted, tiny, kind):
     assert "left out: no clip is connected" in node_text(comfy, model, person_lora=name)
     same, behind, person_clip = adapted(model, SCENES, person_lora=name, clip=clip)
     assert same is model and not behind.patcher.patches and person_clip.patcher.patches
-    assert "nothing for the model; 1 layers of the text encoder, in the CLIPs" in node_text(
+    assert "nothing for the model; 1 module of the text encoder, in the CLIPs" in node_text(
         comfy, model, clip, person_lora=name
     )
 

@@ -257,5 +257,5 @@ def test_two_adapters_in_one_pass_with_files(server, browser_page):
     result = server.run(graph)
     text = result.outputs[adapters]["text"][0]
     assert "Background: place.safetensors, strength 1." in text and "Person 3: clothes.safetensors, strength 1." in text
-    assert "1 weight of the model, for these layers alone and in one pass with the others" in text
+    assert "1 module of the model, for these layers alone and in one pass with the others" in text
     assert "2 painted: Background, Person 3" in result.outputs[sampler]["text"][0]

@@ -7,6 +7,7 @@ from comfy.model_patcher import ModelPatcher
 
 from ...scene import Layer
 from ..families import family_of, plain_name
+from .adapter import Target
 from .matched import Matched
 from .misfit import made_for, such_as, told_by_layers
 from .modules import of_text
@@ -50,9 +51,9 @@ def _line(choice: Choice) -> str:
 
 
 def refused(file: LoraFile, socket: str, model: ModelPatcher, unet: Matched, texts: Collection[str]) -> str | None:
-    """Why a file is not taken: nothing of it fits, or nothing but a few layers that models of two kinds have alike.
+    """Why a file is not taken: nothing of it fits, or nothing but what models of two kinds have alike.
 
-    texts: its layers that are a text encoder's. None: it is taken.
+    texts: its modules that are a text encoder's. None: it is taken.
     """
     its = plain_name(family_of(model))
     told = told_by_layers(file.tensors, file.modules)
@@ -62,49 +63,54 @@ def refused(file: LoraFile, socket: str, model: ModelPatcher, unet: Matched, tex
     if unet.misshapen and not foreign:
         name, (wanted, there) = next(iter(unet.misshapen.items()))
         return (
-            f"{socket}: {file.name} is for a larger or smaller model than this MODEL ({its}): it names the same layers "
-            f"with other sizes, {_size(wanted)} where this one has {_size(there)} ({name}). Choose a LoRA made for it."
+            f"{socket}: {file.name} is for a larger or smaller model than this MODEL ({its}): its modules have the "
+            f"same names and other sizes, {_size(wanted)} where this one has {_size(there)} ({name}). Choose a LoRA "
+            "made for it."
         )
     kind = made_for(file.tensors, file.modules, file.about)
     seems = "" if kind is None else f" It seems to be made for {kind}."
     left = [name for name in file.modules if name not in unet.modules and not of_text(name)]
     return (
-        f"{socket}: {file.name} does not fit this MODEL ({its}): {len(left)} of its {len(file.modules)} layers are not "
-        f"there, or of another size ({such_as(left)}).{seems} Choose a LoRA for this model, or connect the model that "
+        f"{socket}: {file.name} does not fit this MODEL ({its}): {len(left)} of its {len(file.modules)} modules are "
+        f"not there, or of another size ({such_as(left)}).{seems} Choose a LoRA for this model, or connect the model that "
         "it was made for."
     )
 
 
 def became(file: LoraFile, unet: Matched, texts: Collection[str], clip: bool) -> list[str]:
-    """What became of its layers; texts: those of text encoders; clip: whether one is connected."""
-    routed, merged = len(unet.adapter.routed), len(unet.adapter.merged)
+    """What became of its modules (layers of a network); texts: the text encoder's; clip: whether one is connected."""
+    routed, merged = _modules(unet.adapter.routed), _modules(unet.adapter.merged)
     parts = []
     if routed:
-        parts.append(f"{_weights(routed)} of the model, for these layers alone and in one pass with the others")
+        parts.append(f"{_counted(routed)} of the model, for these layers alone and in one pass with the others")
     if merged:
         parts.append(
-            f"{_weights(merged)} in a format that changes the model itself (DoRA, OFT, biases or norms): layers that "
+            f"{_counted(merged)} in a format that changes the model itself (DoRA, OFT, biases or norms): layers that "
             "get other such files are sampled one after another, and the model is changed in between: that takes longer"
         )
     if not unet.modules:
         parts.append("nothing for the model")
     if texts:
-        parts.append(
-            f"{len(texts)} layers of the text encoder, {'in the CLIPs' if clip else 'left out: no clip is connected'}"
-        )
+        where = "in the CLIPs" if clip else "left out: no clip is connected"
+        parts.append(f"{_counted(len(texts))} of the text encoder, {where}")
     lines = [f"{file.name}: {'; '.join(parts)}."]
     left = [name for name in file.modules if name not in unet.modules and name not in texts]
     if left:
         sizes = f"; {len(unet.misshapen)} of them have another size" if unet.misshapen else ""
         lines.append(
-            f"{file.name}: {len(file.modules) - len(left)} of its {len(file.modules)} layers fit. Left out: "
+            f"{file.name}: {len(file.modules) - len(left)} of its {len(file.modules)} modules fit. Left out: "
             f"{such_as(left)}{sizes}."
         )
     return lines
 
 
-def _weights(count: int) -> str:
-    return f"{count} weights" if count > 1 else "1 weight"
+def _modules(targets: Iterable[Target]) -> int:
+    """How many layers of a network these weights and biases belong to; parts of one weight count by themselves."""
+    return len({target.rpartition(".")[0] if isinstance(target, str) else target for target in targets})
+
+
+def _counted(count: int) -> str:
+    return f"{count} modules" if count > 1 else "1 module"
 
 
 def _size(size: Iterable[int | None]) -> str:

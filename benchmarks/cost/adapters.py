@@ -133,7 +133,7 @@ def kind_of(kind: str, options: argparse.Namespace, device: torch.device) -> str
     side = options.side or (32 if device.type == "cpu" else {"sd15": 64, "sdxl": 128}[kind])
     print(f"{kind}: {made.words}")
     print(
-        f"  {ROWS} rows of {8 * side} x {8 * side}, {options.steps} step{'s' if options.steps > 1 else ''}, {options.repeats} repeats",
+        f"  {ROWS} rows of {8 * side} x {8 * side}, steps: {options.steps}, repeats: {options.repeats}",
         flush=True,
     )
     sixteen = [lora(made.model, 16, seed, False) for seed in (1, 2)]

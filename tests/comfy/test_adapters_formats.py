@@ -91,6 +91,17 @@ def test_as_merged(kind, layer, rank):
         assert not torch.allclose(expected, layer(x), atol=0.01 * float(expected.abs().max()))
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_order_and_split_of_the_batch(kind):
+    layer, x = made("3x3")
+    adapter, gains = make_weights(kind, tuple(layer.weight.shape), size=3.0), GAINS[0]
+    together = routed(layer, x, adapter, gains)
+    order = [2, 0, 3, 1]
+    assert close(routed(layer, x[order], adapter, [gains[row] for row in order]), together[order])
+    halves = [routed(layer, x[rows], adapter, gains[rows]) for rows in (slice(0, 3), slice(3, 4))]
+    assert close(torch.cat(halves), together)
+
+
 @pytest.mark.parametrize("kind", ["lora", "loha", "lokr", "lokr_whole"])
 @pytest.mark.parametrize(("layer", "part"), [
     ("linear", (0, 8, 16)), ("linear", (1, 4, 12)), ("3x3", (0, 8, 16)), ("3x3", (1, 4, 12)),

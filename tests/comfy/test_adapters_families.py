@@ -7,11 +7,11 @@ import torch
 
 from mild.mild_core.comfy.adapters.route import route
 from mild.tests.helpers.adapters import given, make_adapter, merged
-from mild.tests.helpers.attention import hooked, near, sampled
-from mild.tests.helpers.tiny_models import FAMILIES, make
+from mild.tests.helpers.attention import TRANSFORMERS, hooked, near, sampled
+from mild.tests.helpers.tiny_models import make
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ("sd15_inpaint", "sd2", "sdxl", *TRANSFORMERS))
 def test_every_layer_of_every_family(family):
     """All linear and convolution layers, cond and uncond in one batch; two rows of one adapter, one of another."""
     tiny = make(family)
@@ -33,5 +33,8 @@ def test_chroma_radiance_in_tiles():
     plate, person = make_adapter(tiny.model, among="nerf", seed=1), make_adapter(tiny.model, among="nerf", seed=2)
     model = route(tiny.model, [given(plate, 0.8, 0, 0), given(person, 0, 1.0, 0.5)])
     whole = sampled(tiny, model, batch=3, steps=2)
+    tiles = []
+    network.nerf_blocks[0].register_forward_pre_hook(lambda module, args: tiles.append(len(args[0])))
     network.params = dataclasses.replace(network.params, nerf_tile_size=25)  # of 64 patches
     assert near(sampled(tiny, model.clone(), batch=3, steps=2), whole)
+    assert tiles[:3] == [75, 75, 42]

@@ -80,8 +80,8 @@ class _Routed(NamedTuple):
 class _State:
     """What one sampling gathers; lives in its transformer_options, so that samplings never share any."""
 
-    def __init__(self, run: SamplingRun) -> None:
-        self.run = run
+    def __init__(self, run: SamplingRun, guider: Any) -> None:
+        self.run, self.guider = run, guider
         self.routed: list[_Routed] = []
         self.ran: list[set[str]] = []  # layers that ran, for each of `routed`
         self.missed: list[set[str]] = []  # that did not, in one call of the model at least
@@ -95,6 +95,13 @@ class _State:
             self.routed.append(one)
             self.ran.append(set())
             self.missed.append(set())
+
+    def is_ours(self, model: Any) -> bool:
+        """Whether this BaseModel is the MODEL's, or its copy on another GPU. Dual Model CFG Guider hands the first
+        MODEL's wrappers to the second one's network too.
+        """
+        patcher = self.guider.model_patcher
+        return any(model is one.model for one in (patcher, *patcher.get_additional_models_with_key("multigpu")))
 
     def note_call(self, wanted: Sequence[int], ran: set[str]) -> None:
         """After a call of the model: ValueError where an adapter met none of its layers, before the artist has waited
@@ -135,7 +142,7 @@ class _Sampling:
         options = guider.model_options["transformer_options"]  # a copy for this sampling
         outermost = KEY not in options
         if outermost:
-            options[KEY] = _State(run_of(guider, args[1], latent.shape))
+            options[KEY] = _State(run_of(guider, args[1], latent.shape), guider)
         state: _State = options[KEY]
         state.join(self.routed)
         result = executor(noise, latent, *args, **kwargs)
@@ -149,7 +156,7 @@ def _call_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, t
     options = transformer_options or {}
     state: _State | None = options.get(KEY)
     call = functools.partial(executor, x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
-    if state is None:  # called by somebody outside a sampling
+    if state is None or not state.is_ours(executor.class_obj):  # None: called by somebody outside a sampling
         return call()
     if "context_window" in options:
         raise ValueError(WINDOWS)

@@ -10,8 +10,9 @@ from torch import Tensor
 from ..families import family_of_base
 
 UNKNOWN = (
-    "lora: {name} changes {path}, which this model runs on {rows} rows for a batch of {batch}, so that those of one "
-    "layer cannot be told. Give all layers the same LoRA at the same strength, or leave it to Load LoRA"
+    "lora: {name} changes {path}, which this model, or another node on it (HyperTile does so), runs on {rows} rows for "
+    "a batch of {batch}, so that those of one layer cannot be told. Take that node off, or give all layers the same "
+    "LoRA at the same strength"
 )
 
 

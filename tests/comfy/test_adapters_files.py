@@ -155,6 +155,17 @@ def test_a_file_that_is_gone(loras_folder, tiny):
         adapt(tiny("sd15").model, SCENES, ("../outside.safetensors", 1.0), ("none", 1.0))
 
 
+def test_words_that_fit_do_not_save_a_file_for_another_model(given, tiny):
+    """Text encoders are shared by models of many kinds."""
+    clip = make_clip("sd15")
+    unknown = {"blocks_of_another_kind": (8, 8)}
+    for connected in (None, clip):
+        with pytest.raises(
+            ValueError, match=r"not fit this MODEL \(SD1.5\): 1 of its 2 modules .*of_another_kind"
+        ):
+            given({**lora_of(unknown), **lora_of(clip_names(clip))}, clip=connected)
+
+
 @pytest.mark.parametrize("kind", [LORA, DORA])
 def test_text_encoder_alone(loras_folder, comfy, adapted, tiny, kind):
     """Without a CLIP it is left out, and said; with one the MODEL stays what it is."""

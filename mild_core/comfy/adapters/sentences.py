@@ -58,7 +58,8 @@ def refused(file: LoraFile, socket: str, model: ModelPatcher, unet: Matched, tex
     its = plain_name(family_of(model))
     told = told_by_layers(file.tensors, file.modules)
     foreign = told is not None and told[0] != its and unet.modules.isdisjoint(told[1])
-    if (unet.modules or texts) and not foreign:
+    alone = texts and all(name in texts or of_text(name) for name in file.modules)  # the text encoder's and no others
+    if (unet.modules or alone) and not foreign:
         return None
     if unet.misshapen and not foreign:
         name, (wanted, there) = next(iter(unet.misshapen.items()))
@@ -69,11 +70,11 @@ def refused(file: LoraFile, socket: str, model: ModelPatcher, unet: Matched, tex
         )
     kind = made_for(file.tensors, file.modules, file.about)
     seems = "" if kind is None else f" It seems to be made for {kind}."
-    left = [name for name in file.modules if name not in unet.modules and not of_text(name)]
+    left = [name for name in file.modules if name not in unet.modules and not of_text(name)] or list(file.modules)
     return (
         f"{socket}: {file.name} does not fit this MODEL ({its}): {len(left)} of its {len(file.modules)} modules are "
-        f"not there, or of another size ({such_as(left)}).{seems} Choose a LoRA for this model, or connect the model that "
-        "it was made for."
+        f"not there or of another size ({such_as(left)}).{seems} Choose a LoRA for this model, or connect the model "
+        "that it was made for."
     )
 
 

@@ -160,9 +160,7 @@ def test_words_that_fit_do_not_save_a_file_for_another_model(given, tiny):
     clip = make_clip("sd15")
     unknown = {"blocks_of_another_kind": (8, 8)}
     for connected in (None, clip):
-        with pytest.raises(
-            ValueError, match=r"not fit this MODEL \(SD1.5\): 1 of its 2 modules .*of_another_kind"
-        ):
+        with pytest.raises(ValueError, match=r"not fit this MODEL \(SD1.5\): 1 of its 2 modules .*of_another_kind"):
             given({**lora_of(unknown), **lora_of(clip_names(clip))}, clip=connected)
 
 

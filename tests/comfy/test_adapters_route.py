@@ -6,8 +6,10 @@ import comfy.model_management
 import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
+from comfy_api.torch_helpers import set_torch_compile_wrapper
 
 from mild.mild_core.comfy.adapters.adapter import Adapter, Given
+from mild.mild_core.comfy.adapters.compiled import is_compiled
 from mild.mild_core.comfy.adapters.route import KEY, route
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.adapters import given, make_adapter, make_weights, merged
@@ -232,6 +234,33 @@ def test_a_guider_with_two_models(tiny, adapted):
         run(route(tiny.model, [given(person, 1.0)]), other.model), run(merged(tiny.model, (person, 1.0)), other.model)
     )
     assert not hooked(tiny.model) and not hooked(other.model)
+
+
+def test_a_compiled_model(tiny, caplog):
+    """It runs as it is written, told: what torch.compile has seen once it runs without the hooks that came later."""
+    tiny = tiny("flux")
+    person = make_adapter(tiny.model, seed=PERSON, among="img_in", size=3.0)
+    compiled = tiny.model.clone()
+    set_torch_compile_wrapper(compiled, backend="eager", keys=["diffusion_model.img_in"])
+    plain = sampled(tiny, compiled, batch=2)
+    for strengths in ((1.0, 0.0), (0.0, 0.5)):
+        caplog.clear()
+        rows = sampled(tiny, route(compiled, [given(person, *strengths)]), batch=2)
+        assert near(rows, sampled(tiny, route(tiny.model, [given(person, *strengths)]), batch=2))
+        assert not near(rows, plain, 0.01)
+        (line,) = [record.getMessage() for record in caplog.records if "MILD" in record.getMessage()]
+        assert "torch.compile is set aside" in line
+    assert near(sampled(tiny, compiled, batch=2), plain)
+
+
+def test_a_compiled_block(tiny):
+    """As other packs compile them."""
+    network = tiny("flux").model.model.diffusion_model
+    assert not is_compiled(network, {})
+    assert is_compiled(torch.nn.Sequential(torch.compile(torch.nn.Linear(2, 2), backend="eager")), {})
+    in_place = torch.nn.Linear(2, 2)
+    in_place.compile(backend="eager")
+    assert is_compiled(torch.nn.Sequential(in_place), {})
 
 
 # -- nothing is left behind --------------------------------------------------------------------------------------------

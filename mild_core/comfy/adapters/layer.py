@@ -38,7 +38,9 @@ def add(part: Part, layer: Any, x: Tensor, y: Tensor, runs: Sequence[Rows]) -> N
 def _add_low_rank(layer: Any, x: Tensor, y: Tensor, up: Tensor, down: Tensor, rows: Rows, scale: float) -> None:
     convolution = is_convolution(layer)
     groups = layer.groups if convolution else 1
-    inner = _convolved(layer, x, down.repeat(groups, 1)) if convolution else linear(x, down)
+    if groups > 1:
+        down = down.repeat(groups, 1)
+    inner = _convolved(layer, x, down) if convolution else linear(x, down)
     factor = scale
     if rows.scales is None:
         factor *= rows.gains[0]

@@ -124,7 +124,7 @@ class Family(NamedTuple):
     body: Callable[[BaseModel], GuidanceConfig | None] | None = None  # None: takes no body guidance
     t2i_places: int = 0  # length of T2I-Adapters' lists for input blocks, where they list more than the network has
     loras: tuple[LoraSign, ...] = ()  # any of them will do
-    on_patches: tuple[str, ...] = ()  # layers, by how their names begin, whose rows are patches, picture by picture
+    on_patches: tuple[str, ...] = ()  # modules, by how their names begin, whose rows are patches, picture by picture
     mask_growth: float = SHARE_512  # how far Attentive Eraser blurs a mask: deviation in shares of the picture's side
 
 

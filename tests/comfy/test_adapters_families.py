@@ -12,7 +12,7 @@ from mild.tests.helpers.tiny_models import make
 
 
 @pytest.mark.parametrize("family", ("sd15_inpaint", "sd2", "sdxl", *TRANSFORMERS))
-def test_every_layer_of_every_family(family):
+def test_every_module_of_every_family(family):
     """All linear and convolution layers, cond and uncond in one batch; two rows of one adapter, one of another."""
     tiny = make(family)
     plate, person = make_adapter(tiny.model, seed=1), make_adapter(tiny.model, seed=2)

@@ -1,6 +1,6 @@
 """Files that do not fit, in one sentence each: LoRAs for other models, files that are none, broken ones."""
 
-import comfy.utils
+import comfy.utils as comfy_utils
 import pytest
 import torch
 
@@ -28,7 +28,7 @@ def given(loras_folder, adapted, tiny):
     """given(file's tensors, family, ...): what the node returns, as the background's LoRA."""
 
     def run(tensors, family="sd15", socket="background_lora", **changes):
-        comfy.utils.save_torch_file(tensors, str(loras_folder / "one.safetensors"))
+        comfy_utils.save_torch_file(tensors, str(loras_folder / "one.safetensors"))
         return adapted(tiny(family).model, SCENES, **{socket: "one.safetensors"}, **changes)
 
     return run
@@ -91,6 +91,38 @@ def test_what_fits_in_part_is_applied_and_counted(given, tiny, comfy, loras_fold
     assert "lora_unet_of_another_model" in text and "1 of them have another size" in text
 
 
+def test_what_comfyui_does_not_read_of_it_is_said(loras_folder, tiny, comfy):
+    """PEFT's names of DoRA's scales, and embeddings that some trainers put into the file."""
+    tensors = lora_of(unet_names(tiny("sd15").model))
+    layer = next(iter(tensors)).split(".")[0]
+    tensors |= {
+        f"{layer}.lora_magnitude_vector": torch.ones(32),
+        "bundle_emb.place.string_to_param.*": torch.ones(2, 768),
+    }
+    comfy_utils.save_torch_file(tensors, str(loras_folder / "one.safetensors"))
+    text = node_text(comfy, tiny("sd15").model, background_lora="one.safetensors")
+    assert "a DoRA whose scales ComfyUI does not read" in text
+    assert "1 more entries are no part of a LoRA, and left out: bundle_emb" in text
+
+
+def test_parts_of_a_fused_weight_fit(loras_folder, tiny, comfy):
+    """Diffusers' names on Flux: query, key and value are one weight of ComfyUI's, with the MLP in single blocks."""
+    names = (
+        "single_transformer_blocks.0.attn.to_q",
+        "single_transformer_blocks.0.attn.to_v",
+        "transformer_blocks.1.attn.to_k",
+    )
+    tensors = {}
+    for name in names:
+        tensors[f"transformer.{name}.lora_A.weight"] = torch.randn(2, 64)
+        tensors[f"transformer.{name}.lora_B.weight"] = torch.randn(64, 2)
+    tensors["transformer.transformer_blocks.0.attn.to_k.lora_A.weight"] = torch.randn(2, 64)
+    tensors["transformer.transformer_blocks.0.attn.to_k.lora_B.weight"] = torch.randn(96, 2)
+    comfy_utils.save_torch_file(tensors, str(loras_folder / "one.safetensors"))
+    text = node_text(comfy, tiny("flux").model, person_lora="one.safetensors")
+    assert "3 modules of the model, for these layers alone" in text and "3 of its 4 modules fit" in text
+
+
 def node_text(comfy, model, clip=None, **changes):
     widgets = {"background_lora": "none", "background_strength": 1.0, "person_lora": "none", "person_strength": 1.0}
     graph = {"node": {"class_type": "MILD_LayerAdapters", "inputs": {**widgets, "people": "all", "which": "all"}}}
@@ -138,7 +170,7 @@ def test_broken_files(loras_folder, adapted, tiny):
         with pytest.raises(ValueError, match=f"^person_lora: {name} cannot be read .*Fetch it again"):
             adapted(model, SCENES, person_lora=name)
     half = lora_of(unet_names(model), LORA)
-    comfy.utils.save_torch_file(
+    comfy_utils.save_torch_file(
         {key: value for key, value in half.items() if "lora_down" not in key}, str(loras_folder / "half.safetensors")
     )
     with pytest.raises(ValueError, match="^person_lora: half.safetensors is broken"):

@@ -9,8 +9,8 @@ import pytest
 import torch
 from comfy.weight_adapter import LoRAAdapter, OFTAdapter
 
+from mild.mild_core.comfy.adapters.addition import add
 from mild.mild_core.comfy.adapters.formats import Matrices, Part, Place, fits, place_of, routable
-from mild.mild_core.comfy.adapters.layer import add
 from mild.mild_core.comfy.adapters.rows import Gains
 from mild.tests.helpers.adapters import FORMATS, make_weights
 

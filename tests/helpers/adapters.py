@@ -1,4 +1,4 @@
-"""Random adapters on a MODEL's layers, routed, and merged as ComfyUI merges them."""
+"""Random adapters on a MODEL's modules, routed, and merged as ComfyUI merges them."""
 
 import mild.tests.helpers.in_process  # noqa: F401 (puts ComfyUI in place, so it stands first)
 
@@ -8,15 +8,15 @@ from comfy.weight_adapter import LoHaAdapter, LoKrAdapter, LoRAAdapter
 from comfy.weight_adapter.base import factorization
 
 from mild.mild_core.comfy.adapters.adapter import Adapter, Given
-from mild.mild_core.comfy.adapters.formats import layer_of
+from mild.mild_core.comfy.adapters.formats import module_of
 
 FORMATS = ("lora", "lora_middle", "loha", "loha_cp", "lokr", "lokr_whole", "lokr_cp")
 
 
-def layers_of(model, among=""):
-    """Keys of the weights of the MODEL's linear and convolution layers whose names hold `among`, and their shapes."""
+def modules_of(model, among=""):
+    """Keys of the weights of the MODEL's linear and convolution modules whose names hold `among`, and their shapes."""
     weights = model.model.state_dict()
-    return {key: tuple(weights[key].shape) for key in weights if among in key and layer_of(model, key) is not None}
+    return {key: tuple(weights[key].shape) for key in weights if among in key and module_of(model, key) is not None}
 
 
 def make_weights(kind, shape, rank=4, alpha=2.0, seed=0, size=0.3):
@@ -53,8 +53,8 @@ def make_weights(kind, shape, rank=4, alpha=2.0, seed=0, size=0.3):
 
 
 def make_adapter(model, kind="lora", rank=4, seed=0, among="", name="person.safetensors", **more):
-    """One on all layers of the MODEL whose names hold `among`."""
-    found = layers_of(model, among)
+    """One on all modules of the MODEL whose names hold `among`."""
+    found = modules_of(model, among)
     routed = {key: make_weights(kind, shape, rank, seed=1000 * seed + n, **more)
               for n, (key, shape) in enumerate(found.items())}  # fmt: skip
     return Adapter(name, routed, {})

@@ -1,4 +1,4 @@
-"""The formats of adapters as small matrices: what each adds to the output of a layer, without the layer's weight.
+"""The formats of adapters as small matrices: what each adds to the output of a module, without the module's weight.
 
     delta = scale * left (x) (up @ down)
 
@@ -29,7 +29,7 @@ DORA = {LoRAAdapter: 4, LoHaAdapter: 7, LoKrAdapter: 8}
 
 
 def routable(adapter: Any) -> bool:
-    """Whether it adds to a layer's output, whatever the weight is: LoRA, LoHa and LoKr do.
+    """Whether it adds to a module's output, whatever the weight is: LoRA, LoHa and LoKr do.
 
     Not so DoRA (scales the weight), OFT and BOFT (turn it), GLoRA (reads it), ComfyUI's patches "diff" and "set", and a
     LoRA that makes the weight larger (Flux Depth and Canny): the model would have to be given more channels.
@@ -41,15 +41,15 @@ def routable(adapter: Any) -> bool:
 
 
 class Place(NamedTuple):
-    """What of a layer of the network an adapter changes."""
+    """What of a module of the network an adapter changes."""
 
-    path: str  # the layer's, within the network
+    path: str  # the module's, within the network
     outputs: tuple[int, int] | None = None  # start and length, of a part of its output channels
     inputs: tuple[int, int] | None = None
 
 
 def place_of(target: Target) -> Place | None:
-    """From a key of ComfyUI's patches; None where that is no layer's weight or a part of it that cannot be told."""
+    """From a key of ComfyUI's patches; None where that is no module's weight or a part of it that cannot be told."""
     key, part = (target, None) if isinstance(target, str) else target
     if not key.startswith(NETWORK) or not key.endswith(WEIGHT):
         return None
@@ -60,33 +60,33 @@ def place_of(target: Target) -> Place | None:
     return {0: Place(path, (start, length)), 1: Place(path, None, (start, length))}.get(dimension)
 
 
-def layer_of(model: comfy.model_patcher.ModelPatcher, target: Target) -> Any:
-    """The linear or convolution layer of the MODEL whose weight this is; None where it is none's."""
+def module_of(model: comfy.model_patcher.ModelPatcher, target: Target) -> Any:
+    """The linear or convolution module of the MODEL whose weight this is; None where it is none's."""
     place = place_of(target)
     if place is None:
         return None
     try:
-        layer = model.get_model_object(NETWORK + place.path)
+        module = model.get_model_object(NETWORK + place.path)
     except (AttributeError, IndexError, KeyError):
         return None
-    known = is_convolution(layer) or hasattr(layer, "in_features")
-    return layer if known and not getattr(layer, "transposed", False) else None
+    known = is_convolution(module) or hasattr(module, "in_features")
+    return module if known and not getattr(module, "transposed", False) else None
 
 
-def is_convolution(layer: Any) -> bool:
-    """Else it is linear. Quantised layers of other packs are told by the same attributes as PyTorch's."""
-    return hasattr(layer, "kernel_size") and hasattr(layer, "out_channels")
+def is_convolution(module: Any) -> bool:
+    """Else it is linear. Quantised modules of other packs are told by the same attributes as PyTorch's."""
+    return hasattr(module, "kernel_size") and hasattr(module, "out_channels")
 
 
-def fits(adapter: Any, layer: Any, place: Place) -> bool:
-    """Whether the change has the size of the layer's weight, or of the part of it that it is for."""
-    if is_convolution(layer):
-        if layer.groups > 1 and (place.outputs or place.inputs):
+def fits(adapter: Any, module: Any, place: Place) -> bool:
+    """Whether the change has the size of the module's weight, or of the part of it that it is for."""
+    if is_convolution(module):
+        if module.groups > 1 and (place.outputs or place.inputs):
             return False
-        outputs, inputs = layer.out_channels, layer.in_channels // layer.groups
-        kernel = torch.Size(layer.kernel_size).numel()
+        outputs, inputs = module.out_channels, module.in_channels // module.groups
+        kernel = torch.Size(module.kernel_size).numel()
     else:
-        outputs, inputs, kernel = layer.out_features, layer.in_features, 1
+        outputs, inputs, kernel = module.out_features, module.in_features, 1
     wanted = place.outputs[1] if place.outputs else outputs, (place.inputs[1] if place.inputs else inputs) * kernel
     matrices = Matrices.of(adapter)
     pairs = [(matrices.up, matrices.down), *([] if matrices.second is None else [matrices.second])]
@@ -155,8 +155,8 @@ def _with_kernel(kernel: Tensor, down: Tensor) -> Tensor:
 
 
 class Part(torch.nn.Module):
-    """What one adapter adds to one layer. Its parameters are cast once, to the type in which the model computes: a cast
-    in each call takes longer than the product itself.
+    """What one adapter adds to one module. Its parameters are cast once, to the type in which the model computes, and
+    not in each call.
     """
 
     def __init__(self, adapter: Any, place: Place, dtype: torch.dtype):

@@ -2,8 +2,8 @@
 
     y = W x + sum over adapters of strength(row) * scale * up (down x)
 
-Forward hooks on the layers of the network see what goes in and comes out. So it does not matter how a weight is stored
-(fp8, quantised, offloaded), and what other nodes do to it, or to the layer's forward, adds up with this. The hooks
+Forward hooks on the modules of the network see what goes in and comes out. So it does not matter how a weight is stored
+(fp8, quantised, offloaded), and what other nodes do to it, or to a module's forward, adds up with this. The hooks
 stand only while one call of the model runs, put there by a wrapper around it (APPLY_MODEL) and taken away in a
 `finally`, for the reasons that `attention/catch.py` gives.
 
@@ -12,7 +12,7 @@ The weights are a MODEL of their own beside the MODEL, so ComfyUI loads, counts 
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import comfy.model_management
@@ -24,19 +24,24 @@ from torch import Tensor
 from .. import layouts
 from ..attention.run import SamplingRun, rows_of, run_of
 from .adapter import Given
+from .addition import add
+from .compiled import as_written, is_compiled
 from .fit import parts_of
 from .formats import Part
-from .layer import add
 from .rows import Gains, Inputs
 
 KEY = "mild_adapters"
 
 MOST_NAMED = 8
-"""Layers that a sentence names."""
+"""Modules that a sentence names."""
 
 ALL_MISSED = (
-    "lora: {name} would have no effect: another node on this MODEL computes all {count} of the layers that it changes "
+    "lora: {name} would have no effect: another node on this MODEL computes all {count} of the modules that it changes "
     "by itself. Take that node off, or apply the LoRA by Load LoRA"
+)
+COMPILED = (
+    "model: torch.compile is set aside while this MODEL samples, for a compiled network would not see the adapters of "
+    "Adapters for Layers."
 )
 WINDOWS = (
     "model: Context Windows show the model a part of the batch at a time, and Adapters for Layers does not know which. "
@@ -83,8 +88,9 @@ class _State:
     def __init__(self, run: SamplingRun, guider: Any) -> None:
         self.run, self.guider = run, guider
         self.routed: list[_Routed] = []
-        self.ran: list[set[str]] = []  # layers that ran, for each of `routed`
+        self.ran: list[set[str]] = []  # modules that ran, for each of `routed`
         self.missed: list[set[str]] = []  # that did not, in one call of the model at least
+        self.compiled: bool | None = None  # not known yet
 
     def join(self, routed: Sequence[_Routed]) -> None:
         """ValueError where layers and rows do not go together."""
@@ -103,8 +109,16 @@ class _State:
         patcher = self.guider.model_patcher
         return any(model is one.model for one in (patcher, *patcher.get_additional_models_with_key("multigpu")))
 
+    def uncompiled(self, model: Any, options: dict[str, Any]) -> AbstractContextManager:
+        """Inside, the BaseModel's network runs as it is written."""
+        if self.compiled is None:
+            self.compiled = is_compiled(model.diffusion_model, options)
+            if self.compiled:
+                self.run.note(COMPILED)
+        return as_written() if self.compiled else nullcontext()
+
     def note_call(self, wanted: Sequence[int], ran: set[str]) -> None:
-        """After a call of the model: ValueError where an adapter met none of its layers, before the artist has waited
+        """After a call of the model: ValueError where an adapter met none of its modules, before the artist has waited
         for all steps.
         """
         for number in wanted:
@@ -116,7 +130,7 @@ class _State:
                 raise ValueError(ALL_MISSED.format(name=name, count=len(paths)))
 
     def note_missed(self) -> None:
-        """A sentence for each adapter on layers that never ran, or not always."""
+        """A sentence for each adapter on modules that never ran, or not always."""
         for one, ran, missed in zip(self.routed, self.ran, self.missed, strict=True):
             if not missed:
                 continue
@@ -126,7 +140,7 @@ class _State:
             sometimes = "" if ran.isdisjoint(missed) else ", some of them in a part of the steps only"
             count = len({part.place.path for part in one.parts})
             self.run.note(
-                f"{one.given.adapter.name}: {len(missed)} of the {count} layers that it changes did not run, or "
+                f"{one.given.adapter.name}: {len(missed)} of the {count} modules that it changes did not run, or "
                 f"another node computes them by itself{sometimes}; it has no effect there: {', '.join(names)}."
             )
 
@@ -164,8 +178,11 @@ def _call_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, t
     each = len(rows) // len(options["uuids"])
     gains = [[float(one.given.strength(row.layer, each)) for row in rows] for one in state.routed]
     wanted = [number for number, strengths in enumerate(gains) if any(strengths)]
-    ran: set[str] = set()
-    with _hooked(executor.class_obj, [(state.routed[number], gains[number]) for number in wanted], x, ran.add):
+    if not wanted:
+        return call()
+    model, ran = executor.class_obj, set[str]()
+    routed = [(state.routed[number], gains[number]) for number in wanted]
+    with state.uncompiled(model, options), _hooked(model, routed, x, ran.add):
         result = call()
     state.note_call(wanted, ran)
     return result
@@ -175,22 +192,22 @@ def _call_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, t
 def _hooked(
     model: Any, routed: Sequence[tuple[_Routed, list[float]]], x: Tensor, note: Callable[[str], None]
 ) -> Iterator[None]:
-    """Inside, the layers of the BaseModel's network add what their rows get. note: gets the path of each that did."""
+    """Inside, the modules of the BaseModel's network add what their rows get. note: gets the path of each that did."""
     network = layouts.unwrapped(model.diffusion_model)
-    layers: dict[str, list[tuple[Part, Gains]]] = {}
+    modules: dict[str, list[tuple[Part, Gains]]] = {}
     for one, strengths in routed:
         gains = Gains(one.given.adapter.name, strengths, x.device)
         for part in one.parts:
-            layers.setdefault(part.place.path, []).append((part, gains))
+            modules.setdefault(part.place.path, []).append((part, gains))
     hooks = []
     try:
-        for path, parts in layers.items():
+        for path, parts in modules.items():
             try:
-                layer = network.get_submodule(path)
+                module = network.get_submodule(path)
             except AttributeError:  # another node put something else in its place
                 continue
             hook = functools.partial(_add, parts, Inputs(model, path, tuple(x.shape)), note)
-            hooks.append(layer.register_forward_hook(hook, with_kwargs=True))
+            hooks.append(module.register_forward_hook(hook, with_kwargs=True))
         yield
     finally:
         for handle in hooks:
@@ -198,12 +215,15 @@ def _hooked(
 
 
 def _add(
-    parts: Sequence[tuple[Part, Gains]], inputs: Inputs, note: Callable[[str], None], layer: torch.nn.Module,
+    parts: Sequence[tuple[Part, Gains]], inputs: Inputs, note: Callable[[str], None], module: torch.nn.Module,
     args: tuple, kwargs: dict, y: Tensor,
-) -> None:  # fmt: skip
-    """After a layer has run."""
+) -> Tensor:  # fmt: skip
+    """After a module has run."""
     x = args[0] if args else next(iter(kwargs.values()))
+    if y.data_ptr() == x.data_ptr():  # another node's, which hands on what it gets
+        y = y.clone()
     taken = inputs.take(len(x))
     for part, gains in parts:
-        add(part, layer, x, y, taken.runs(gains))
+        add(part, module, x, y, taken.runs(gains))
     note(inputs.path)
+    return y

@@ -1,4 +1,4 @@
-"""Which rows of a layer's input get an adapter how strongly."""
+"""Which rows of a module's input get an adapter how strongly."""
 
 import math
 from collections.abc import Sequence
@@ -53,19 +53,19 @@ def _run(gains: tuple[float, ...], start: int, stop: int, device: torch.device) 
 
 
 class Inputs:
-    """The rows that come to one layer in one call of the model; most often the model's own."""
+    """The rows that come to one module in one call of the model; most often the model's own."""
 
     def __init__(self, model: Any, path: str, shape: tuple[int, ...]):
-        """model: ComfyUI's BaseModel; path: the layer's, in its network; shape: of the model's input."""
+        """model: ComfyUI's BaseModel; path: the module's, in its network; shape: of the model's input."""
         self.path, self.batch = path, shape[0]
-        self.patches = 0  # 0: they are not this layer's rows
+        self.patches = 0  # 0: they are not this module's rows
         if path.startswith(family_of_base(model).on_patches):
             side = model.diffusion_model.patch_size
             self.patches = math.prod(math.ceil(length / side) for length in shape[-2:])
         self.done = 0
 
     def take(self, rows: int) -> "Taken":
-        """Of one call of the layer with so many rows."""
+        """Of one call of the module with so many rows."""
         first = self.done
         if self.patches and rows < self.batch * self.patches:  # tiles, one after another
             self.done = (first + rows) % (self.batch * self.patches)
@@ -73,7 +73,7 @@ class Inputs:
 
 
 class Taken(NamedTuple):
-    """What came to a layer in one call."""
+    """What came to a module in one call."""
 
     inputs: Inputs
     first: int

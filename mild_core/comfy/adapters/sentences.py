@@ -18,6 +18,9 @@ COMMON = (
     "person_clip holds what all of these people get; Sample Layers encodes its own prompts with what each of them gets."
 )
 
+MAGNITUDE = "lora_magnitude_vector"
+"""How PEFT names DoRA's scales."""
+
 
 class Choice(NamedTuple):
     """One of the node's two files."""
@@ -102,6 +105,22 @@ def became(file: LoraFile, unet: Matched, texts: Collection[str], clip: bool) ->
             f"{file.name}: {len(file.modules) - len(left)} of its {len(file.modules)} modules fit. Left out: "
             f"{such_as(left)}{sizes}."
         )
+    return [*lines, *_unread(file, unet.modules)]
+
+
+def _unread(file: LoraFile, fitting: Collection[str]) -> list[str]:
+    """What ComfyUI does not read of a file whose other parts it takes."""
+    lines = []
+    scaled = sum(any(MAGNITUDE in key for key in file.modules[name]) for name in fitting)
+    if scaled:
+        lines.append(
+            f"{file.name}: it is a DoRA whose scales ComfyUI does not read ({MAGNITUDE}), and looks different without "
+            "them. Convert it, or choose another."
+        )
+    known = {key for keys in file.modules.values() for key in keys}
+    others = [key for key in file.tensors if key not in known]
+    if others:
+        lines.append(f"{file.name}: {len(others)} more entries are no part of a LoRA, and left out: {such_as(others)}.")
     return lines
 
 

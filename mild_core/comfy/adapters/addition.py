@@ -1,4 +1,4 @@
-"""Adds what an adapter has for a layer to some rows of the layer's output, in place.
+"""Adds what an adapter has for a module to some rows of the module's output, in place.
 
 Nothing is made that grows with the batch but what lies between an adapter's two matrices: products are added to the
 output by the multiplication itself. Where that cannot be, rows are done one at a time.
@@ -15,12 +15,12 @@ from .formats import Part, is_convolution
 from .rows import Rows
 
 
-def add(part: Part, layer: Any, x: Tensor, y: Tensor, runs: Sequence[Rows]) -> None:
+def add(part: Part, module: Any, x: Tensor, y: Tensor, runs: Sequence[Rows]) -> None:
     """y += gain * delta(x) in these rows.
 
-    x, y: what the layer got and gave: [B, ..., C], or [B, C, ...] of a convolution.
+    x, y: what the module got and gave: [B, ..., C], or [B, C, ...] of a convolution.
     """
-    dimension = 1 if is_convolution(layer) else -1
+    dimension = 1 if is_convolution(module) else -1
     if part.place.inputs is not None:
         x = x.narrow(dimension, *part.place.inputs)
     if part.place.outputs is not None:
@@ -29,16 +29,18 @@ def add(part: Part, layer: Any, x: Tensor, y: Tensor, runs: Sequence[Rows]) -> N
     for rows in runs:
         if left is None and up is not None:
             within = slice(rows.start, rows.stop)
-            _add_low_rank(layer, x[within], y[within], up, down, rows, part.scale)
+            _add_low_rank(module, x[within], y[within], up, down, rows, part.scale)
             continue
         for row, gain in enumerate(rows.gains, rows.start):
-            _add_to_one(layer, x[row : row + 1], y[row : row + 1], up, down, left, gain * part.scale)
+            _add_to_one(module, x[row : row + 1], y[row : row + 1], up, down, left, gain * part.scale)
 
 
-def _add_low_rank(layer: Any, x: Tensor, y: Tensor, up: Tensor, down: Tensor, rows: Rows, scale: float) -> None:
-    convolution = is_convolution(layer)
-    groups = layer.groups if convolution else 1
-    inner = _convolved(layer, x, down.repeat(groups, 1)) if convolution else linear(x, down)
+def _add_low_rank(module: Any, x: Tensor, y: Tensor, up: Tensor, down: Tensor, rows: Rows, scale: float) -> None:
+    convolution = is_convolution(module)
+    groups = module.groups if convolution else 1
+    if groups > 1:
+        down = down.repeat(groups, 1)
+    inner = _convolved(module, x, down) if convolution else linear(x, down)
     factor = scale
     if rows.scales is None:
         factor *= rows.gains[0]
@@ -61,16 +63,16 @@ def _add_low_rank(layer: Any, x: Tensor, y: Tensor, up: Tensor, down: Tensor, ro
 
 
 def _add_to_one(
-    layer: Any, x: Tensor, y: Tensor, up: Tensor | None, down: Tensor, left: Tensor | None, gain: float
+    module: Any, x: Tensor, y: Tensor, up: Tensor | None, down: Tensor, left: Tensor | None, gain: float
 ) -> None:
     """One row, by a whole change of the weight (up None) or by a Kronecker product."""
-    convolution = is_convolution(layer)
-    if left is not None and convolution and layer.groups > 1:
+    convolution = is_convolution(module)
+    if left is not None and convolution and module.groups > 1:
         down = torch.kron(left, down if up is None else up @ down)
         left = up = None
     if left is None:
         if convolution:
-            y.add_(_convolved(layer, x, down), alpha=gain)
+            y.add_(_convolved(module, x, down), alpha=gain)
             return
         table = y.reshape(-1, len(down))
         table.addmm_(x.reshape(-1, down.shape[1]).to(y.dtype), down.T.to(y.dtype), alpha=gain)
@@ -78,7 +80,7 @@ def _add_to_one(
         return
     outer, blocks = left.shape
     if convolution:  # (left (x) 1) after the kernel on each block of channels
-        inner = _convolved(layer, x.reshape(blocks, -1, *x.shape[2:]), down).flatten(2)
+        inner = _convolved(module, x.reshape(blocks, -1, *x.shape[2:]), down).flatten(2)
         if up is not None:
             inner = up @ inner
         table = y.reshape(outer, -1)
@@ -93,15 +95,15 @@ def _add_to_one(
     _write_back(table, y)
 
 
-def _convolved(layer: Any, x: Tensor, table: Tensor) -> Tensor:
-    """x under a kernel [channels, inputs * kernel], moved as the layer moves its own: also as other packs have it, who
+def _convolved(module: Any, x: Tensor, table: Tensor) -> Tensor:
+    """x under a kernel [channels, inputs * kernel], moved as the module moves its own: also as other packs have it, who
     let pictures wrap around for seamless tiles.
     """
-    weight = table.view(len(table), -1, *layer.kernel_size)
-    if hasattr(layer, "_conv_forward"):
-        return layer._conv_forward(x, weight, None)
+    weight = table.view(len(table), -1, *module.kernel_size)
+    if hasattr(module, "_conv_forward"):
+        return module._conv_forward(x, weight, None)
     convolve = (torch.nn.functional.conv1d, torch.nn.functional.conv2d, torch.nn.functional.conv3d)[x.ndim - 3]
-    return convolve(x, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+    return convolve(x, weight, None, module.stride, module.padding, module.dilation, module.groups)
 
 
 def _write_back(table: Tensor, y: Tensor) -> None:

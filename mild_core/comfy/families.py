@@ -95,7 +95,7 @@ def _by_either(model: ModelPatcher) -> bool:
 class LoraSign(NamedTuple):
     """By which a LoRA file is known to be made for a family."""
 
-    layers: str  # a regular expression that finds some of its names of layers
+    modules: str  # a regular expression that finds some of its names of modules
     widths: frozenset[int]  # channels that those read
 
 
@@ -306,14 +306,14 @@ def family_of_base(model: BaseModel) -> Family:
 
 
 def lora_made_for(widths: Mapping[str, int | None]) -> tuple[str, list[str]] | None:
-    """The name of the models that a LoRA file seems to be made for, and the layers that tell it; None: unknown.
+    """The name of the models that a LoRA file seems to be made for, and the modules that tell it; None: unknown.
 
-    widths: channels that its layers read, by their names as the file writes them; None: unknown. Models that are alike
+    widths: channels that its modules read, by their names as the file writes them; None: unknown. Models that are alike
     in this (Chroma is Flux's) go by the name of the first.
     """
     for family in FAMILIES:
         for sign in family.loras:
-            telling = [name for name, width in widths.items() if width in sign.widths and re.search(sign.layers, name)]
+            telling = [name for name, width in widths.items() if width in sign.widths and re.search(sign.modules, name)]
             if telling:
                 return plain_name(family), telling
     return None

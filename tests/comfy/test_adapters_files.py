@@ -123,6 +123,17 @@ def test_parts_of_a_fused_weight_fit(loras_folder, tiny, comfy):
     assert "3 modules of the model, for these layers alone" in text and "3 of its 4 modules fit" in text
 
 
+def test_sizes_are_those_of_modules_not_of_what_is_stored(tiny, given, monkeypatch):
+    """Some quantised weights are stored as half as many bytes."""
+    model = tiny("sd15").model
+    shapes = unet_names(model, "attn1_to_q")
+    for name, module in model.model.diffusion_model.named_modules():
+        if name.endswith("attn1.to_q"):
+            packed = torch.nn.Parameter(module.weight[:, ::2].to(torch.uint8), requires_grad=False)
+            monkeypatch.setattr(module, "weight", packed)
+    assert given(lora_of(shapes))[0] is not model
+
+
 def node_text(comfy, model, clip=None, **changes):
     widgets = {"background_lora": "none", "background_strength": 1.0, "person_lora": "none", "person_strength": 1.0}
     graph = {"node": {"class_type": "MILD_LayerAdapters", "inputs": {**widgets, "people": "all", "which": "all"}}}

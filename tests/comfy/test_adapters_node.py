@@ -1,6 +1,7 @@
 """Adapters for Layers: every layer is what it would be on a MODEL with its own LoRA merged into the weights."""
 
 import comfy.model_management
+import comfy.utils
 import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
@@ -171,6 +172,22 @@ def test_with_ksampler_the_named_layers_apply(loras_folder, tiny, adapted, merge
     else:
         rows = sampled(everyone, 3)
         assert torch.allclose(rows[:1], sampled(merged(model, (one, 1.0)), 3)[:1], atol=1e-3)
+
+
+def test_where_comfyui_turns_a_change_around_it_is_merged(loras_folder, tiny, adapted, merged, run_node, alike):
+    """Diffusers has scale and shift of the last layer the other way round."""
+    model, name = tiny("sd3").model, "transformer.norm_out.linear"
+    file = {f"{name}.lora_A.weight": torch.randn(2, 128), f"{name}.lora_B.weight": torch.randn(256, 2)}
+    comfy.utils.save_torch_file(file, str(loras_folder / "last.safetensors"))
+    widgets = {"seed": 1, "steps": 1, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    texts = {"positive": tiny("sd3").positive, "negative": tiny("sd3").negative}
+    latent = tiny("sd3").empty_latent()
+    given = adapted(model, alike, person_lora="last.safetensors", which="2")[0]
+    plain, own, expected = (
+        run_node("KSampler", model=one, latent_image=latent, **texts, **widgets)[0]["samples"]
+        for one in (model, given, merged(model, ("last.safetensors", 1.0)))
+    )
+    assert torch.equal(own, expected) and not torch.equal(own, plain)
 
 
 def test_merged_layers_are_sampled_by_sets_and_it_is_said(loras_folder, tiny, comfy, adapted, alike):

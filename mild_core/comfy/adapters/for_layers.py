@@ -13,7 +13,7 @@ from ..erasers.eraser import eraser_of
 from . import merged, sentences, text_parts
 from .adapter import Adapter, Given
 from .layer_strengths import keep, kept
-from .matched import matched
+from .matched import can_route, matched
 from .modules import of_text
 from .read_lora import NONE, LoraFile, read
 from .route import route
@@ -122,12 +122,12 @@ def _model(model: comfy.model_patcher.ModelPatcher, given: Sequence[Given]) -> c
 
 def _found(file: LoraFile, socket: str, model: comfy.model_patcher.ModelPatcher, clip: comfy.sd.CLIP | None) -> _Found:
     """ValueError where nothing of it fits."""
-    unet = matched(file, model.model, comfy.lora.model_lora_keys_unet(model.model, {}), socket)
+    unet = matched(file, model, comfy.lora.model_lora_keys_unet(model.model, {}), socket, can_route(model))
     text = None
     texts = frozenset(name for name in file.modules if of_text(name))
     if clip is not None:
         names = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
-        text = matched(file, clip.cond_stage_model, names, socket)
+        text = matched(file, clip.patcher, names, socket)
         texts = text.modules
     if why := sentences.refused(file, socket, model, unet, texts):
         raise ValueError(why)

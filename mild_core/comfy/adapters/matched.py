@@ -1,15 +1,15 @@
-"""A LoRA file on a MODEL or on a CLIP: what of it fits, by the names of its layers and by their sizes."""
+"""A LoRA file on a MODEL or on a CLIP: what of it fits, by the names of its modules and by their sizes."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import comfy.lora
-import torch
+from comfy.model_patcher import ModelPatcher
 from comfy.weight_adapter import BOFTAdapter, LoHaAdapter, LoKrAdapter, LoRAAdapter, OFTAdapter, WeightAdapterBase
 
 from .adapter import Adapter, Target
-from .formats import routable
+from .formats import fits, module_of, place_of, routable
 from .read_lora import LoraFile
 
 Size = tuple[int, int | None]
@@ -20,13 +20,20 @@ class Matched(NamedTuple):
     """What of a file one network takes."""
 
     adapter: Adapter
-    modules: frozenset[str]  # names of layers, as the file writes them, of which something fits
+    modules: frozenset[str]  # names of modules, as the file writes them, of which something fits
     misshapen: Mapping[str, tuple[Size, Size]]  # named alike, but of another size: the one that the file is for, and
     # the network's
 
 
-def matched(file: LoraFile, network: torch.nn.Module, names: Mapping[str, Target], socket: str) -> Matched:
-    """names: layers' names in files, and the weights of this network that they mean (comfy.lora.model_lora_keys_...).
+def matched(
+    file: LoraFile,
+    patcher: ModelPatcher,
+    names: Mapping[str, Target],
+    socket: str,
+    routes: Callable[[Target, Any], bool] = lambda target, patch: False,
+) -> Matched:
+    """names: modules' names in files, and the weights of this network that they mean (comfy.lora.model_lora_keys_...);
+    routes: whether a patch of ComfyUI's for a weight can be added to what its module gives; the rest is merged.
 
     ValueError with the socket's name where matrices that belong together are missing.
     """
@@ -35,24 +42,19 @@ def matched(file: LoraFile, network: torch.nn.Module, names: Mapping[str, Target
         patches = comfy.lora.load_lora(dict(file.tensors), known, log_missing=False)
     except (KeyError, RuntimeError, ValueError) as error:
         raise ValueError(
-            f"{socket}: {file.name} is broken: what it says of one layer is not complete ({error}). Fetch it again, or "
-            "choose another."
+            f"{socket}: {file.name} is broken: what it says of one module is not complete ({error}). Fetch it again, "
+            "or choose another."
         ) from error
-    weights = network.state_dict()
     good, misshapen = {}, {}
     for target, patch in patches.items():
-        wanted, there = _shape_for(patch), _shape_of(target, weights)
+        wanted, there = _size_for(patch), _size_of(target, patcher)
         if wanted is None or there is None or wanted in (there, (there[0], None)):
             good[target] = patch
         else:
             misshapen[target] = wanted, there
-    adapter = Adapter(
-        file.name,
-        {target: patch for target, patch in good.items() if routable(patch)},
-        {target: patch for target, patch in good.items() if not routable(patch)},
-    )
+    routed = {target: patch for target, patch in good.items() if routes(target, patch)}
     return Matched(
-        adapter,
+        Adapter(file.name, routed, {target: patch for target, patch in good.items() if target not in routed}),
         frozenset(name for name, target in known.items() if any(one in good for one in _meant(target))),
         {
             name: misshapen[one]
@@ -63,18 +65,39 @@ def matched(file: LoraFile, network: torch.nn.Module, names: Mapping[str, Target
     )
 
 
+def can_route(model: ModelPatcher) -> Callable[[Target, Any], bool]:
+    """`routes` for this MODEL: LoRA, LoHa and LoKr on its linear and convolution modules."""
+
+    def routes(target: Target, patch: Any) -> bool:
+        if (
+            not isinstance(target, str) and len(target) > 2
+        ):  # ComfyUI turns the change around: norm_out of Diffusers' names
+            return False
+        place, module = place_of(target), module_of(model, target)
+        return place is not None and module is not None and routable(patch) and fits(patch, module, place)
+
+    return routes
+
+
 def _meant(target: Target) -> Iterable[Target]:
     """The weight, and the bias that ComfyUI changes under the same name."""
     return (target, f"{target.removesuffix('.weight')}.bias") if isinstance(target, str) else (target,)
 
 
-def _shape_of(target: Target, weights: Mapping[str, torch.Tensor]) -> Size | None:
-    """Of a weight, or of the part of it that is meant; None: there is none of this name."""
-    key, part = (target, None) if isinstance(target, str) else (target[0], target[1])
-    weight = weights.get(key)
-    if weight is None:
+def _size_of(target: Target, patcher: ModelPatcher) -> Size | None:
+    """Of a weight, or of the part of it that is meant; None: there is none of this name.
+
+    By the module where it says its size: what is quantised may be stored in another.
+    """
+    key, part = (target, None) if isinstance(target, str) else target[:2]
+    path, _, name = key.rpartition(".")
+    try:
+        module = patcher.get_model_object(path)
+        shape = list(getattr(module, name).shape)
+    except AttributeError:
         return None
-    shape = list(weight.shape)
+    if name == "weight" and hasattr(module, "in_features"):
+        shape = [module.out_features, module.in_features]
     if part is not None:
         shape[part[0]] = part[2]
     return _flat(shape)
@@ -85,7 +108,7 @@ def _flat(shape: Iterable[int]) -> Size:
     return int(first), math.prod(rest)
 
 
-def _shape_for(patch: Any) -> Size | None:
+def _size_for(patch: Any) -> Size | None:
     """Of the weight that a patch is made for; None where it does not show that."""
     if not isinstance(patch, WeightAdapterBase):
         return _flat(patch[1][0].shape)  # "diff" and "set" are as large as the weight

@@ -22,7 +22,7 @@ _KINDS = (
 """Kinds of files that get into the wrong folder, how their keys begin, and whether these are whole keys."""
 
 SHOWN = 2
-"""Names of layers in a sentence."""
+"""Names of modules in a sentence."""
 
 
 def no_lora(keys: Iterable[str], modules: Mapping[str, tuple[str, ...]]) -> str | None:
@@ -33,7 +33,7 @@ def no_lora(keys: Iterable[str], modules: Mapping[str, tuple[str, ...]]) -> str 
     # that no LoRA has.
     if modules and (kind is None or 2 * sum(map(len, modules.values())) > len(named) and CONTROL not in named):
         return None
-    return kind or "something else, without any layer of a LoRA"
+    return kind or "something else, without any module of a LoRA"
 
 
 def _has(keys: set[str], starts: tuple[str, ...], whole: bool) -> bool:
@@ -41,15 +41,15 @@ def _has(keys: set[str], starts: tuple[str, ...], whole: bool) -> bool:
 
 
 def made_for(tensors: Mapping[str, Any], modules: Iterable[str], about: Mapping[str, str]) -> str | None:
-    """The models that a file seems to be made for: by its layers, else by what its trainer noted; None: unknown."""
-    told = told_by_layers(tensors, modules)
+    """The models that a file seems to be made for: by its modules, else by what its trainer noted; None: unknown."""
+    told = told_by_modules(tensors, modules)
     if told is not None:
         return told[0]
     return about.get("modelspec.architecture") or about.get("ss_base_model_version")
 
 
-def told_by_layers(tensors: Mapping[str, Any], modules: Iterable[str]) -> tuple[str, list[str]] | None:
-    """The same by its layers alone, and which of them tell it."""
+def told_by_modules(tensors: Mapping[str, Any], modules: Iterable[str]) -> tuple[str, list[str]] | None:
+    """The same by its modules alone, and which of them tell it."""
     return lora_made_for({name: width_of(name, tensors) for name in modules if not of_text(name)})
 
 

@@ -27,7 +27,7 @@ class LoraFile(NamedTuple):
 
     name: str  # as the artist chose it, folders below models/loras included
     tensors: Mapping[str, Any]  # named as ComfyUI's own loader names them
-    modules: Mapping[str, tuple[str, ...]]  # names of layers, as the file writes them, and their keys in `tensors`
+    modules: Mapping[str, tuple[str, ...]]  # names of modules, as the file writes them, and their keys in `tensors`
     about: Mapping[str, str]  # what its trainer noted in it
 
 

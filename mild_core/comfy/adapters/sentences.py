@@ -9,7 +9,7 @@ from ...scene import Layer
 from ..families import family_of, plain_name
 from .adapter import Target
 from .matched import Matched
-from .misfit import made_for, such_as, told_by_layers
+from .misfit import made_for, such_as, told_by_modules
 from .modules import of_text
 from .read_lora import NONE, LoraFile
 
@@ -59,7 +59,7 @@ def refused(file: LoraFile, socket: str, model: ModelPatcher, unet: Matched, tex
     texts: its modules that are a text encoder's. None: it is taken.
     """
     its = plain_name(family_of(model))
-    told = told_by_layers(file.tensors, file.modules)
+    told = told_by_modules(file.tensors, file.modules)
     foreign = told is not None and told[0] != its and unet.modules.isdisjoint(told[1])
     alone = texts and all(name in texts or of_text(name) for name in file.modules)  # the text encoder's and no others
     if (unet.modules or alone) and not foreign:

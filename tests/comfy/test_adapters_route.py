@@ -239,9 +239,9 @@ def test_a_guider_with_two_models(tiny, adapted):
 def test_a_compiled_model(tiny, caplog):
     """It runs as it is written, told: what torch.compile has seen once it runs without the hooks that came later."""
     tiny = tiny("flux")
-    person = make_adapter(tiny.model, seed=PERSON, among="img_in", size=3.0)
+    person = make_adapter(tiny.model, seed=PERSON, among="time_in", size=3.0)
     compiled = tiny.model.clone()
-    set_torch_compile_wrapper(compiled, backend="eager", keys=["diffusion_model.img_in"])
+    set_torch_compile_wrapper(compiled, backend="eager", keys=["diffusion_model.time_in"])
     plain = sampled(tiny, compiled, batch=2)
     for strengths in ((1.0, 0.0), (0.0, 0.5)):
         caplog.clear()

@@ -12,8 +12,9 @@ hooks        rank 16 on the transformer blocks by ComfyUI's way: a LoRA hook on 
 
 Seconds are those of a step.
 On a CPU what counts is CPU time, which a busy machine stretches less than the clock does; a ratio is the median of
-those of the repeats. There sizes are a quarter of what a GPU gets, and SDXL has two transformers where it has ten: with
-these the linear layers of both kinds keep their real widths, on which alone depends what a LoRA costs beside them.
+those of the repeats. There pictures are 128 px wide, and SDXL has one transformer where it has two or ten; all widths
+are the real ones, on which what a LoRA costs beside a layer depends most. (Attention costs little at that size, so at
+a larger one the ratios are better.)
 
 Memory: most bytes of tensors that one call of the model holds at once (what PyTorch's operations hold within themselves
 is not counted), routed less plain, with one row and with four.
@@ -130,7 +131,7 @@ def measured(work: Callable[[], Any], device: torch.device) -> float:
 def kind_of(kind: str, options: argparse.Namespace, device: torch.device) -> str:
     """Everything for one kind of model; returns the line of ratios."""
     made = random_models.make(kind, options.width, depth=options.depth if kind == "sdxl" else None)
-    side = options.side or (32 if device.type == "cpu" else {"sd15": 64, "sdxl": 128}[kind])
+    side = options.side or (16 if device.type == "cpu" else {"sd15": 64, "sdxl": 128}[kind])
     print(f"{kind}: {made.words}")
     print(
         f"  {ROWS} rows of {8 * side} x {8 * side}, steps: {options.steps}, repeats: {options.repeats}",
@@ -195,15 +196,15 @@ def main() -> None:
     parser.add_argument("--models", default="sd15,sdxl", help="of sd15, sdxl; the last gives the last line")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--width", type=float, default=1.0, help="share of the real models' channels")
-    parser.add_argument("--depth", type=int, help="transformers where SDXL has ten (CPU 2, GPU 10)")
-    parser.add_argument("--side", type=int, help="of the latent, in cells (CPU 32; GPU 64 for sd15, 128 for sdxl)")
+    parser.add_argument("--depth", type=int, help="transformers where SDXL has ten (CPU 1, GPU 10)")
+    parser.add_argument("--side", type=int, help="of the latent, in cells (CPU 16; GPU 64 for sd15, 128 for sdxl)")
     parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--hooks", type=int, default=4, help="repeats in which ComfyUI's hooks run too")
     options = parser.parse_args()
     device = random_models.start_comfyui(options.device)
     if options.depth is None:
-        options.depth = 2 if device.type == "cpu" else 10
+        options.depth = 1 if device.type == "cpu" else 10
 
     import comfy.model_management
 

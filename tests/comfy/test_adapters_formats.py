@@ -9,6 +9,7 @@ import pytest
 import torch
 from comfy.weight_adapter import LoRAAdapter, OFTAdapter
 
+from mild.benchmarks.shared.live import LiveBytes
 from mild.mild_core.comfy.adapters.addition import add
 from mild.mild_core.comfy.adapters.formats import Matrices, Part, Place, fits, place_of, routable
 from mild.mild_core.comfy.adapters.rows import Gains
@@ -153,6 +154,24 @@ def test_in_half_precision():
     expected = with_merged(layer, x, adapter, GAINS[0])
     found = routed(layer, x.bfloat16(), adapter, GAINS[0], y=layer(x).bfloat16())
     assert found.dtype == torch.bfloat16 and torch.allclose(found.float(), expected, atol=0.02 * float(expected.max()))
+
+
+@pytest.mark.parametrize("kind", ["lora", "loha", "lokr", "lokr_whole"])
+@pytest.mark.parametrize("layer", ["linear", "3x3", "stride"])
+def test_no_memory_grows_with_the_batch(kind, layer):
+    """But for what lies between up and down, which has as many channels as the rank."""
+    layer, x = made(layer)
+    adapter, rank = make_weights(kind, tuple(layer.weight.shape), 2), 4 if kind == "loha" else 2
+    part = Part(adapter, Place("layer"), torch.float32)
+    most = []
+    for rows in (1, 16):
+        tokens = x[:1].expand(rows, *x.shape[1:]).contiguous()
+        y = layer(tokens)
+        with LiveBytes() as live:
+            add(part, layer, tokens, y, Gains("name", [0.5] * rows, x.device).runs)
+        most.append(live.most)
+    small = 4 * 16 * rank * y[0].numel() // 32 if kind in ("lora", "loha") else 0
+    assert 0 < most[0] and most[1] - most[0] <= small
 
 
 def test_a_high_rank_is_not_multiplied_out():

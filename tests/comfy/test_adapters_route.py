@@ -239,9 +239,9 @@ def test_a_guider_with_two_models(tiny, adapted):
 def test_a_compiled_model(tiny, caplog):
     """It runs as it is written, told: what torch.compile has seen once it runs without the hooks that came later."""
     tiny = tiny("flux")
-    person = make_adapter(tiny.model, seed=PERSON, among="img_in", size=3.0)
+    person = make_adapter(tiny.model, seed=PERSON, among="time_in", size=3.0)
     compiled = tiny.model.clone()
-    set_torch_compile_wrapper(compiled, backend="eager", keys=["diffusion_model.img_in"])
+    set_torch_compile_wrapper(compiled, backend="eager", keys=["diffusion_model.time_in"])
     plain = sampled(tiny, compiled, batch=2)
     for strengths in ((1.0, 0.0), (0.0, 0.5)):
         caplog.clear()
@@ -338,6 +338,21 @@ def test_a_block_replaced_for_some_steps_is_told(tiny, caplog):
     sampled(tiny, model)
     (line,) = [record.getMessage() for record in caplog.records if "MILD" in record.getMessage()]
     assert "3 of the 6 modules" in line and "in a part of the steps only" in line
+
+
+def test_a_cache_of_whole_calls_is_not_told(tiny, run_node, caplog):
+    """EasyCache answers in place of the network in some steps, with what it has seen the adapters do."""
+    tiny = tiny("flux")
+    model = route(tiny.model, [given(make_adapter(tiny.model), 1.0)])
+    (model,) = run_node(
+        "EasyCache", model=model, reuse_threshold=3.0, start_percent=0.0, end_percent=1.0, verbose=False
+    )
+    ran = []
+    handle = model.model.diffusion_model.img_in.register_forward_hook(lambda *_: ran.append(1))
+    sampled(tiny, model, steps=6, cfg=1.0)
+    handle.remove()
+    assert 0 < len(ran) < 6
+    assert not [record for record in caplog.records if "MILD" in record.getMessage()]
 
 
 def test_nothing_is_told_where_all_run(tiny, caplog):

@@ -23,12 +23,13 @@ from torch import Tensor
 
 from .. import layouts
 from ..attention.run import SamplingRun, rows_of, run_of
+from ..families import family_of_base
 from .adapter import Given
 from .addition import add
 from .compiled import as_written, is_compiled
 from .fit import parts_of
 from .formats import Part
-from .rows import Gains, Inputs
+from .rows import Gains, Inputs, patches_in
 
 KEY = "mild_adapters"
 
@@ -121,6 +122,8 @@ class _State:
         """After a call of the model: ValueError where an adapter met none of its modules, before the artist has waited
         for all steps.
         """
+        if not ran and any(self.ran[number] for number in wanted):
+            return  # a cache of whole calls (EasyCache) has answered
         for number in wanted:
             paths = {part.place.path for part in self.routed[number].parts}
             self.ran[number] |= paths & ran
@@ -199,6 +202,7 @@ def _hooked(
         gains = Gains(one.given.adapter.name, strengths, x.device)
         for part in one.parts:
             modules.setdefault(part.place.path, []).append((part, gains))
+    patches, on_patches = patches_in(model, x.shape), family_of_base(model).on_patches
     hooks = []
     try:
         for path, parts in modules.items():
@@ -206,8 +210,8 @@ def _hooked(
                 module = network.get_submodule(path)
             except AttributeError:  # another node put something else in its place
                 continue
-            hook = functools.partial(_add, parts, Inputs(model, path, tuple(x.shape)), note)
-            hooks.append(module.register_forward_hook(hook, with_kwargs=True))
+            inputs = Inputs(path, len(x), patches if path.startswith(on_patches) else 0)
+            hooks.append(module.register_forward_hook(functools.partial(_add, parts, inputs, note), with_kwargs=True))
         yield
     finally:
         for handle in hooks:

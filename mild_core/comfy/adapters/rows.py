@@ -52,16 +52,20 @@ def _run(gains: tuple[float, ...], start: int, stop: int, device: torch.device) 
     return Rows(start, stop, own, None if len(set(own)) == 1 else torch.tensor(own, device=device))
 
 
+def patches_in(model: Any, shape: Sequence[int]) -> int:
+    """Of a picture, where this BaseModel gets an input of this shape; 0 where no module has them as rows."""
+    if not family_of_base(model).on_patches:
+        return 0
+    side = model.diffusion_model.patch_size
+    return math.prod(math.ceil(length / side) for length in shape[-2:])
+
+
 class Inputs:
     """The rows that come to one module in one call of the model; most often the model's own."""
 
-    def __init__(self, model: Any, path: str, shape: tuple[int, ...]):
-        """model: ComfyUI's BaseModel; path: the module's, in its network; shape: of the model's input."""
-        self.path, self.batch = path, shape[0]
-        self.patches = 0  # 0: they are not this module's rows
-        if path.startswith(family_of_base(model).on_patches):
-            side = model.diffusion_model.patch_size
-            self.patches = math.prod(math.ceil(length / side) for length in shape[-2:])
+    def __init__(self, path: str, batch: int, patches: int):
+        """path: the module's, in the network; patches: its rows for each of the batch, 0: no more than one."""
+        self.path, self.batch, self.patches = path, batch, patches
         self.done = 0
 
     def take(self, rows: int) -> "Taken":

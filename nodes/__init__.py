@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from . import (
+    adapters,
     attention,
     choose,
     effects,
@@ -41,6 +42,7 @@ class MildExtension(ComfyExtension):
             split,
             layer,
             models,
+            adapters,
             attention,
             eraser,
             gap,

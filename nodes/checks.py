@@ -95,7 +95,8 @@ def checked_clip(clip: object) -> CLIP | None:
     if clip is None:
         raise ValueError(
             "clip: there is no CLIP in what is connected. If it comes from a checkpoint, that one was saved without "
-            "its text encoder: load it with Load CLIP, or connect nothing."
+            "its text encoder: load it with Load CLIP, or connect nothing. Behind Adapters for Layers: connect clip "
+            "there."
         )
     return None if clip is NOT_CONNECTED else cast(CLIP, clip)
 

@@ -82,6 +82,9 @@ LOOKS = {
     "14 Erase with EraDiff's attention, SD2 inpaint": Look(
         part=(488, 162, 768, 372), drawing=STRIPES, line="SD2 inpaint fills the red: a drawing"
     ),
+    "15 Two adapters, one pass, SDXL": Look(
+        part=(212, 352, 488, 559), drawing=STRIPES, line="A LoRA for each kind of stripes: a drawing"
+    ),
     "03 Touch up a spot, no download": Look(part=(0, 351, 300, 576), before=STRIPES),
 }
 

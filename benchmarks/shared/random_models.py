@@ -53,13 +53,20 @@ class RandomModel(NamedTuple):
     words: str  # what it is, for whoever reads the figures
 
 
-def make(kind: str, width: float = 1.0) -> RandomModel:
-    """A model of KINDS with `width` of its channels (rounded to what group norms need), weights random."""
+def make(kind: str, width: float = 1.0, depth: int | None = None) -> RandomModel:
+    """A model of KINDS with `width` of its channels (rounded to what group norms need), weights random.
+
+    depth: the most transformers one after another, where not as many as the kind has.
+    """
     import comfy.model_management
     import comfy.model_patcher
     import comfy.patcher_extension
 
     config = settings(kind, width)
+    if depth is not None:
+        for name in ("transformer_depth", "transformer_depth_output"):
+            config.unet_config[name] = [min(own, depth) for own in config.unet_config[name]]
+        config.unet_config["transformer_depth_middle"] = min(config.unet_config["transformer_depth_middle"], depth)
     device = comfy.model_management.get_torch_device()
     types = config.supported_inference_dtypes
     dtype = comfy.model_management.unet_dtype(device=device, supported_dtypes=types)
@@ -76,7 +83,8 @@ def make(kind: str, width: float = 1.0) -> RandomModel:
     unet = config.unet_config
     words = (
         f"{type(config).__name__} configuration, {type(model).__name__}, {_millions(model.diffusion_model)} in the "
-        f"UNet ({unet['model_channels']} channels, {100 * unet['model_channels'] / CHANNELS:.0f} % of the real width), "
+        f"UNet ({unet['model_channels']} channels, {100 * unet['model_channels'] / CHANNELS:.0f} % of the real width"
+        f"{'' if depth is None else f', at most {depth} transformers one after another'}), "
         f"{str(dtype).removeprefix('torch.')}; {type(vae.first_stage_model).__name__}, "
         f"{_millions(vae.first_stage_model)}, {str(vae.vae_dtype).removeprefix('torch.')}"
     )

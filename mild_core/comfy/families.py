@@ -5,6 +5,7 @@ goes (guidance_places.py). Functions in a record get ComfyUI's BaseModel, or the
 nodes may have replaced, such as its network.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -88,6 +89,21 @@ def _by_either(model: ModelPatcher) -> bool:
     return _by_keys(model) or _by_width(model.model)
 
 
+# -- LoRA files -------------------------------------------------------------------------------------------------------
+
+
+class LoraSign(NamedTuple):
+    """By which a LoRA file is known to be made for a family."""
+
+    modules: str  # a regular expression that finds some of its names of modules
+    widths: frozenset[int]  # channels that those read
+
+
+def _in_attn2(*widths: int) -> tuple[LoraSign, ...]:
+    """UNets: where the prompt is read, which is as wide as the family's text."""
+    return (LoraSign(r"attn2[._](processor[._])?to_[kv]", frozenset(widths)),)
+
+
 # -- the record --------------------------------------------------------------------------------------------------------
 
 
@@ -107,6 +123,8 @@ class Family(NamedTuple):
     layout: Layout | None = None  # None: attention cannot be steered
     body: Callable[[BaseModel], GuidanceConfig | None] | None = None  # None: takes no body guidance
     t2i_places: int = 0  # length of T2I-Adapters' lists for input blocks, where they list more than the network has
+    loras: tuple[LoraSign, ...] = ()  # any of them will do
+    on_patches: tuple[str, ...] = ()  # modules, by how their names begin, whose rows are patches, picture by picture
     mask_growth: float = SHARE_512  # how far Attentive Eraser blurs a mask: deviation in shares of the picture's side
 
 
@@ -139,6 +157,7 @@ _SD15 = Family(
     prompts=own_prompts.SD,
     text_width=_in_configuration,
     texts={768: "SD1.5's"},
+    loras=_in_attn2(768),
     layout=layouts.UNET,
     body=guidance_places.of_sd15,
 )
@@ -146,6 +165,7 @@ _SD2 = _SD15._replace(
     name="SD2 (512 px)",  # its base and inpaint checkpoints, which predict noise
     matches=_sd2,
     texts={1024: "SD2's"},
+    loras=_in_attn2(1024),
     body=guidance_places.of_sd2,
 )
 _SDXL = Family(
@@ -154,6 +174,7 @@ _SDXL = Family(
     prompts=own_prompts.SDXL,
     text_width=_in_configuration,
     texts={2048: "SDXL's"},
+    loras=_in_attn2(2048),
     # Of what it reads, the rest are six numbers about sizes, 256 channels each. A picture may stand in its place.
     pooled=Pooled(lambda model: model.adm_channels - 6 * 256, instead="unclip_conditioning"),
     layout=layouts.UNET,
@@ -168,19 +189,26 @@ _FLUX = Family(
     guidance=3.5,  # as its makers recommend
     text_width=_in_layer("txt_in"),
     texts={4096: "that of Flux and SD3"},
+    loras=(LoraSign(r"double_blocks|single_blocks|single_transformer_blocks", frozenset({3072})),),
     pooled=_TO_FLUX,
     inpaint=_by_either,
     layout=layouts.FLUX,
     body=guidance_places.of_flux,
 )
 _FLUX2 = _FLUX._replace(
-    name="Flux 2", matches=_is(comfy.model_base.Flux2), prompts=own_prompts.OTHERS, guidance=None, texts={}
+    name="Flux 2",
+    matches=_is(comfy.model_base.Flux2),
+    prompts=own_prompts.OTHERS,
+    guidance=None,
+    texts={},
+    loras=(LoraSign(r"double_blocks|single_blocks|single_transformer_blocks", frozenset({4096, 6144})),),
 )
 _LUMINA = Family(
     "Lumina 2 and Z-Image",
     _is(comfy.model_base.Lumina2),
     text_width=_in_captions,
     texts={2304: "Lumina's", 2560: "Z-Image's"},
+    loras=(LoraSign(r"layers[._]\d+[._](attention|feed_forward|adaLN)", frozenset({2304, 3840})),),
     layout=layouts.LUMINA,
 )
 
@@ -197,6 +225,7 @@ FAMILIES = (
         name="SDXL Refiner",
         matches=_is(comfy.model_base.SDXLRefiner),
         texts={1280: "the SDXL refiner's"},
+        loras=_in_attn2(1280),
         pooled=Pooled(lambda model: model.adm_channels - 5 * 256, instead="unclip_conditioning"),
         body=None,
     ),
@@ -213,6 +242,7 @@ FAMILIES = (
         prompts=own_prompts.SD3,
         text_width=_in_layer("context_embedder"),
         texts={4096: "that of Flux and SD3"},
+        loras=(LoraSign(r"^[a-z._]*(joint_blocks|transformer_blocks)", frozenset({1536, 2432})),),
         # A pooled_output of None may be given, but it has to be there.
         pooled=Pooled(lambda model: model.adm_channels, instead="pooled_output"),
         layout=layouts.SD3,
@@ -223,6 +253,7 @@ FAMILIES = (
         prompts=own_prompts.QWEN_IMAGE,
         text_width=_in_layer("txt_in"),
         texts={3584: "Qwen-Image's"},
+        loras=(LoraSign(r"^[a-z._]*transformer_blocks", frozenset({3072})),),
         layout=layouts.QWEN_IMAGE,
     ),
     # Another network with Qwen-Image's way of prompting.
@@ -234,8 +265,20 @@ FAMILIES = (
     ),
     _FLUX2,
     _FLUX2._replace(name="LongCat-Image", matches=_is(comfy.model_base.LongCatImage)),
-    _FLUX2._replace(name="Chroma", matches=_is(comfy.model_base.Chroma), pooled=None, body=None),
-    _LUMINA._replace(name="Z-Image in pixels", matches=_is(comfy.model_base.ZImagePixelSpace), layout=None),
+    _FLUX2._replace(
+        name="Chroma",
+        matches=_is(comfy.model_base.Chroma),
+        pooled=None,
+        body=None,
+        on_patches=("nerf_image_embedder.", "nerf_blocks."),  # of Chroma Radiance
+    ),
+    _LUMINA._replace(
+        name="Z-Image in pixels",
+        matches=_is(comfy.model_base.ZImagePixelSpace),
+        layout=None,
+        loras=(),
+        on_patches=("dec_net.",),
+    ),
     _LUMINA,
     Family(
         "HunyuanImage 2.1",
@@ -260,6 +303,25 @@ def family_of(model: ModelPatcher) -> Family:
 def family_of_base(model: BaseModel) -> Family:
     """The same for who has ComfyUI's BaseModel alone, as ControlNets do."""
     return next(family for family in FAMILIES if family.matches(model))
+
+
+def lora_made_for(widths: Mapping[str, int | None]) -> tuple[str, list[str]] | None:
+    """The name of the models that a LoRA file seems to be made for, and the modules that tell it; None: unknown.
+
+    widths: channels that its modules read, by their names as the file writes them; None: unknown. Models that are alike
+    in this (Chroma is Flux's) go by the name of the first.
+    """
+    for family in FAMILIES:
+        for sign in family.loras:
+            telling = [name for name, width in widths.items() if width in sign.widths and re.search(sign.modules, name)]
+            if telling:
+                return plain_name(family), telling
+    return None
+
+
+def plain_name(family: Family) -> str:
+    """Without what tells apart models that take the same LoRAs."""
+    return family.name.split(" (")[0]
 
 
 def distilled_guidance_of(model: ModelPatcher) -> float | None:

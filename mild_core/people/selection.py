@@ -152,18 +152,20 @@ def who_exists(people: Sequence[Person]) -> str:
     return "; ".join(lists) + "."
 
 
-def layers_named(scenes: Sequence[Scene], which: str) -> set[str]:
+def layers_named(scenes: Sequence[Scene], which: str, socket: str = "which") -> set[str]:
     """Ids of the layers that `which` names: "all", "background", "people", numbers ("2", "2-4"), names or ids, in any
     mix.
 
-    Raises ValueError when a part of the text names no layer. Scenes without any layer give an empty set for the group
-    words.
+    Raises ValueError, with the socket's name, when a part of the text names no layer. Scenes without any layer give an
+    empty set for the group words.
     """
     layers = [layer for scene in scenes for layer in scene.layers]
     text = plain(which)
     names = {plain(name).lower() for layer in layers for name in (layer.id, layer.name)}
     if not text:
-        raise ValueError("which: nothing is written there. Write all, background, people, or numbers such as 2 or 1,3.")
+        raise ValueError(
+            f"{socket}: nothing is written there. Write all, background, people, or numbers such as 2 or 1,3."
+        )
     named: set[str] = set()
     for part in _parts(text, names):
         word = part.lower()
@@ -179,7 +181,7 @@ def layers_named(scenes: Sequence[Scene], which: str) -> set[str]:
             if not found and numbers:
                 found = [layer for layer in layers if layer.number in numbers]
             if not found and layers:
-                raise ValueError(f"which: no layer is called '{part}'. {_layers_that_exist(scenes)}")
+                raise ValueError(f"{socket}: no layer is called '{part}'. {_layers_that_exist(scenes)}")
         named |= {layer.id for layer in found}
     return named
 

@@ -41,6 +41,28 @@ def mild_folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def loras_folder(tmp_path, monkeypatch):
+    """An empty folder in place of models/loras."""
+    folder = tmp_path / "loras"
+    folder.mkdir()
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "loras", ([str(folder)], {".safetensors", ".pt"}))
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    return folder
+
+
+@pytest.fixture
+def adapted(run_node):
+    """adapted(model, layers, background_lora="a.safetensors", ...): MODEL and both CLIPs that the node returns."""
+
+    def run(model, layers, **changes):
+        widgets = {"background_lora": "none", "background_strength": 1.0, "person_lora": "none", "person_strength": 1.0}
+        inputs = {**widgets, "people": "all", "which": "all", **changes}
+        return run_node("MILD_LayerAdapters", model=model, layers=layers, **inputs)
+
+    return run
+
+
+@pytest.fixture
 def small_native_size(monkeypatch):
     """Crops are sampled at about 96 px instead of 512 or 1,024: random models learn nothing from more."""
     made_for(monkeypatch, 96 * 96)

@@ -41,6 +41,7 @@ class Counting:
 
     def __init__(self, clip):
         self.clip = clip
+        self.patcher = clip and clip.patcher
         self.texts = []
 
     def tokenize(self, text):

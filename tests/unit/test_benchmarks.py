@@ -5,9 +5,11 @@ import random
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mild.benchmarks.shared import cutouts, metrics, rivals, scenes
+from mild.benchmarks.shared.live import LiveBytes
 
 
 @pytest.fixture
@@ -149,3 +151,16 @@ def test_interval_is_over_the_known_values():
     mean = metrics.mean_with_interval([1.0, 2.0, 3.0, math.nan])
     assert mean.value == 2 and mean.n == 3 and 0 < mean.half < 2
     assert metrics.mean_with_interval([math.nan]).text(2) == "-"
+
+
+def test_live_bytes_are_those_of_what_is_still_there():
+    before = torch.zeros(1000)
+    with LiveBytes() as live:
+        first = before + 1
+        view = first.view(10, 100)[:5]
+        view += 1  # no memory of its own
+        second = first * 2
+        del first, view
+        third = second + 1
+    assert live.most == 2 * 4000
+    del second, third

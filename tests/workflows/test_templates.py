@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tomllib
+import torch
 from PIL import Image, ImageFilter
+from safetensors.torch import save_file
 
 from mild import __file__ as init_file
 from mild.tests.helpers.browser import graph_to_prompt, red_nodes
@@ -115,6 +117,8 @@ def test_template_runs(server, browser_page, path):
     for key in nodes_of(graph, "MILD_SampleLayers"):
         if "clip" in graph[key]["inputs"]:
             assert "the pack's own" in result.outputs[key]["text"][0]
+    for key in nodes_of(graph, "MILD_LayerAdapters"):
+        assert result.outputs[key]["text"][0].startswith("Nothing is chosen")
 
 
 @each_template
@@ -234,3 +238,24 @@ def test_the_way_that_is_switched_off_runs_too(server, browser_page):
     inside = picture(result, "hidden")[..., 0] > 0
     assert 0 < inside.mean() < 0.5 and not (differs & ~inside).any()
     assert differs[inside].mean() > 0.9
+
+
+def test_two_adapters_in_one_pass_with_files(server, browser_page):
+    """Each kind of layer gets the file that is chosen for it."""
+    (path,) = (path for path in TEMPLATES if path.stem.startswith("15 "))
+    folder = server.base / "models" / "loras"
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = torch.Generator().manual_seed(0)
+    for name in ("place", "clothes"):
+        layer = "lora_unet_middle_block_1_transformer_blocks_0_attn2_to_v"  # of the small SDXL
+        up, down = torch.randn(256, 2, generator=generator), torch.randn(2, 2048, generator=generator)
+        save_file({f"{layer}.lora_up.weight": up, f"{layer}.lora_down.weight": down}, folder / f"{name}.safetensors")
+    graph = with_tiny_models(graph_to_prompt(browser_page, load(path)))
+    (adapters,), (sampler,) = (nodes_of(graph, kind) for kind in ("MILD_LayerAdapters", "MILD_SampleLayers"))
+    graph[sampler]["inputs"]["steps"] = 1
+    graph[adapters]["inputs"] |= {"background_lora": "place.safetensors", "person_lora": "clothes.safetensors"}
+    result = server.run(graph)
+    text = result.outputs[adapters]["text"][0]
+    assert "Background: place.safetensors, strength 1." in text and "Person 3: clothes.safetensors, strength 1." in text
+    assert "1 module of the model, for these layers alone and in one pass with the others" in text
+    assert "2 painted: Background, Person 3" in result.outputs[sampler]["text"][0]

@@ -60,7 +60,7 @@ def rows_of(run: SamplingRun, transformer_options: dict[str, Any], batch: int) -
     names: Sequence[str | int] = run.rows or range(each)
     if left or each != len(names):
         raise ValueError(
-            f"model: an attention came with {batch} rows, where {len(chunks)} of {len(names)} each were to come; "
+            f"model: a part of it got {batch} rows, where {len(chunks)} of {len(names)} each were to come; "
             "another node on this MODEL divides the batch. Take it off"
         )
     return [AttentionRow(name, chunk in run.positive) for chunk in chunks for name in names]

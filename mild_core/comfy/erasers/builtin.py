@@ -33,6 +33,7 @@ class Builtin(Eraser):
     name = "the Built-in Model"
     reads_text = False
     fills_itself = True
+    has_weights = False
     row_by_row = True
     keeps_apart = True
     per_row = ("mild_references", "mild_ground", "mild_crop")

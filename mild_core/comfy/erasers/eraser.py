@@ -23,6 +23,7 @@ class Eraser:
     name = "this model"  # in sentences to the artist
     reads_text = True  # False: any CONDITIONING will do, and none of the pack's own prompts is made for it
     fills_itself = False  # it starts from noise: it makes by itself what others find in an exemplar fill
+    has_weights = True  # False: there is nothing in it that a LoRA could change
     row_by_row = False  # rows of a batch are worked on one after another, so nothing is gained by batches
     keeps_apart = False  # it looks at nobody whom a layer must not look at, without being steered
     per_row: tuple[str, ...] = ()  # values of a CONDITIONING that rows of a batch may differ in, or lack

@@ -5,7 +5,7 @@ and after a batch that was too large for the memory has been tried again in halv
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import comfy.model_management
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...scene import Layer, Scene
 from ...seeds import seed_of
+from ..adapters import merged
 from ..erasers.eraser import eraser_of
 from .controlnets import Hints
 from .memory import Memory
@@ -73,13 +74,20 @@ def layer_seed(seed: int, layer_id: str) -> int:
     return seed_of(seed, layer_id)
 
 
-def groups(rows: Sequence[LayerRow], alone: bool = False) -> list[list[LayerRow]]:
-    """Rows that can be one batch, in the order of their first; alone: each by itself."""
-    found: dict[Any, list[LayerRow]] = {}
+def groups(
+    rows: Sequence[LayerRow], alone: bool = False, weights: Callable[[str], Hashable] = lambda layer_id: None
+) -> list[list[LayerRow]]:
+    """Rows that can be one batch, in the order of their first; alone: each by itself.
+
+    weights: equal for layers (by id) that are sampled with the same weights of the model. Groups that share them follow
+    one another, so that they are changed as seldom as can be.
+    """
+    found: dict[Hashable, dict[Any, list[LayerRow]]] = {}
     for row in rows:
         same = (tuple(row.latent.shape), tuple(row.sigmas.tolist()), signature(row.conds))
-        found.setdefault(row.layer.id if alone else same, []).append(row)
-    return list(found.values())
+        here = found.setdefault(weights(row.layer.id), {})
+        here.setdefault(row.layer.id if alone else same, []).append(row)
+    return [group for those in found.values() for group in those.values()]
 
 
 def sampled(
@@ -155,6 +163,7 @@ def _batch(
     if guider.model_patcher.is_dynamic() and _have_hooks(guider.original_conds):
         # As the guider itself does when it is given such conds.
         guider.model_patcher = guider.model_patcher.get_non_dynamic_delegate()
+    merged.merge(guider, layers[0].id)  # the same for all of a group
     name_rows(guider, [layer.id for layer in layers], notes)
     if sampling.put_on is not None:
         sampling.put_on(guider)

@@ -19,6 +19,7 @@ from ...layers.agreement import agreed, seen, told
 from ...layers.common_frame import frame_of, framed, meeting, started
 from ...layers.painted import resized
 from ...scene import Box, Layer, Scene
+from ..adapters.merged import merged_for
 from ..attention import catch
 from ..attention.run import progress
 from .encode import LatentSpace, work_size_of
@@ -67,6 +68,10 @@ def together(
         frame = frame_of(group)
         if _knows_crops(sampling.guider) and any(layer.box != frame for layer in group):
             why = f"because {_names(own)} have crops of their own, which the attention nodes on this MODEL go by"
+            notes.append(OFF.format(why=why))
+            continue
+        if len({merged_for(sampling.guider, layer.id) for layer in group}) > 1:
+            why = f"because {_names(own)} get adapters that change the model's weights, and not the same ones"
             notes.append(OFF.format(why=why))
             continue
         layers = [framed(layer, frame, scene) for layer in group]

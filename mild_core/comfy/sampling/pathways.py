@@ -12,6 +12,7 @@ from torch import Tensor
 from ...image import boxes
 from ...layers.painted import finished
 from ...scene import Layer
+from ..adapters.merged import merged_for
 from .conditioning import LayerConds
 from .encode import Encoded, LatentSpace, decode, encode
 from .groups import LayerRow, Sampling, groups, rows_apart, sampled, sampled_together
@@ -45,7 +46,8 @@ def paint_apart(
     alone = sampled_alone(run.sampling.sampler) or run.space.eraser.row_by_row
     callback = functools.partial(run.progress.callback, run.work, run.progress.previewer)
     samples = {}
-    for group in groups(rows, alone or not rows_apart(run.sampling.guider)):
+    weights = functools.partial(merged_for, run.sampling.guider)
+    for group in groups(rows, alone or not rows_apart(run.sampling.guider), weights):
         for row, sample in sampled(group, run.sampling, run.memory, callback, run.notes):
             samples[row.layer.id] = sample
             run.progress.sampled(run.work[row.layer.id])

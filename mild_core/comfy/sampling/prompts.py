@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ...scene import BACKGROUND, PERSON, Layer
+from ..adapters.text_parts import adapters_of, clip_of
 from ..erasers.eraser import eraser_of
 from ..families import FAMILIES, distilled_guidance_of, family_of
 from .text_fits import check_text
@@ -39,7 +40,8 @@ class Prompts:
         self.clip = clip if self.reads_text else None
         self.connected = {POSITIVE: positive, NEGATIVE: negative}
         self.guidance = distilled_guidance_of(model)
-        self.encoded: dict[tuple[str, str], list] = {}
+        self.clips: dict[object, comfy.sd.CLIP] = {}  # with the adapters of some layers each
+        self.encoded: dict[tuple[object, str, str], list] = {}
         self.zeros: list[list] = []
         self.sources: dict[str, tuple[Layer, dict[str, int]]] = {}
         for side, conditioning in self.connected.items():
@@ -67,6 +69,8 @@ class Prompts:
         sentences = [f"Prompts: {self._described(POSITIVE)}."]
         if any(of[POSITIVE] != of[NEGATIVE] for _, of in self.sources.values()):
             sentences.append(f"Negative prompts: {self._described(NEGATIVE)}.")
+        if len(self.clips) > 1:
+            sentences.append("The pack's own are encoded for each layer with its own adapters (Adapters for Layers).")
         return sentences
 
     def _written(self, layer: Layer, side: str) -> tuple[list | None, int]:
@@ -80,16 +84,18 @@ class Prompts:
         if self.clip is not None:
             text = getattr(family_of(self.model).prompts.texts[layer.domain], side)
             if text is not None:
-                return self._encode(self.clip, text, side), PACKS
+                return self._encode(self.clip, layer, text, side), PACKS
         return None, ZEROED
 
-    def _encode(self, clip: comfy.sd.CLIP, text: str, side: str) -> list:
-        """As CLIPTextEncode does it, each text once."""
-        if (side, text) not in self.encoded:
-            conditioning = clip.encode_from_tokens_scheduled(clip.tokenize(text))
+    def _encode(self, clip: comfy.sd.CLIP, layer: Layer, text: str, side: str) -> list:
+        """As CLIPTextEncode does it with the layer's adapters, each text once with the same ones."""
+        adapters = adapters_of(clip, layer.id)
+        if (adapters, side, text) not in self.encoded:
+            own = self.clips.setdefault(adapters, clip_of(clip, layer.id))
+            conditioning = own.encode_from_tokens_scheduled(own.tokenize(text))
             self._check(conditioning, "clip")
-            self.encoded[side, text] = self._guided(conditioning) if side == POSITIVE else conditioning
-        return self.encoded[side, text]
+            self.encoded[adapters, side, text] = self._guided(conditioning) if side == POSITIVE else conditioning
+        return self.encoded[adapters, side, text]
 
     def _guided(self, conditioning: list) -> list:
         """With the guidance that a distilled model expects. A prompt of the artist's keeps its own value."""

@@ -15,6 +15,8 @@ from torch import Tensor
 from ...layers.painted import plate_under
 from ...people.selection import layers_named
 from ...scene import Layer, Scene
+from ..adapters import merged
+from ..adapters.layer_strengths import note_on_models
 from ..guidance import relation_text
 from .conditioning import LayerConds
 from .encode import LatentSpace, latent_space, work_size_of
@@ -226,6 +228,8 @@ def _painted(
         *works[0],
         notes,
     )
+    said = note_on_models(sampling.guider), merged.note(sampling.guider, [plan.layer for plan in planned])
+    notes.extend(note for note in said if note)
     doubts = [space.eraser.doubt(plan.layer, conds[plan.layer.id]) for plan in planned]
     if known := [doubt for doubt in dict.fromkeys(doubts) if doubt]:
         notes.extend(known)

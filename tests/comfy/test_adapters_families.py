@@ -1,0 +1,40 @@
+"""Adapters routed by row on every family: each row is what a MODEL with its adapter merged makes of it."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from mild.mild_core.comfy.adapters.route import route
+from mild.tests.helpers.adapters import given, make_adapter, merged
+from mild.tests.helpers.attention import TRANSFORMERS, hooked, near, sampled
+from mild.tests.helpers.tiny_models import make
+
+
+@pytest.mark.parametrize("family", ("sd15_inpaint", "sd2", "sdxl", *TRANSFORMERS))
+def test_every_module_of_every_family(family):
+    """All linear and convolution layers, cond and uncond in one batch; two rows of one adapter, one of another."""
+    tiny = make(family)
+    plate, person = make_adapter(tiny.model, seed=1), make_adapter(tiny.model, seed=2)
+    model = route(tiny.model, [given(plate, 0.8, 0, 0), given(person, 0, 1.0, 0.5)])
+    rows, plain = sampled(tiny, model, batch=3, steps=1), sampled(tiny, batch=3, steps=1)
+    for row, (adapter, strength) in enumerate([(plate, 0.8), (person, 1.0), (person, 0.5)]):
+        alone = sampled(tiny, merged(tiny.model, (adapter, strength)), batch=3, steps=1)
+        scale = float(alone[row].abs().max())
+        assert torch.allclose(rows[row], alone[row], rtol=0, atol=1e-4 * scale)
+        assert not torch.allclose(rows[row], plain[row], rtol=0, atol=0.05 * scale)
+    assert not hooked(tiny.model)
+
+
+def test_chroma_radiance_in_tiles():
+    """It shows its last layers the patches of all pictures, so many at a time: a tile ends within a picture."""
+    tiny = make("chroma_radiance")
+    network = tiny.model.model.diffusion_model
+    plate, person = make_adapter(tiny.model, among="nerf", seed=1), make_adapter(tiny.model, among="nerf", seed=2)
+    model = route(tiny.model, [given(plate, 0.8, 0, 0), given(person, 0, 1.0, 0.5)])
+    whole = sampled(tiny, model, batch=3, steps=2)
+    tiles = []
+    network.nerf_blocks[0].register_forward_pre_hook(lambda module, args: tiles.append(len(args[0])))
+    network.params = dataclasses.replace(network.params, nerf_tile_size=25)  # of 64 patches
+    assert near(sampled(tiny, model.clone(), batch=3, steps=2), whole)
+    assert tiles[:3] == [75, 75, 42]

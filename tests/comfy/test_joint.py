@@ -12,6 +12,7 @@ from mild.mild_core.comfy.sampling.joint import Agree
 from mild.mild_core.comfy.sampling.sample_layers import Options, SamplerSettings, sample_layers, sample_layers_advanced
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.layers import WIDGETS, background, check, layers_of, person, picture
+from mild.tests.helpers.loras import DORA, LORA, save_lora, unet_names
 
 pytestmark = pytest.mark.usefixtures("small_native_size")
 
@@ -213,6 +214,19 @@ def test_attention_nodes_go_by_crops_of_their_own(erasing, met, tiny, batches):
     batches.clear()
     said, _ = notes(model._replace(model=erasing(model.model, wide)), wide)
     assert said.startswith("agree: Background and Person 2") and [GROUND, PERSON] in batches
+
+
+@pytest.mark.parametrize(("kind", "one_batch"), [(DORA, False), (LORA, True)])
+def test_adapters_of_their_own(adapted, loras_folder, met, tiny, batches, kind, one_batch):
+    """Routed ones hold by row; what changes the model's weights holds for a whole batch."""
+    model = tiny("sd15")
+    name = save_lora(loras_folder / f"{kind}.safetensors", unet_names(model.model), kind)
+    given = model._replace(model=adapted(model.model, met, person_lora=name)[0])
+    said, layers = notes(given, met)
+    assert ([GROUND, PERSON] in batches) == one_batch
+    if not one_batch:
+        assert "adapters that change the model's weights" in said
+        assert same(layers, notes(given, met, agree=0.0)[1])
 
 
 def test_a_guider_that_is_not_known(met, tiny):

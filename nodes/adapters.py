@@ -126,7 +126,8 @@ class LayerAdapters(io.ComfyNode):
     ) -> io.NodeOutput:
         background, person = (background_lora, background_strength), (person_lora, person_strength)
         adapted = adapt(model, layers, background, person, people, which, checked_clip(clip))
-        return io.NodeOutput(adapted.model, adapted.background, adapted.person, ui=shown(cls, adapted.text))
+        told = shown(cls, adapted.text, warning=adapted.warning)
+        return io.NodeOutput(adapted.model, adapted.background, adapted.person, ui=told)
 
 
 NODES: list[type[io.ComfyNode]] = [LayerAdapters]

@@ -13,8 +13,8 @@ hooks        rank 16 on the transformer blocks by ComfyUI's way: a LoRA hook on 
 Seconds are those of a step.
 On a CPU what counts is CPU time, which a busy machine stretches less than the clock does; a ratio is the median of
 those of the repeats. There pictures are 128 px wide, and SDXL has one transformer where it has two or ten; all widths
-are the real ones, on which what a LoRA costs beside a layer depends most. (Attention costs little at that size, so at
-a larger one the ratios are better.)
+are the real ones, on which what a LoRA costs beside a layer depends most. (A larger picture adds attention, which costs
+the same with and without.)
 
 Memory: most bytes of tensors that one call of the model holds at once (what PyTorch's operations hold within themselves
 is not counted), routed less plain, with one row and with four.

@@ -35,6 +35,8 @@ def test_chroma_radiance_in_tiles():
     whole = sampled(tiny, model, batch=3, steps=2)
     tiles = []
     network.nerf_blocks[0].register_forward_pre_hook(lambda module, args: tiles.append(len(args[0])))
-    network.params = dataclasses.replace(network.params, nerf_tile_size=25)  # of 64 patches
-    assert near(sampled(tiny, model.clone(), batch=3, steps=2), whole)
-    assert tiles[:3] == [75, 75, 42]
+    for size, rows in ((25, [75, 75, 42]), (1, [3, 3, 3])):  # of 64 patches; a tile as long as the batch
+        tiles.clear()
+        network.params = dataclasses.replace(network.params, nerf_tile_size=size)
+        assert near(sampled(tiny, model.clone(), batch=3, steps=2), whole)
+        assert tiles[:3] == rows

@@ -233,4 +233,6 @@ def test_layers_that_are_not_there(loras_folder, adapted, tiny, widget):
 def test_a_file_that_nobody_gets_is_said(loras_folder, comfy, tiny):
     name = save_lora(loras_folder / "one.safetensors", unet_names(tiny("sd15").model))
     text = node_text(comfy, tiny("sd15").model, person_lora=name, which="background")
-    assert f"{name} is not used" in text
+    assert text.startswith("Warning: what was chosen changes nothing here.") and f"{name} is not used" in text
+    text = node_text(comfy, tiny("sd15").model, background_lora=name, person_lora=name, which="background")
+    assert not text.startswith("Warning") and f"{name} is not used" in text

@@ -252,7 +252,7 @@ def test_two_adapters_in_one_pass_with_files(server, browser_page):
         save_file({f"{layer}.lora_up.weight": up, f"{layer}.lora_down.weight": down}, folder / f"{name}.safetensors")
     graph = with_tiny_models(graph_to_prompt(browser_page, load(path)))
     (adapters,), (sampler,) = (nodes_of(graph, kind) for kind in ("MILD_LayerAdapters", "MILD_SampleLayers"))
-    graph[sampler]["inputs"]["steps"] = 1
+    graph[sampler]["inputs"] |= {"steps": 1, "start": "noise"}  # what an exemplar fill adds: the test above
     graph[adapters]["inputs"] |= {"background_lora": "place.safetensors", "person_lora": "clothes.safetensors"}
     result = server.run(graph)
     text = result.outputs[adapters]["text"][0]

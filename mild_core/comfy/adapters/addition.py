@@ -45,7 +45,7 @@ def _add_low_rank(module: Any, x: Tensor, y: Tensor, up: Tensor, down: Tensor, r
     if rows.scales is None:
         factor *= rows.gains[0]
     else:
-        inner = inner * rows.scales.to(inner).view(-1, *[1] * (inner.ndim - 1))
+        inner.mul_(rows.scales.to(inner).view(-1, *[1] * (inner.ndim - 1)))
     inner, up = inner.to(y.dtype), up.to(y.dtype)
     rank = up.shape[1]
     if groups > 1:

@@ -29,6 +29,7 @@ class Adapted(NamedTuple):
     background: comfy.sd.CLIP | None
     person: comfy.sd.CLIP | None
     text: str  # for the artist
+    warning: str = ""  # where a file was chosen and changes nothing
 
 
 class _Found(NamedTuple):
@@ -81,8 +82,9 @@ def adapt(
     to_model = [Given(one.model, strengths[file], others) for file, one in found.items() if _any(one.model)]
     to_text = [Given(one.text, strengths[file], others) for file, one in found.items() if one.text and _any(one.text)]
     patched = _model(model, to_model)
+    warning = sentences.IDLE if asked and not to_model and not to_text else ""
     if clip is None:
-        return Adapted(patched, None, None, "\n".join(lines))
+        return Adapted(patched, None, None, "\n".join(lines), warning)
     knowing = text_parts.given_to(clip, to_text)
     people_ids = [layer.id for layer in named if layer.id in meant]
     if text_parts.differ(knowing, people_ids):
@@ -92,6 +94,7 @@ def adapt(
         text_parts.clip_of_all(knowing, [layer.id for layer in named if layer.domain == BACKGROUND]),
         text_parts.clip_of_all(knowing, people_ids),
         "\n".join(lines),
+        warning,
     )
 
 

@@ -86,7 +86,7 @@ class Taken(NamedTuple):
     def runs(self, gains: Gains) -> list[Rows]:
         """Those of its rows that get an adapter. ValueError where that cannot be told."""
         inputs = self.inputs
-        if self.rows == inputs.batch:
+        if self.rows == inputs.batch and not inputs.patches:
             return gains.runs
         if gains.equal:
             return [Rows(0, self.rows, gains.gains[:1] * self.rows)] if gains.gains[0] else []

@@ -14,6 +14,7 @@ from .modules import of_text
 from .read_lora import NONE, LoraFile
 
 AGAIN = "{file} was given before: a layer that gets it again gets it with the sum of the strengths."
+IDLE = "what was chosen changes nothing here."
 COMMON = (
     "person_clip holds what all of these people get; Sample Layers encodes its own prompts with what each of them gets."
 )

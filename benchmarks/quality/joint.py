@@ -116,7 +116,7 @@ def main() -> None:
             given.pictures.mkdir(parents=True, exist_ok=True)
             strip = np.hstack([scene.photo, *pictures, scene.truth])[..., ::-1]
             name = scene.name.replace("/", "-").replace(" ", "_")
-            cv2.imwrite(str(given.pictures / f"{name}.png"), np.round(strip.clip(0, 1) * 255))
+            cv2.imwrite(str(given.pictures / f"{name}.png"), np.round(strip.clip(0, 1) * 255).astype(np.uint8))
         print(f"\r{sum(value is not None for value in known[key].values())} scenes ", end="", flush=True)
     without, with_ = known[given.quality], known[f"{given.quality} {given.agree:g} {given.until:g}"]
     names = [name for name, values in without.items() if values and with_.get(name)]

@@ -87,9 +87,8 @@ def test_layers_that_meet_are_one_batch_and_only_holes_change(sample, met, tiny,
     assert batches == [[GROUND, PERSON]]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_off_nothing_of_it_is_reached(sample, met, tiny, family, monkeypatch):
-    model = family and tiny(family)
+def test_off_nothing_of_it_is_reached(sample, met, tiny, monkeypatch):
+    model = tiny("sd15")
     before = layers_of(sample(met, model))
     monkeypatch.setattr("mild.mild_core.comfy.sampling.sample_layers.together", None)
     monkeypatch.setattr("mild.mild_core.comfy.sampling.sample_layers.paint_together", None)
@@ -153,9 +152,9 @@ def test_photos_do_not_mix(sample, met, tiny, batches):
 
 def test_inpaint_channels_and_an_exemplar_fill(sample, met, tiny):
     """What a layer starts from, and what its model sees of it, lies on the shared crop as well."""
-    check(met, sample(met, tiny("sd15_inpaint"), agree=1.0))
-    check(met, sample(met, tiny("sd15"), agree=1.0, start="automatic"))
-    check(met, sample(met, tiny("qwen_image"), agree=1.0))  # latents with frames
+    check(met, sample(met, tiny("sd15_inpaint"), agree=1.0, steps=1))
+    check(met, sample(met, tiny("sd15"), agree=1.0, steps=1, start="automatic"))
+    check(met, sample(met, tiny("qwen_image"), agree=1.0, steps=1))  # latents with frames
 
 
 @pytest.mark.parametrize(
@@ -248,10 +247,9 @@ def test_the_node_with_other_guiders(advanced, met, tiny, batches):
     assert [GROUND, PERSON] in batches
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_cancelled_and_queued_again(comfy, met, tiny, family):
-    model = family and tiny(family)
-    inputs = {"model": builtin.load_model() if model is None else model.model, "vae": model and model.vae}
+def test_cancelled_and_queued_again(comfy, met, tiny):
+    model = tiny("sd15")
+    inputs = {"model": model.model, "vae": model.vae}
     _, undisturbed = notes(model, met)
     with pytest.raises(InterruptProcessingException):
         comfy.run_node("MILD_SampleLayers", layers=met, interrupt_at=4, **{**WIDGETS, "agree": 1.0}, **inputs)

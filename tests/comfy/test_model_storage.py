@@ -14,7 +14,10 @@ import pytest
 import safetensors.torch
 import torch
 
+from mild.mild_core.comfy.adapters.route import route
 from mild.mild_core.scene import Scene
+from mild.tests.helpers.adapters import given, make_adapter, merged
+from mild.tests.helpers.attention import near, sampled
 from mild.tests.helpers.layers import background, check, layers_of, picture
 from mild.tests.helpers.tiny_models import flux_fill_weights, made_for, make, make_vae
 
@@ -102,6 +105,23 @@ def test_quantised_weights(sample, scenes, load, form):
     result = alone_as_together(sample, scenes, None, 1e-4, model=model, vae=vae)
     plain = pixels(sample(scenes, model=load(weights), vae=vae))
     assert 0 < (result - plain).abs().mean() < 0.01
+
+
+@pytest.mark.parametrize("form", ["float8_e4m3fn", "int8_tensorwise"])
+def test_adapters_on_quantised_weights(load, form):
+    """They see what goes into a module and comes out: the row without one stays, the other one is about as near as
+    that to what it is with the weights as they were.
+    """
+    if form not in comfy.quant_ops.QUANT_ALGOS:
+        pytest.skip(f"This ComfyUI stores no weights as {form} (0.24 does not).")
+    tiny, weights = make("flux_fill"), flux_fill_weights()
+    model, exact = load(quantised(weights, form)), comfy.sd.load_diffusion_model_state_dict(dict(weights))
+    person = make_adapter(exact, among="blocks", size=1.0)
+    rows = sampled(tiny, route(model, [given(person, 1.0, 0.0)]), batch=2)
+    expected, plain = sampled(tiny, merged(exact, (person, 1.0)), batch=2), sampled(tiny, model, batch=2)
+    rounding = (plain - sampled(tiny, exact, batch=2)).abs().mean()
+    assert near(rows[1], plain[1])
+    assert (rows[0] - expected[0]).abs().mean() < 2 * rounding < 0.5 * (expected[0] - plain[0]).abs().mean()
 
 
 @pytest.mark.parametrize(("family", "dtype"), [

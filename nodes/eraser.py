@@ -268,26 +268,26 @@ def _sentence(maps: Maps, method: Method, changed: bool) -> str:
         why = "Guidance or until is 0" if isinstance(method, AttentiveEraser) else "start_percent is end_percent"
         return f"{why}, so the model stays as it is."
     count, full = len(maps.names), covering(maps)
-    text = f"{count} hole{'s' if count > 1 else ''} "
+    holes = "1 hole" if count == 1 else f"{count} holes"
     if isinstance(method, SelfRectifying):
-        text += f"do{'es' if count == 1 else ''} not look at {'themselves' if count > 1 else 'itself'}."
+        lines = [f"{holes} {'does not look at itself' if count == 1 else 'do not look at themselves'}."]
     elif isinstance(method, AdaEraser):
-        text += f"{'is' if count == 1 else 'are'} compared with the photo in which whoever goes is still there: the "
-        text += "model sees it, by one more call in each step.\n"
-        text += (
+        lines = [
+            f"{holes} {'is' if count == 1 else 'are'} compared with the photo in which whoever goes is still there: "
+            "the model sees it, by one more call in each step.",
             "The photo is each layer's own crop."
             if maps.of_layers
-            else "The photo is the latent that KSampler gets: let it show whoever is to vanish."
-        )
+            else "The photo is the latent that KSampler gets: let it show whoever is to vanish.",
+        ]
     elif method.guidance is None:
-        text += "hidden."
+        lines = [f"{holes} hidden."]
     else:
-        text += f"hidden, guidance {method.guidance:g}: up to twice as long. Best with cfg 1."
+        lines = [f"{holes} hidden, guidance {method.guidance:g}: up to twice as long. Best with cfg 1."]
     if full:
-        text += (
-            f"\n{full} of them cover everything: nothing is left to look at there, so the model stays as it is there."
+        lines.append(
+            f"{full} of them cover everything: nothing is left to look at there, so the model stays as it is there."
         )
-    return text
+    return "\n".join(lines)
 
 
 NODES: list[type[io.ComfyNode]] = [AttentionEraser]

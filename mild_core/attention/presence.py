@@ -35,11 +35,14 @@ class Rows(NamedTuple):
     compared: slice = slice(None)  # the part of the keys, m of them, that is compared
 
 
+def kept_as(dtype: torch.dtype) -> torch.dtype:
+    """In which kind of number rows are kept where queries are in `dtype`: 0..1 needs no bfloat16's range."""
+    return torch.float32 if dtype == torch.float32 else torch.float16
+
+
 def source_rows(rows: Rows) -> Tensor:
-    """[n, m]: of the source, averaged over heads and of length 1. In float32, or in float16 where q is in half
-    precision.
-    """
-    kept = torch.float32 if rows.q.dtype == torch.float32 else torch.float16
+    """[n, m]: of the source, averaged over heads and of length 1; kept_as the queries' kind of number."""
+    kept = kept_as(rows.q.dtype)
     return torch.cat([part.to(kept) for _, part in _parts(rows)])
 
 

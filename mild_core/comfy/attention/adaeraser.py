@@ -6,6 +6,7 @@ keep its attention rows of the hole's tokens; then the picture's own call compar
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -183,7 +184,7 @@ class AdaErasing(Erasing):
         transformer_options: dict[str, Any], *args: Any, **kwargs: Any,
     ) -> Tensor:  # fmt: skip
         rows = self.steered(site, transformer_options, q)
-        tokens = [None if row.place is None else self._tokens_of(site, row) for row in rows]
+        tokens = [None if row.place is None else self._tokens_of(site, row, presence.kept_as(q.dtype)) for row in rows]
         if all(one is None for one in tokens):
             return inner(q, k, v, heads, *args, **kwargs)
         asked = evaluate.logits_of(q, k, v, heads, *args, **kwargs)
@@ -206,7 +207,7 @@ class AdaErasing(Erasing):
             return inner(q, k, v, heads, *args, **kwargs)
         return evaluate.attend(inner, q, k, v, heads, *args, rows=rules, whole=inner.whole, **kwargs)
 
-    def _tokens_of(self, site: Site, steered: Steered) -> _Tokens | None:
+    def _tokens_of(self, site: Site, steered: Steered, kept: torch.dtype) -> _Tokens | None:
         """None where this attention is left alone in this row: by what does not depend on the other rows."""
         place = steered.place
         if place is None:
@@ -220,8 +221,7 @@ class AdaErasing(Erasing):
         if self.limit is not None and count > self.limit:
             self._left_out = True
             return None
-        # four bytes, whatever the kind of number, so that this is the same on all machines
-        stride = -(-4 * len(self.order) * len(tokens.hole) * count // MOST_KEPT)
+        stride = math.ceil(kept.itemsize * len(self.order) * len(tokens.hole) * count / MOST_KEPT)
         if stride > 1:
             self._say(SOME_BLOCKS.format(stride=stride, most=MOST_KEPT // 2**20))
             if self.order[site.block, site.kind] % stride:

@@ -9,8 +9,8 @@ import torch
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 
 from mild.mild_core.comfy.adapters.adapter import Adapter, Given
-from mild.mild_core.comfy.adapters.compiled import is_compiled
 from mild.mild_core.comfy.adapters.route import KEY, route
+from mild.mild_core.comfy.compiled import is_compiled
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.adapters import given, make_adapter, make_weights, merged
 from mild.tests.helpers.attention import hooked, near, noting_calls, sampled

@@ -8,6 +8,7 @@ import comfy.model_management
 import comfy.sd
 import pytest
 import torch
+from comfy_api.torch_helpers import set_torch_compile_wrapper
 
 from mild.mild_core.comfy.attention import catch
 from mild.mild_core.comfy.erasers import builtin
@@ -18,6 +19,7 @@ from mild.tests.helpers.attention import (
     counting_calls,
     handlers,
     hooked,
+    near,
     overridden,
     sampled,
 )
@@ -363,3 +365,17 @@ def test_token_merging_and_hypertile_are_refused(run_node, node, settings, name,
     with pytest.raises(ValueError, match=name) as error:
         sampled(tiny, model)
     assert "\n" not in str(error.value) and not handler.runs and not hooked(tiny.model)
+
+
+def test_a_compiled_model_is_steered_like_any_other(caplog):
+    """It runs as it is written, told: what torch.compile has seen once would run without the hooks of later calls."""
+    tiny = make("flux")
+    compiled = tiny.model.clone()
+    set_torch_compile_wrapper(compiled, backend="eager", keys=["diffusion_model.double_blocks.0"])
+    plain, handler = sampled(tiny, compiled), Noting(change=biased)
+    steered = sampled(tiny, catch.put(compiled, handler, "test"))
+    (line,) = [record.getMessage() for record in caplog.records if "MILD" in record.getMessage()]
+    assert "torch.compile is set aside" in line
+    expected = Noting(change=biased)
+    assert near(steered, sampled(tiny, catch.put(tiny.model, expected, "test"))) and not near(steered, plain, 0.01)
+    assert [site.block for site in handler.sites] == [site.block for site in expected.sites]

@@ -12,7 +12,7 @@ The weights are a MODEL of their own beside the MODEL, so ComfyUI loads, counts 
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import comfy.model_management
@@ -23,10 +23,10 @@ from torch import Tensor
 
 from .. import layouts
 from ..attention.run import SamplingRun, rows_of, run_of
+from ..compiled import Uncompiled
 from ..families import family_of_base
 from .adapter import Given
 from .addition import add
-from .compiled import as_written, is_compiled
 from .fit import parts_of
 from .formats import Part
 from .rows import Gains, Inputs, patches_in
@@ -39,10 +39,6 @@ MOST_NAMED = 8
 ALL_MISSED = (
     "lora: {name} would have no effect: another node on this MODEL computes all {count} of the modules that it changes "
     "by itself. Take that node off, or apply the LoRA by Load LoRA"
-)
-COMPILED = (
-    "model: torch.compile is set aside while this MODEL samples, for a compiled network would not see the adapters of "
-    "Adapters for Layers."
 )
 WINDOWS = (
     "model: Context Windows show the model a part of the batch at a time, and Adapters for Layers does not know which. "
@@ -91,7 +87,7 @@ class _State:
         self.routed: list[_Routed] = []
         self.ran: list[set[str]] = []  # modules that ran, for each of `routed`
         self.missed: list[set[str]] = []  # that did not, in one call of the model at least
-        self.compiled: bool | None = None  # not known yet
+        self.uncompiled = Uncompiled("Adapters for Layers", run.note)
 
     def join(self, routed: Sequence[_Routed]) -> None:
         """ValueError where layers and rows do not go together."""
@@ -109,14 +105,6 @@ class _State:
         """
         patcher = self.guider.model_patcher
         return any(model is one.model for one in (patcher, *patcher.get_additional_models_with_key("multigpu")))
-
-    def uncompiled(self, model: Any, options: dict[str, Any]) -> AbstractContextManager:
-        """Inside, the BaseModel's network runs as it is written."""
-        if self.compiled is None:
-            self.compiled = is_compiled(model.diffusion_model, options)
-            if self.compiled:
-                self.run.note(COMPILED)
-        return as_written() if self.compiled else nullcontext()
 
     def note_call(self, wanted: Sequence[int], ran: set[str]) -> None:
         """After a call of the model: ValueError where an adapter met none of its modules, before the artist has waited
@@ -185,7 +173,7 @@ def _call_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, t
         return call()
     model, ran = executor.class_obj, set[str]()
     routed = [(state.routed[number], gains[number]) for number in wanted]
-    with state.uncompiled(model, options), _hooked(model, routed, x, ran.add):
+    with state.uncompiled.of(model.diffusion_model, options), _hooked(model, routed, x, ran.add):
         result = call()
     state.note_call(wanted, ran)
     return result

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from ...attention.regions import Span
 from .. import layouts
+from ..compiled import Uncompiled
 from ..families import layout_of
 from .run import SamplingRun, note_of, progress, run_of, sigma_of
 from .self_test import PYTORCH, SelfTest
@@ -129,6 +130,7 @@ class _State:
         self.note = note
         self.handlers: list[Handler] = []
         self.self_test = SelfTest()
+        self.uncompiled = Uncompiled("MILD's attention nodes", note)
         self.networks: dict[int, tuple[layouts.Layout, list[layouts.Attention]]] = {}
         self.caught: set[tuple[layouts.Block, str]] = set()
         self.passed: set[tuple[layouts.Block, str]] = set()  # computed at least once without an override
@@ -225,7 +227,7 @@ def _call_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, t
     call = _ModelCall(state, handlers, sizes, done, options.get(OVERRIDE))
     options[OVERRIDE] = call.override
     network = layouts.unwrapped(executor.class_obj.diffusion_model)
-    with call.announced(network):
+    with state.uncompiled.of(executor.class_obj.diffusion_model, options), call.announced(network):
         result = executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
     state.check(network)
     return result

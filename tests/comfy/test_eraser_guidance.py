@@ -101,6 +101,19 @@ def test_until(erasing):
     # the second step is a plain one, from where the first had left it
 
 
+def test_a_cache_does_not_answer_in_place_of_what_is_hidden(run_node, erasing):
+    """The guidance asks about the very picture that the sampler has just asked about: to EasyCache, nothing changed."""
+    tiny, mask = make("sd15"), mask_of()
+    model = erasing(tiny.model, mask, 3)
+    (cached,) = run_node(
+        "EasyCache", model=model, reuse_threshold=1e-9, start_percent=0.0, end_percent=1.0, verbose=False
+    )
+    found = sampled(tiny, cached, steps=4, cfg=1.0)
+    assert near(found, sampled(tiny, model, steps=4, cfg=1.0)) and not near(
+        found, sampled(tiny, steps=4, cfg=1.0), 0.01
+    )
+
+
 def test_a_guider_without_a_place_for_guidance(erasing):
     """Refused as soon as it goes on to a second step without it: the picture would be a plain one."""
     tiny, mask = make("sd15"), mask_of()

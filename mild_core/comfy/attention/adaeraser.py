@@ -31,6 +31,7 @@ from .blocks import ALL, chosen_blocks, every_block
 from .catch import Inner, Site
 from .erase import KEY, Erasing
 from .run import SamplingRun, progress
+from .second_call import uncached
 from .source import GivenLatent, PhotoCrops, Source, own_noise
 from .steer import Place, Steered
 
@@ -41,11 +42,6 @@ MOST_TOKENS = 4096
 """Picture's tokens of an attention beyond which a UNet's is left out unless its block is named."""
 MOST_KEPT = 2**30
 """Bytes that are kept of one picture and prompt from a call of the source, at most."""
-
-CACHES = ("easycache",)
-"""Keys of wrappers that give back what the model said last where its input has changed little (ComfyUI's EasyCache).
-They must not take the source for the picture's last step.
-"""
 
 TOO_LARGE = (
     f"no attention of this model has {MOST_TOKENS:,} tokens of the picture or fewer, so nothing was held back. Name "
@@ -144,7 +140,7 @@ class AdaErasing(Erasing):
             catch.refuse_windows(options)
             sigma = float(timestep.flatten()[0])
             if self.when.at(progress(options["sample_sigmas"], sigma)) > 0:
-                within = {**options, "wrappers": _uncached(options.get("wrappers", {})), catch.ONLY: self}
+                within = uncached(options) | {catch.ONLY: self}
                 own = {**model_options, "transformer_options": within}
                 self._ask(executor, model, conds, x, timestep, own, sigma)
         return executor(model, conds, x, timestep, model_options)
@@ -241,11 +237,6 @@ class AdaErasing(Erasing):
             for name in (HOLE, SHOWN)
         )
         return _Tokens(hole, shown, slice(start, start + length), len(members.touched))
-
-
-def _uncached(wrappers: dict[str, dict[str, list]]) -> dict[str, dict[str, list]]:
-    """By kind and key, without those of CACHES."""
-    return {kind: {key: own for key, own in keyed.items() if key not in CACHES} for kind, keyed in wrappers.items()}
 
 
 def _rule(present: Tensor, tokens: _Tokens) -> RowRule:

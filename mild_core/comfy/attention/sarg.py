@@ -21,6 +21,7 @@ from .. import layouts
 from . import catch
 from .catch import Handler, Inner, Site
 from .run import SamplingRun, progress
+from .second_call import uncached
 
 BRANCH = "mild_branch"
 """Key in transformer_options: which guidances' second branch this call of the model is."""
@@ -87,7 +88,7 @@ class Redirection:
         sigma = float(torch.as_tensor(args["sigma"]).flatten()[0])
         if self.when.at(progress(within["sample_sigmas"], sigma)) == 0:
             return denoised
-        within[BRANCH] = (*within.get(BRANCH, ()), self)
+        within = uncached(within) | {BRANCH: (*within.get(BRANCH, ()), self)}
         options["transformer_options"] = within
         (ruled,) = comfy.samplers.calc_cond_batch(args["model"], [args["cond"]], args["input"], args["sigma"], options)
         return denoised + (ruled - args["cond_denoised"]) * self.scale

@@ -12,6 +12,9 @@ pack as its only custom node. `browser_page`: its front end in Chromium. They ar
 import contextlib
 import os
 import runpy
+import shutil
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TESTS = Path(__file__).resolve().parent
+BYTECODE = TESTS.parent / ".pytest_cache" / "bytecode"
+# Workers, servers and programs that tests start import the same 5,000 files. Where Python is set to keep no bytecode,
+# as in many containers, each would compile them for 15 s: then it is kept where pytest keeps what it knows.
+if sys.dont_write_bytecode:
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(BYTECODE)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 runpy.run_path(str(TESTS.parent / "tools" / "pack.py"))  # makes `mild` importable
 
 FOLDERS = ("workflows", "browser", "golden", "comfy", "unit")
@@ -82,6 +92,13 @@ def pytest_sessionstart(session):
 
         with contextlib.suppress(ComfyUIError):  # the tests that need it will say so
             find_comfyui()
+
+
+def pytest_sessionfinish(session):
+    """What was kept of files in temporary folders, as copies of the pack, serves nobody any more."""
+    if not hasattr(session.config, "workerinput"):
+        temporary = Path(tempfile.gettempdir()).resolve()
+        shutil.rmtree(BYTECODE / temporary.relative_to(temporary.anchor), ignore_errors=True)
 
 
 def pytest_ignore_collect(collection_path, config):

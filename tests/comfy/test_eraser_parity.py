@@ -8,6 +8,7 @@ of a small random UNet, in float32 on a CPU: `predicted`, the noise predictions 
 of the embeddings is in the file, to see that they are the same.
 """
 
+import inspect
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,12 +20,15 @@ import torch.nn.functional as F
 import mild.tests.helpers.in_process  # noqa: F401 (puts ComfyUI in place, so it stands first)
 
 # isort: split
+import comfy.ldm.modules.attention
 import comfy.model_management
 import comfy.model_patcher
 import comfy.sample
 import comfy.samplers
 import comfy.supported_models
 import comfy.utils
+
+from mild.tests.helpers.attention import overridden
 
 UNET = {
     "use_checkpoint": False, "image_size": 32, "out_channels": 4, "use_spatial_transformer": True, "legacy": False,
@@ -65,6 +69,11 @@ def model(public):
     return comfy.model_patcher.CoreModelPatcher(model.eval(), load_device=device, offload_device=torch.device("cpu"))
 
 
+def torchs_own(func, *args, **kwargs):
+    """The attention function of the public pipeline, and of ComfyUI on most GPUs; its choice for CPUs takes longer."""
+    return inspect.unwrap(comfy.ldm.modules.attention.attention_pytorch)(*args, **kwargs)
+
+
 def test_a_whole_sampling_is_the_public_pipelines(run_node, public, model):
     generator = torch.Generator().manual_seed(3)
     picture = 4 * F.avg_pool2d(torch.randn(1, 4, 128, 128, generator=generator), 5, 1, 2)
@@ -77,7 +86,8 @@ def test_a_whole_sampling_is_the_public_pipelines(run_node, public, model):
     mask[:, 520:521, 100:405] = 1
 
     erasing, painted = run_node(
-        "MILD_AttentionEraser", model=model, mask=mask, method="attentive eraser", grow=0.0, which="all",
+        "MILD_AttentionEraser", model=overridden(model, torchs_own), mask=mask, method="attentive eraser", grow=0.0,
+        which="all",
         **{"method.guidance": GUIDANCE, "method.suppression": 0.3, "method.suppressed": 0.25, "method.until": 1.0},
     )  # fmt: skip
     latent = {"samples": picture / model.get_model_object("latent_format").scale_factor}

@@ -59,8 +59,9 @@ def same(one, other, tolerance=ROUNDING):
 
 @pytest.mark.parametrize(
     ("sampler_name", "denoise", "cfg"),
-    # the last makes very many steps, as many as the whole batch needs
-    [(name, *case) for name in SAMPLERS for case in ((1.0, 7.0), (0.6, 1.0))] + [("dpm_adaptive", 0.6, 1.0)],
+    # a picture's guidance and its start are one sampler's as another's; the last one makes very many steps, as many as
+    # the whole batch needs
+    [("euler", 0.6, 1.0), *((name, 1.0, 7.0) for name in SAMPLERS), ("dpm_adaptive", 0.6, 1.0)],
 )
 def test_a_layer_alone_is_the_layer_in_the_batch(sample, alike, sampler_name, denoise, cfg):
     tiny, seen = batches(make("sd15"))

@@ -22,7 +22,7 @@ from mild.tests.helpers.bodies import morphology
 CELLS = (16, 12)  # of one person's layer
 SIZE = (128, 192)  # of the photo
 BOXES = ((0, 0, 96, 128), (96, 0, 192, 128))
-STEPS, ROWS = 150, 6
+STEPS, ROWS = 100, 6
 
 LEGS = {8: (42, 78), 9: (40, 100), 10: (40, 122), 11: (54, 78), 12: (56, 100), 13: (56, 122)}
 HEAD = {0: (48, 26), 1: (48, 40), 2: (38, 42), 5: (58, 42), 14: (46, 24), 15: (50, 24), 16: (43, 25), 17: (53, 25)}

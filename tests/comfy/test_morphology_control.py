@@ -242,7 +242,7 @@ def test_the_wrong_family_is_refused_in_one_sentence(run_node, tiny, guidance, m
 def test_another_width_of_the_same_family_is_refused(run_node, tiny, guidance):
     model = tiny("sd15")
     control = guidance(model, widths=(320, 640, 1280, 1280))
-    with pytest.raises(ValueError, match=r"320, 640, 1280, 1280 channels.*SD1.5 \(32, 64, 128, 128 channels\)"):
+    with pytest.raises(ValueError, match=r"320, 640, 1280, 1280 channels.*SD1.5 \(32, 32, 64, 64 channels\)"):
         ksampled(model, apply(run_node, model, control, random_maps(40, 40)))
 
 

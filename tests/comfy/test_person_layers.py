@@ -15,7 +15,7 @@ from mild.tests.helpers.tiny_models import made_for, make
 
 WIDGETS = {
     "seed": 5,
-    "steps": 3,
+    "steps": 2,
     "denoise": 1.0,
     "cfg": 1.0,
     "sampler_name": "euler",

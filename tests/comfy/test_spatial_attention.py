@@ -274,7 +274,7 @@ def test_layers_that_are_not_named_stay(sample):
     model = apart(tiny, Maps.of(scenes, "2"), adaptive=True)
     inputs = {"steps": 1, "cfg": 1.0, "ground": "neutral"}
     plain, result = (layers_of(sample(scenes, tiny, **{"model": m, **inputs})) for m in (tiny.model, model))
-    same = {key: torch.allclose(plain[key].pixels, result[key].pixels, atol=1e-5) for key in plain}
+    same = {key: torch.allclose(plain[key].pixels, result[key].pixels, atol=1e-3) for key in plain}
     assert same == {"1/background": True, "1/person-2": False, "1/person-3": True}
 
 

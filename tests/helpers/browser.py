@@ -21,6 +21,15 @@ FLAGS = [
     "--disable-sync",
 ]
 
+NOTE_ENDED = """() => {
+    if (window.mildEnded) return
+    window.mildEnded = new Set()
+    const api = window.app.api ?? window.comfyAPI.api.api
+    for (const how of ['success', 'error', 'interrupted'])
+        api.addEventListener(`execution_${how}`, event => window.mildEnded.add(event.detail.prompt_id))
+}"""
+"""Runs of which the page has heard that they ended, and so all that came before: ComfyUI's messages come in order."""
+
 
 def find_chromium() -> str | None:
     """The path of an installed Chromium, or None."""
@@ -146,12 +155,11 @@ def paint_quickly(page) -> None:
 
 
 def press_run(page, server, groups: tuple[str, ...] = ("images",), patience: float = 300.0) -> dict:
-    """Click Run and wait; return ComfyUI's history entry of the run, once the page has fetched its pictures.
+    """Click Run and wait; return ComfyUI's history entry of the run, once the page knows and has fetched its pictures.
 
     groups: the lists of pictures to wait for. Image Compare has "a_images" and "b_images", and shows them with
     Nodes 2.0 alone.
     """
-    before = set(server.get("/history"))
     fetched: set[str] = set()
 
     def note(response):
@@ -160,19 +168,24 @@ def press_run(page, server, groups: tuple[str, ...] = ("images",), patience: flo
             fetched.add(query["filename"][0])
 
     page.on("response", note)
-    page.get_by_role("button", name="Run", exact=True).first.click()
+    page.evaluate(NOTE_ENDED)
+    with page.expect_response(lambda answer: answer.request.method == "POST" and "/prompt" in answer.url) as queued:
+        page.get_by_role("button", name="Run", exact=True).first.click()
+    prompt_id = queued.value.json()["prompt_id"]
     deadline = time.monotonic() + patience
+    page.wait_for_function("id => window.mildEnded.has(id)", arg=prompt_id, timeout=1000 * patience)
     view = None
     try:
         while time.monotonic() < deadline:
-            page.wait_for_timeout(250)
-            for prompt_id in set(server.get("/history")) - before:
-                entry = server.get(f"/history/{prompt_id}")[prompt_id]
-                if _pictures(entry, groups) <= fetched or entry["status"]["status_str"] != "success":
-                    return entry
-                if view is None:  # pictures of nodes outside of the window are not fetched
-                    view = page.evaluate("() => [window.app.canvas.ds.scale, [...window.app.canvas.ds.offset]]")
-                    page.evaluate(canvas.ALL)
+            page.wait_for_timeout(20)
+            entry = server.get(f"/history/{prompt_id}").get(prompt_id)
+            if entry is None:
+                continue
+            if _pictures(entry, groups) <= fetched or entry["status"]["status_str"] != "success":
+                return entry
+            if view is None:  # pictures of nodes outside of the window are not fetched
+                view = page.evaluate("() => [window.app.canvas.ds.scale, [...window.app.canvas.ds.offset]]")
+                page.evaluate(canvas.ALL)
     finally:
         if view is not None:
             back = "([scale, offset]) => { Object.assign(window.app.canvas.ds, { scale, offset }) }"

@@ -25,6 +25,9 @@ LOUPE_LINES = """() => {
 }"""
 """How many single pixels of a row near the loupe's middle are lighter than those on both sides."""
 
+DRAWN = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
+"""Resolves when what is known by now has been drawn."""
+
 
 def upload_masks(server) -> str:
     """The example's people in one mask: the first and the fourth in half grey. (Two who touch become one blob.)"""
@@ -145,7 +148,7 @@ def run(page, server) -> dict:
     entry = press_run(page, server, groups=(), patience=40)
     assert entry["status"]["status_str"] == "success"
     page.locator(".mild-checkboxes input").first.wait_for(state="attached")
-    page.wait_for_timeout(150)
+    page.evaluate(DRAWN)
     return entry
 
 

@@ -7,6 +7,7 @@ What holds for a real checkpoint (shapes, channels, hooks, sampling types, laten
 picture looks like does not. 0.1 to 0.5 s for two steps on two cores.
 """
 
+import functools
 from typing import NamedTuple
 
 import mild.tests.helpers.in_process  # noqa: F401 (puts ComfyUI in place, so it stands first)
@@ -138,17 +139,31 @@ def randomize(module: torch.nn.Module, seed: int) -> torch.nn.Module:
     ComfyUI leaves parameters uninitialised. Outputs that training starts at zero are
     filled as well: a model whose answer is zero would hide what its inputs do.
     """
-    generator = torch.Generator().manual_seed(seed)
+    largest = max(parameter.numel() for parameter in module.parameters())
+    numbers, taken = _normal(seed, max(2**22, largest)), 0
+
+    def drawn(shape: torch.Size) -> torch.Tensor:
+        nonlocal taken
+        first = taken if taken + shape.numel() <= len(numbers) else 0
+        taken = first + shape.numel()
+        return numbers[first:taken].view(shape)
+
     for name, parameter in module.named_parameters():
         if parameter.ndim < 2:
             filled = torch.full(parameter.shape, 1.0 if name.endswith(("weight", "scale")) else 0.0)
         else:
-            filled = torch.randn(parameter.shape, generator=generator) * parameter[0].numel() ** -0.5
+            filled = drawn(parameter.shape) * parameter[0].numel() ** -0.5
         parameter.data.copy_(filled)  # rounds to what the parameter is stored in
     for name, buffer in module.named_buffers():
         if name == "pos_embed":  # Stable Diffusion 3's places of tokens, which a checkpoint brings along
-            buffer.data.copy_(torch.randn(buffer.shape, generator=generator) * buffer.shape[-1] ** -0.5)
+            buffer.data.copy_(drawn(buffer.shape) * buffer.shape[-1] ** -0.5)
     return module
+
+
+@functools.lru_cache(maxsize=4)
+def _normal(seed: int, count: int) -> torch.Tensor:
+    """Numbers that models share, and that begin anew in larger ones: drawing them took half of the time of a make."""
+    return torch.randn(count, generator=torch.Generator().manual_seed(seed))
 
 
 def _conditioning(family: str, config, seed: int, tokens: int = 77) -> list:
@@ -164,7 +179,7 @@ def _conditioning(family: str, config, seed: int, tokens: int = 77) -> list:
 
 
 def _unet(channels: int = 4, **changes) -> dict:
-    """Stable Diffusion 1.5's own settings, with 32 channels in place of 320."""
+    """Stable Diffusion 1.5's own settings, with 32 channels in place of 320, and at most twice as many."""
     return {
         "use_checkpoint": False,
         "image_size": 32,
@@ -176,7 +191,7 @@ def _unet(channels: int = 4, **changes) -> dict:
         "model_channels": 32,
         "num_res_blocks": [2, 2, 2, 2],
         "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
-        "channel_mult": [1, 2, 4, 4],
+        "channel_mult": [1, 1, 2, 2],
         "transformer_depth_middle": 1,
         "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
         "use_linear_in_transformer": False,
@@ -216,7 +231,7 @@ def _sd2_inpaint():
 
 
 def _sdxl(channels: int = 4):
-    """SDXL's settings; 64 channels to fill a head, and one transformer where SDXL has two or ten."""
+    """SDXL's settings; 64 channels to fill a head, at most twice as many; one transformer in place of two or ten."""
     return comfy.supported_models.SDXL(
         _unet(
             channels,
@@ -225,7 +240,7 @@ def _sdxl(channels: int = 4):
             adm_in_channels=2816,
             num_res_blocks=[2, 2, 2],
             transformer_depth=[0, 0, 1, 1, 1, 1],
-            channel_mult=[1, 2, 4],
+            channel_mult=[1, 2, 2],
             transformer_depth_middle=1,
             transformer_depth_output=[0, 0, 0, 1, 1, 1, 1, 1, 1],
             use_linear_in_transformer=True,

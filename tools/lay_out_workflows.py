@@ -30,6 +30,7 @@ TITLE = 30  # a node's title stands above its position
 BETWEEN = 80  # between columns: wires turn here
 BELOW = 40  # between nodes of a column
 PADDING = 30  # between nodes and the border of their group
+ROOM_BELOW = 40  # more of it below: front ends before 1.47 draw some nodes taller
 GROUP_TITLE = 40
 LANE = 26  # between wires that run side by side above the groups
 NOTE_GAP = 50
@@ -161,7 +162,7 @@ def place_group(
             top += sizes[key].box[1] + BELOW
         bottom = max(bottom, top - BELOW)
         left += wide + BETWEEN
-    return round(left - BETWEEN + PADDING - x), round(bottom + PADDING - y)
+    return round(left - BETWEEN + PADDING - x), round(bottom + PADDING + ROOM_BELOW - y)
 
 
 def order(key: int, links: list[routes.Link], nodes: dict[int, dict]) -> tuple:

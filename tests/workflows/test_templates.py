@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tomllib
-import torch
 from PIL import Image, ImageFilter
-from safetensors.torch import save_file
 
 from mild import __file__ as init_file
 from mild.tests.helpers.browser import graph_to_prompt, red_nodes
+from mild.tests.helpers.loras import save_lora, unet_names
 from mild.tests.helpers.templates import (
     SLOTS,
     nodes_of,
@@ -20,6 +19,7 @@ from mild.tests.helpers.templates import (
     with_tiny_models,
     without_detector,
 )
+from mild.tests.helpers.tiny_models import make
 from mild.tools.find_comfyui import PACK_FOLDER
 
 TEMPLATES = sorted((Path(init_file).parent / "workflows").glob("*.json"))
@@ -245,11 +245,9 @@ def test_two_adapters_in_one_pass_with_files(server, browser_page):
     (path,) = (path for path in TEMPLATES if path.stem.startswith("15 "))
     folder = server.base / "models" / "loras"
     folder.mkdir(parents=True, exist_ok=True)
-    generator = torch.Generator().manual_seed(0)
-    for name in ("place", "clothes"):
-        layer = "lora_unet_middle_block_1_transformer_blocks_0_attn2_to_v"  # of the small SDXL
-        up, down = torch.randn(256, 2, generator=generator), torch.randn(2, 2048, generator=generator)
-        save_file({f"{layer}.lora_up.weight": up, f"{layer}.lora_down.weight": down}, folder / f"{name}.safetensors")
+    for seed, name in enumerate(("place", "clothes")):
+        modules = unet_names(make("sdxl").model, "middle_block_1_transformer_blocks_0_attn2_to_v")
+        save_lora(folder / f"{name}.safetensors", modules, seed=seed)
     graph = with_tiny_models(graph_to_prompt(browser_page, load(path)))
     (adapters,), (sampler,) = (nodes_of(graph, kind) for kind in ("MILD_LayerAdapters", "MILD_SampleLayers"))
     graph[sampler]["inputs"] |= {"steps": 1, "start": "noise"}  # what an exemplar fill adds: the test above

@@ -60,8 +60,9 @@ def _folder(path: Path) -> str | None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """What `-n auto` (pyproject.toml) means: for folders a process per core and one more, because the server's waits for
-    pages a third of its time; for single files none beside this one, which is done before the others would have started. `-n0` for a debugger's sake, `-n1` and so on still count.
+    """What `-n auto` (pyproject.toml) means: for folders a process per core and one more, because the server's waits
+    for pages a third of its time; for single files none beside this one, which is done before the others would have
+    started. `-n0` for a debugger's sake, `-n1` and so on still count.
     """
     files = [(config.invocation_params.dir / argument.split("::")[0]).is_file() for argument in config.args]
     if all(files) or os.environ.get("MILD_RENEW_GOLDEN"):  # renewed files are read by other tests

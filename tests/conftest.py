@@ -60,15 +60,14 @@ def _folder(path: Path) -> str | None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """What `-n auto` (pyproject.toml) means: for folders a process per core and one more, because the server's waits
-    for pages a third of its time; for single files none beside this one, which is done before the others would have
-    started. `-n0` for a debugger's sake, `-n1` and so on still count.
+    """What `-n auto` (pyproject.toml) means: a process per core for folders, none beside this one for single files,
+    which are done before the others would have started. `-n0` for a debugger's sake, `-n1` and so on still count.
     """
     files = [(config.invocation_params.dir / argument.split("::")[0]).is_file() for argument in config.args]
     if all(files) or os.environ.get("MILD_RENEW_GOLDEN"):  # renewed files are read by other tests
         return 0
-    cores = os.cpu_count() or 1
-    return min(cores + 1, MOST_WORKERS) if cores > 1 else 0
+    cores = min(os.cpu_count() or 1, MOST_WORKERS)
+    return cores if cores > 1 else 0
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,8 +1,9 @@
-"""What spatially-modulated attention adds to a whole step of a UNet: part of benchmarks/cost/attention.py.
+"""What rules of attention add to a whole step of a UNet: part of benchmarks/cost/attention.py.
 
 Random models of ComfyUI's real classes, a photo with a hole and with people whom the hole must not look at, a step with
-both halves of cfg. Every self-attention has its rule. Samplings of a few steps take turns: plain, with SMA, and with
-SMA that adapts, which measures the gap in every attention.
+both halves of cfg. Every self-attention has its rule. Samplings of a few steps take turns: plain, with spatially-
+modulated attention (SMA), with SMA that adapts, which measures the gap in every attention, with self-rectifying
+attention, and with AdaEraser, which calls the model a second time in each step.
 """
 
 import statistics
@@ -12,7 +13,7 @@ import torch
 
 from mild.benchmarks.shared import random_models
 
-PLAIN, SMA, ADAPTIVE = "plain", "sma", "adaptive"
+PLAIN, SMA, ADAPTIVE, SRA, ADAERASER = "plain", "sma", "adaptive", "self-rectifying", "adaeraser"
 STEPS = 3
 SIZES = {"sd15": 512, "sdxl": 1024}
 """Pixels of a side at full width; on a CPU half of it, as the models are narrow there too."""
@@ -38,8 +39,10 @@ def regions(side: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def make_case(kind: str, device: torch.device, width: float, share: float) -> Case:
-    """A loaded model of the kind and its clones with SMA."""
+    """A loaded model of the kind and its clones with rules."""
     from mild.mild_core.attention.layer_regions import Maps
+    from mild.mild_core.comfy.attention.adaeraser import AdaEraser, soften
+    from mild.mild_core.comfy.attention.erase import SelfRectifying, rectify
     from mild.mild_core.comfy.attention.spatial import SpatialSettings, keep_apart
 
     random = random_models.make(kind, width)
@@ -50,6 +53,8 @@ def make_case(kind: str, device: torch.device, width: float, share: float) -> Ca
         PLAIN: random.model,
         SMA: keep_apart(random.model, maps, SpatialSettings())[0],
         ADAPTIVE: keep_apart(random.model, maps, SpatialSettings(adaptive=True))[0],
+        SRA: rectify(random.model, Maps.of_mask(hole), SelfRectifying()),
+        ADAERASER: soften(random.model, Maps.of_mask(hole), AdaEraser()),
     }
     generator = torch.Generator().manual_seed(0)
     latent = torch.randn(1, 4, side // 8, side // 8, generator=generator)
@@ -83,7 +88,7 @@ def compare(kinds: list[str], device: str, repeats: int) -> dict[str, float]:
                 if turn:  # the first one loads and warms up
                     took[row].append(seconds)
         print(f"{kind}: {case.random.words}; {case.latent.shape[-1] * 8} px, {STEPS} steps, {repeats} runs")
-        for row in (SMA, ADAPTIVE):
+        for row in (SMA, ADAPTIVE, SRA, ADAERASER):
             each = [mine / plain for mine, plain in zip(took[row], took[PLAIN], strict=True)]
             middle = statistics.median(each)
             print(f"  step with {row} over plain: {middle:.3f} ({min(each):.3f} to {max(each):.3f})", flush=True)

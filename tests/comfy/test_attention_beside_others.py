@@ -371,7 +371,7 @@ def test_a_compiled_model_is_steered_like_any_other(caplog):
     """It runs as it is written, told: what torch.compile has seen once would run without the hooks of later calls."""
     tiny = make("flux")
     compiled = tiny.model.clone()
-    set_torch_compile_wrapper(compiled, backend="eager", keys=["diffusion_model.double_blocks.0"])
+    set_torch_compile_wrapper(compiled, backend="eager", keys=["diffusion_model.single_blocks.0"])
     plain, handler = sampled(tiny, compiled), Noting(change=biased)
     steered = sampled(tiny, catch.put(compiled, handler, "test"))
     (line,) = [record.getMessage() for record in caplog.records if "MILD" in record.getMessage()]

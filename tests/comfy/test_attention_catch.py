@@ -33,11 +33,11 @@ from mild.tests.helpers.tiny_models import make
 def test_a_handler_that_changes_nothing(family):
     tiny, handler = make(family), Noting()
     for height, width, batch in ((8, 8, 1), (19, 13, 2)):
-        plain = sampled(tiny, height=height, width=width, batch=batch)
+        plain = sampled(tiny, height=height, width=width, batch=batch, steps=1)
         model = catch.put(tiny.model, handler, "test")
-        assert torch.equal(sampled(tiny, model, height, width, batch), plain)
-        assert torch.equal(sampled(tiny, model, height, width, batch), plain)  # queued again
-    assert handler.sites and handler.ended == len(handler.runs) == 4
+        for _ in range(3 - batch):  # the small one is queued again
+            assert torch.equal(sampled(tiny, model, height, width, batch, steps=1), plain)
+    assert handler.sites and handler.ended == len(handler.runs) == 3
 
 
 @pytest.mark.parametrize(("family", "dtype"), [

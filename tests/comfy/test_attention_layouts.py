@@ -116,8 +116,8 @@ def test_grids_of_odd_latents():
 
 
 def test_self_and_cross_attention_with_equally_many_tokens():
-    """448 x 704 px: 7 x 11 tokens in the middle, and 77 of text."""
-    handler, _ = announced(make("sd15"), height=56, width=88, steps=1, cfg=1.0)
+    """224 x 352 px, with SD1.5 448 x 704: 7 x 11 tokens in the middle, and 77 of text."""
+    handler, _ = announced(make("sdxl"), height=28, width=44, steps=1, cfg=1.0)
     middle = [site for site in handler.sites if site.block == ("middle", 0, 0)]
     assert [(site.kind, kinds(site.spans), kinds(site.keys)) for site in middle] == [
         ("self", [("image", 77, (7, 11))], [("image", 77, (7, 11))]),

@@ -50,9 +50,11 @@ def test_nonsense_is_refused(layer):
         decided("luck", 1.0, layer, space_of(None))
 
 
-@pytest.mark.parametrize("start", STARTS)
-@pytest.mark.parametrize("denoise", [1.0, 0.6])
-@pytest.mark.parametrize("painted", [False, True])
+@pytest.mark.parametrize(
+    ("start", "denoise", "painted"),
+    [(start, denoise, painted) for start in (NOISE, OWN) for denoise in (1.0, 0.6) for painted in (False, True)]
+    + [(EXEMPLAR, 1.0, False), (EXEMPLAR, 0.6, True), ("automatic", 0.6, False), ("automatic", 0.6, True)],
+)
 def test_no_start_shows_whoever_is_erased(sample, scenes, start, denoise, painted):
     tiny = make("sd15")
     results = []
@@ -68,8 +70,9 @@ def test_no_start_shows_whoever_is_erased(sample, scenes, start, denoise, painte
         ]
         if painted:
             here = sample(here, tiny, start="noise", seed=9)
-        results.append(layers_of(sample(here, tiny, start=start, denoise=denoise)))
-        check(here, sample(here, tiny, start=start, denoise=denoise))
+        done = sample(here, tiny, start=start, denoise=denoise)
+        check(here, done)
+        results.append(layers_of(done))
     assert all(torch.equal(layer.pixels, results[1][key].pixels) for key, layer in results[0].items())
 
 

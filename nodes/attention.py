@@ -1,4 +1,4 @@
-"""Keeps attention apart while a picture is sampled: the node, and the mask inputs that it shares."""
+"""Keeps attention apart while a picture is sampled: the node, and the inputs that it shares."""
 
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
@@ -27,6 +27,37 @@ def mask_inputs() -> list[io.Input]:
             "avoid",
             optional=True,
             tooltip="Beside mask: people, or anything else, that must not show up in what is painted.",
+        ),
+    ]
+
+
+def place_inputs(of_blocks: str = "") -> list[io.Input]:
+    """In which blocks and steps a method holds. of_blocks: one more sentence about blocks."""
+    return [
+        io.String.Input(
+            "blocks",
+            default=ALL,
+            advanced=True,
+            tooltip="In which blocks of the model: all, or parts such as middle, output 3-5 (SD and SDXL), double, "
+            f"single 0-9 (Flux). {of_blocks}".rstrip(),
+        ),
+        io.Float.Input(
+            "start_percent",
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            advanced=True,
+            tooltip="From which share of the steps on. 0: from the first.",
+        ),
+        io.Float.Input(
+            "end_percent",
+            default=1.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            advanced=True,
+            tooltip="Up to which share of the steps. 1: to the last.",
         ),
     ]
 
@@ -91,31 +122,7 @@ class SpatialAttention(io.ComfyNode):
                     tooltip="Layers that are kept apart: all, background, people, or person numbers such as 2 or 1,3. "
                     "With KSampler: the layer that Get Layer hands out.",
                 ),
-                io.String.Input(
-                    "blocks",
-                    default=ALL,
-                    advanced=True,
-                    tooltip="In which blocks of the model: all, or parts such as middle, output 3-5 (SD and SDXL), "
-                    "double, single 0-9 (Flux).",
-                ),
-                io.Float.Input(
-                    "start_percent",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    advanced=True,
-                    tooltip="From which share of the steps on. 0: from the first.",
-                ),
-                io.Float.Input(
-                    "end_percent",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    advanced=True,
-                    tooltip="Up to which share of the steps. 1: to the last.",
-                ),
+                *place_inputs(),
                 io.Float.Input(
                     "target",
                     default=TARGET,

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ..mild_core.attention.layer_regions import Maps
 from ..mild_core.comfy.attention.adaeraser import AdaEraser, soften
-from ..mild_core.comfy.attention.blocks import ALL
 from ..mild_core.comfy.attention.erase import (
     AttentiveEraser,
     SelfRectifying,
@@ -21,6 +20,7 @@ from ..mild_core.comfy.attention.erase import (
     rectify,
 )
 from ..mild_core.scene import Scene
+from .attention import place_inputs
 from .checks import checked_choice, checked_mask
 from .show import shown
 from .sockets import Layers
@@ -32,6 +32,8 @@ PRESENCE = "adaeraser"
 METHODS = [GUIDED, ATTENTION_ALONE, RECTIFYING, PRESENCE]
 
 _DEFAULTS = AttentiveEraser()
+
+_LARGEST = "For adaeraser with SD and SDXL all means those of at most 4,096 tokens."
 
 
 class AttentionEraser(io.ComfyNode):
@@ -90,8 +92,8 @@ class AttentionEraser(io.ComfyNode):
                     options=[
                         io.DynamicCombo.Option(GUIDED, [_guidance(), *_steps()]),
                         io.DynamicCombo.Option(ATTENTION_ALONE, _steps()),
-                        io.DynamicCombo.Option(RECTIFYING, _places()),
-                        io.DynamicCombo.Option(PRESENCE, _places()),
+                        io.DynamicCombo.Option(RECTIFYING, place_inputs(_LARGEST)),
+                        io.DynamicCombo.Option(PRESENCE, place_inputs(_LARGEST)),
                     ],
                     tooltip="attentive eraser: as published; in each step the model is asked with and without the "
                     "hidden part, and led away from the latter; takes up to twice as long. attention alone: the hidden "
@@ -214,37 +216,6 @@ def _steps() -> list[io.Input]:
             step=0.05,
             advanced=True,
             tooltip="For which share of the steps anything is hidden. 1: to the end, as published. Less saves time.",
-        ),
-    ]
-
-
-def _places() -> list[io.Input]:
-    """The inputs of methods that may hold in some blocks and steps only."""
-    return [
-        io.String.Input(
-            "blocks",
-            default=ALL,
-            advanced=True,
-            tooltip="In which blocks of the model: all, or parts such as middle, output 3-5 (SD and SDXL), double, "
-            "single 0-9 (Flux). For adaeraser with SD and SDXL all means those of at most 4,096 tokens.",
-        ),
-        io.Float.Input(
-            "start_percent",
-            default=0.0,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            advanced=True,
-            tooltip="From which share of the steps on. 0: from the first.",
-        ),
-        io.Float.Input(
-            "end_percent",
-            default=1.0,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            advanced=True,
-            tooltip="Up to which share of the steps. 1: to the last.",
         ),
     ]
 

@@ -5,6 +5,7 @@ would run without them, or with those of an earlier call.
 """
 
 import contextlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,30 @@ SET_ASIDE = (
 TOO_OLD = (
     "model: this version of PyTorch cannot set torch.compile aside, under which {title} would be lost. Take it off"
 )
+
+
+class _AsWritten:
+    """PyTorch's stance "force_eager" while anybody is inside. It holds for the whole process, and ComfyUI calls the
+    model in one thread for each GPU: whoever comes in first sets it, whoever goes out last restores what was before.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._stance = threading.Lock(), 0, contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._stance.enter_context(torch.compiler.set_stance("force_eager"))
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._stance.close()
+
+
+_AS_WRITTEN = _AsWritten()
 
 
 class Uncompiled:
@@ -38,7 +63,7 @@ class Uncompiled:
                 raise ValueError(TOO_OLD.format(title=self.title))
             if compiled:
                 self.note(SET_ASIDE.format(title=self.title))
-        return torch.compiler.set_stance("force_eager") if self._compiled[id(network)] else contextlib.nullcontext()
+        return _AS_WRITTEN if self._compiled[id(network)] else contextlib.nullcontext()
 
 
 def is_compiled(network: torch.nn.Module, transformer_options: dict[str, Any]) -> bool:

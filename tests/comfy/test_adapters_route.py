@@ -1,5 +1,6 @@
 """Adapters routed by row: who gets what, beside other nodes."""
 
+import contextlib
 import copy
 
 import comfy.model_management
@@ -10,7 +11,7 @@ from comfy_api.torch_helpers import set_torch_compile_wrapper
 
 from mild.mild_core.comfy.adapters.adapter import Adapter, Given
 from mild.mild_core.comfy.adapters.route import KEY, route
-from mild.mild_core.comfy.compiled import is_compiled
+from mild.mild_core.comfy.compiled import Uncompiled, is_compiled
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.adapters import given, make_adapter, merged
 from mild.tests.helpers.attention import hooked, near, noting_calls, sampled
@@ -261,6 +262,26 @@ def test_a_compiled_block(tiny):
     in_place = torch.nn.Linear(2, 2)
     in_place.compile(backend="eager")
     assert is_compiled(torch.nn.Sequential(in_place), {})
+
+
+def test_compiled_networks_whose_calls_overlap():
+    """As on two GPUs, which ComfyUI calls in a thread each: the first is done while the second is not."""
+    seen = []
+
+    def compiling(graph, inputs):
+        seen.append(graph)
+        return graph.forward
+
+    networks = [torch.compile(torch.nn.Linear(2, 2), backend=compiling) for _ in range(3)]
+    first, second = (Uncompiled("test", lambda sentence: None).of(network, {}) for network in networks[:2])
+    with contextlib.ExitStack() as later:
+        with first:
+            later.enter_context(second)
+            networks[0](torch.ones(1, 2))
+        networks[1](torch.ones(1, 2))
+        assert not seen
+    networks[2](torch.ones(1, 2))
+    assert len(seen) == 1
 
 
 # -- rows that cannot be told ------------------------------------------------------------------------------------------

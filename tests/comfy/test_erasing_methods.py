@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from mild.mild_core.attention.layer_regions import Maps
-from mild.mild_core.attention.regions import Span
 from mild.mild_core.attention.rule import attentive_eraser
 from mild.mild_core.comfy.attention import adaeraser, catch
 from mild.mild_core.comfy.attention.blocks import chosen_blocks
@@ -223,13 +222,50 @@ def test_a_unets_largest_attentions_are_left_out(monkeypatch, tiny, erasing_by, 
     assert sum("so nothing was held back. Name blocks" in record.message for record in caplog.records) == 1
 
 
+def kept_bytes(model, mask, latent, cfg=1.0, prompts=1):
+    """What the attentions of a picture with itself take at their own numbers of tokens, by block."""
+    noting, sizes = Noting(), {}
+    sampled(model, catch.put(model.model, noting, "test"), latent=latent, steps=1, cfg=cfg)
+    for site in noting.sites:
+        hole, picture = (cells(one, site.spans, "image").sum() for one in (mask[0], torch.ones_like(mask[0])))
+        if site.kind != "cross" and hole < picture:
+            sizes[site.block, site.kind] = 4 * prompts * len(latent) * int(hole * picture)
+    return list(sizes.values())
+
+
 def test_what_is_kept_stays_below_a_bound(monkeypatch, tiny, erasing_by, caplog):
-    """Where it would be more, every second block keeps its rows; it is said, and so is how much is kept."""
-    model, mask, latent = tiny("flux"), mask_of(box=BOX), latent_of(tiny("flux"))
+    """All pictures and prompts together. Where it would be more, every second block keeps its rows; it is said, and
+    so is how much is kept.
+    """
+    model, mask, latent = tiny("flux"), mask_of(box=BOX), latent_of(tiny("flux"), batch=2)
     some = sampled(model, erasing_by(ADA, model.model, mask, blocks="double 0, single 0"), latent=latent)
-    tokens = int(cells(mask[0], [Span("image", 0, 16, (4, 4))], "image").sum())
-    monkeypatch.setattr(adaeraser, "MOST_KEPT", 2 * 4 * tokens * 16)
-    with caplog.at_level(logging.INFO):
-        assert torch.equal(sampled(model, erasing_by(ADA, model.model, mask), latent=latent), some)
-    assert sum("is kept in every 2. block only" in record.message for record in caplog.records) == 1
-    assert sum("AdaEraser keeps" in record.message for record in caplog.records) == 1
+    every = sampled(model, erasing_by(ADA, model.model, mask), latent=latent)
+    assert not near(some, every, 1e-3)
+    whole = sum(kept_bytes(model, mask, latent, cfg=2.0, prompts=2))
+    for most, expected in ((whole, every), (whole - 1, some), (whole // 2, some)):
+        caplog.clear()
+        monkeypatch.setattr(adaeraser, "MOST_KEPT", most)
+        with caplog.at_level(logging.INFO):
+            assert torch.equal(sampled(model, erasing_by(ADA, model.model, mask), latent=latent), expected)
+        assert sum("is kept in every 2. block only" in record.message for record in caplog.records) == (most < whole)
+        assert sum("AdaEraser keeps" in record.message for record in caplog.records) == 1
+
+
+def test_what_is_kept_is_counted_at_each_blocks_own_tokens(monkeypatch, tiny, erasing_by, caplog):
+    """A UNet's inner attentions have few: the bound is not for as many blocks of the largest size."""
+    model, mask, latent = tiny("sd15"), mask_of(box=BOX), latent_of(tiny("sd15"))
+    size = {"latent": latent, "steps": 1, "cfg": 1.0}
+    every = sampled(model, erasing_by(ADA, model.model, mask), **size)
+    sizes = kept_bytes(model, mask, latent)
+    assert len(set(sizes)) > 1
+    monkeypatch.setattr(adaeraser, "MOST_KEPT", sum(sizes))
+    assert torch.equal(sampled(model, erasing_by(ADA, model.model, mask), **size), every)
+    assert not any("block only" in record.message for record in caplog.records)
+
+
+def test_what_not_even_one_block_may_keep(monkeypatch, tiny, erasing_by, caplog):
+    model, mask, latent = tiny("flux"), mask_of(box=BOX), latent_of(tiny("flux"))
+    monkeypatch.setattr(adaeraser, "MOST_KEPT", kept_bytes(model, mask, latent)[0] - 1)
+    size = {"latent": latent, "steps": 1, "cfg": 1.0}
+    assert near(sampled(model, erasing_by(ADA, model.model, mask), **size), sampled(model, **size))
+    assert sum("in a single block takes more than" in record.message for record in caplog.records) == 1

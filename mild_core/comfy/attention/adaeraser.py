@@ -5,8 +5,8 @@ keep its attention rows of the hole's tokens; then the picture's own call compar
 (attention/presence.py). Rows of a batch and entries of the conditioning are compared each with its own.
 """
 
+import functools
 import logging
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ...attention import evaluate, presence
 from ...attention.factors import RowRule
+from ...attention.kept_rows import KeptRows
 from ...attention.layer_regions import Maps
 from ...attention.regions import HOLE, IMAGE, SHOWN
 from ...attention.rule import FORBIDDEN, Schedule, off, steps
@@ -41,24 +42,26 @@ SOURCE = "mild_source"
 MOST_TOKENS = 4096
 """Picture's tokens of an attention beyond which a UNet's is left out unless its block is named."""
 MOST_KEPT = 2**30
-"""Bytes that are kept of one picture and prompt from a call of the source, at most."""
+"""Bytes of the source's attention that are kept at most: of all blocks, rows of the latent and prompts together, each
+block's at its own number of tokens. Beyond, every second block is left out, or more of them (KeptRows)."""
 
 TOO_LARGE = (
     f"no attention of this model has {MOST_TOKENS:,} tokens of the picture or fewer, so nothing was held back. Name "
     "blocks of the model in blocks, or sample at a smaller size"
 )
 SOME_BLOCKS = (
-    "the hole is so large that the source's attention is kept in every {stride}. block only, to stay below {most} MB "
-    "for each picture and prompt"
+    "the holes are so large that the source's attention is kept in every {stride}. block only, to stay below {most} MB "
+    "for all pictures and prompts together"
+)
+NO_BLOCKS = (
+    "the holes are so large that the source's attention in a single block takes more than {most} MB for all pictures "
+    "and prompts together, so nothing was held back. Sample fewer pictures at once, or at a smaller size"
 )
 NOISY = (
     "the sampler was told to add no noise, so its latent seems to be noisy already: the source cannot be brought to "
     "the same noise level. Let the sampler add the noise, or connect layers in place of the mask"
 )
 NO_SOURCE = "another node skipped calls of the model for the source: attention stayed as it was there"
-
-_Attention = tuple[layouts.Block, str, Any, str | int]
-"""Whose rows are kept: block, its kind, entry of the conditioning, row of the latent."""
 
 
 class _Tokens(NamedTuple):
@@ -85,8 +88,8 @@ class AdaErasing(Erasing):
                  when: Schedule):  # fmt: skip
         """blocks: where, in the network's order; limit: tokens of a picture up to which an attention counts."""
         self.source, self.limit = source, limit
-        self.order = {block: number for number, block in enumerate(blocks)}
-        super().__init__(maps, lambda key, names: off(names), lambda *block: block in self.order, when=when)
+        self.there = blocks
+        super().__init__(maps, lambda key, names: off(names), lambda *block: block in self.there, when=when)
 
     def _forget(self) -> None:
         super()._forget()
@@ -95,7 +98,7 @@ class AdaErasing(Erasing):
         self._inside = False  # whether the latent is the model's own kind already
         self._sigma: float | None = None  # what is kept is for this noise level,
         self._asked: set[Any] = set()  # and for these entries of the conditioning
-        self._kept: dict[_Attention, Tensor] = {}
+        self._kept = KeptRows(self.there, MOST_KEPT)
         self._tokens: dict[Place, _Tokens | None] = {}
         self._said: set[str] = set()
         self._acted = self._left_out = False
@@ -158,7 +161,10 @@ class AdaErasing(Erasing):
             return
         executor(model, conds, self._noised(model, x, timestep), timestep, model_options)
         self._asked |= entries
-        kept = sum(rows.numel() * rows.element_size() for rows in self._kept.values())
+        if self._kept.stride > 1:
+            sentence = NO_BLOCKS if self._kept.none else SOME_BLOCKS
+            self._say(sentence.format(stride=self._kept.stride, most=MOST_KEPT // 2**20))
+        kept = self._kept.bytes
         if kept and "kept" not in self._said:
             self._said.add("kept")
             logging.info("MILD: AdaEraser keeps %.1f MB of the source's attention between two calls", kept / 2**20)
@@ -180,7 +186,8 @@ class AdaErasing(Erasing):
         transformer_options: dict[str, Any], *args: Any, **kwargs: Any,
     ) -> Tensor:  # fmt: skip
         rows = self.steered(site, transformer_options, q)
-        tokens = [None if row.place is None else self._tokens_of(site, row, presence.kept_as(q.dtype)) for row in rows]
+        block = site.block, site.kind
+        tokens = [self._tokens_of(row) if self._kept.takes_part(block) else None for row in rows]
         if all(one is None for one in tokens):
             return inner(q, k, v, heads, *args, **kwargs)
         asked = evaluate.logits_of(q, k, v, heads, *args, **kwargs)
@@ -190,20 +197,21 @@ class AdaErasing(Erasing):
         for n, (row, one) in enumerate(zip(rows, tokens, strict=True)):
             if one is None:
                 continue
-            name = site.block, site.kind, chunks[n * len(chunks) // len(rows)], row.row.layer
+            whose = chunks[n * len(chunks) // len(rows)], row.row.layer  # entry of the conditioning, row of the latent
             about = presence.Rows(asked.q[n], asked.k[n], one.hole, asked.scale, asked.mask_of(n), one.picture)
+            kept = self._kept.get(block, whose)
             if source:
-                self._kept[name] = presence.source_rows(about)
-            elif name in self._kept:
-                kept = self._kept[name].to(q.device)  # several GPUs may share the entries out otherwise
-                rules[n] = _rule(presence.presence(kept, about), one)
+                size = len(one.hole) * (one.picture.stop - one.picture.start) * presence.kept_as(q.dtype).itemsize
+                self._kept.keep(block, whose, size, functools.partial(presence.source_rows, about))
+            elif kept is not None:  # several GPUs may share the entries out otherwise
+                rules[n] = _rule(presence.presence(kept.to(q.device), about), one)
             else:
                 self._say(NO_SOURCE)
         if source:
             return inner(q, k, v, heads, *args, **kwargs)
         return evaluate.attend(inner, q, k, v, heads, *args, rows=rules, whole=inner.whole, **kwargs)
 
-    def _tokens_of(self, site: Site, steered: Steered, kept: torch.dtype) -> _Tokens | None:
+    def _tokens_of(self, steered: Steered) -> _Tokens | None:
         """None where this attention is left alone in this row: by what does not depend on the other rows."""
         place = steered.place
         if place is None:
@@ -217,11 +225,6 @@ class AdaErasing(Erasing):
         if self.limit is not None and count > self.limit:
             self._left_out = True
             return None
-        stride = math.ceil(kept.itemsize * len(self.order) * len(tokens.hole) * count / MOST_KEPT)
-        if stride > 1:
-            self._say(SOME_BLOCKS.format(stride=stride, most=MOST_KEPT // 2**20))
-            if self.order[site.block, site.kind] % stride:
-                return None
         self._acted = True
         return tokens
 

@@ -1,6 +1,5 @@
 """Erasers that work by attention: nobody looks at what is to vanish, so that it is not painted again."""
 
-import math
 from typing import NamedTuple
 
 import comfy.ldm.modules.diffusionmodules.openaimodel
@@ -64,8 +63,8 @@ class SelfRectifying(NamedTuple):
 
 
 def _first(share: float) -> Schedule:
-    """The steps that begin before this share of the sampling is done. (A Schedule holds at its end, too.)"""
-    return Schedule(0.0, share if share >= 1 else math.nextafter(share, -1.0))
+    """The steps that begin before this share of the sampling is done: none at 0."""
+    return steps(0.0, share) or Schedule(end=-1.0)
 
 
 def rectify(

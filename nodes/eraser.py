@@ -98,7 +98,7 @@ class AttentionEraser(io.ComfyNode):
                     tooltip="attentive eraser: as published; in each step the model is asked with and without the "
                     "hidden part, and led away from the latter; takes up to twice as long. attention alone: the hidden "
                     "part, without this guidance; costs no time. self-rectifying attention: the hole does not look at "
-                    "itself (EraDiff's attention, without its training); costs no time. adaeraser: holds back what "
+                    "itself (EraDiff's attention, without its training); hardly any time. adaeraser: holds back what "
                     "still resembles the photo with the erased in it, which the model is shown beside: one more call "
                     "of the model in each step.",
                 ),

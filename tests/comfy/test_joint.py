@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from comfy.model_management import OOM_EXCEPTION, InterruptProcessingException
+from comfy.model_management import OOM_EXCEPTION, InterruptProcessingException, interrupt_current_processing
 from comfy.samplers import CFGGuider, sampler_object
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 
@@ -255,6 +255,19 @@ def test_cancelled_and_queued_again(comfy, met, tiny):
         comfy.run_node("MILD_SampleLayers", layers=met, interrupt_at=4, **{**WIDGETS, "agree": 1.0}, **inputs)
     again = comfy.run_node("MILD_SampleLayers", layers=met, **{**WIDGETS, "agree": 1.0}, **inputs)[0]
     assert same(undisturbed, layers_of(again))
+
+
+def test_cancelled_before_they_are_told(met, tiny, monkeypatch):
+    real = joint.progress
+
+    def progress(*args):
+        interrupt_current_processing()
+        return real(*args)
+
+    monkeypatch.setattr(joint, "progress", progress)
+    monkeypatch.setattr(joint, "agreed", lambda *args: pytest.fail("what takes a while is not begun"))
+    with pytest.raises(InterruptProcessingException):
+        notes(tiny("sd15"), met)
 
 
 def test_the_bar_and_the_text_on_the_node(comfy, met, tiny):

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import comfy.model_management
 import comfy.patcher_extension
 import torch
 from comfy.patcher_extension import WrappersMP
@@ -188,6 +189,8 @@ class Agreement:
         sigma = float(torch.as_tensor(timestep).flatten()[0])
         if self.when.at(progress(options["sample_sigmas"], sigma)) == 0:
             return x0
+        # Of a large picture in pixels, what follows takes a while.
+        comfy.model_management.throw_exception_if_processing_interrupted()
         if self._here is None:
             # As the guider itself brings latents into the model's range.
             known = self.latent

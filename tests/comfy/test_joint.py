@@ -7,9 +7,11 @@ from comfy.samplers import CFGGuider, sampler_object
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 
 from mild.mild_core.comfy.erasers import builtin, exemplar_model
-from mild.mild_core.comfy.sampling import groups, joint
+from mild.mild_core.comfy.sampling import groups, joint, pathways
 from mild.mild_core.comfy.sampling.joint import Agree
 from mild.mild_core.comfy.sampling.sample_layers import Options, SamplerSettings, sample_layers, sample_layers_advanced
+from mild.mild_core.image import boxes
+from mild.mild_core.layers.painted import resized
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.layers import WIDGETS, background, check, layers_of, person, picture
 from mild.tests.helpers.loras import DORA, LORA, save_lora, unet_names
@@ -155,6 +157,40 @@ def test_inpaint_channels_and_an_exemplar_fill(sample, met, tiny):
     check(met, sample(met, tiny("sd15_inpaint"), agree=1.0, steps=1))
     check(met, sample(met, tiny("sd15"), agree=1.0, steps=1, start="automatic"))
     check(met, sample(met, tiny("qwen_image"), agree=1.0, steps=1))  # latents with frames
+
+
+def starts(monkeypatch, sample, scenes, model, agree):
+    """By layer id: the exemplar fills that are made, and the layers and pictures that the MODEL starts from."""
+    fills, pictures, filled, encode = {}, {}, pathways._fills, pathways.encode
+
+    def noted_fills(*args):
+        made = filled(*args)
+        fills.update(made)
+        return made
+
+    def noted(layer, picture, *args):
+        pictures[layer.id] = layer, picture
+        return encode(layer, picture, *args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pathways, "_fills", noted_fills)
+        patched.setattr(pathways, "encode", noted)
+        # At denoise 0 the ground under the person is the same, however it was painted.
+        sample(scenes, model, steps=1, start="exemplar fill", denoise=0.0, agree=agree)
+    return fills, pictures
+
+
+def test_an_exemplar_fill_is_made_as_alone(sample, met, tiny, monkeypatch):
+    """On the layer's own crop, where a person's colours come from themselves; then it lies in the shared one."""
+    fills, alone = starts(monkeypatch, sample, met, tiny("sd15"), 0.0)
+    again, shared = starts(monkeypatch, sample, met, tiny("sd15"), 1.0)
+    assert len(fills) == 2 and all(torch.equal(again[key], fill) for key, fill in fills.items())
+    for key, (layer, start) in alone.items():
+        frame, whole = shared[key]
+        assert frame.box == met[0].layers[0].box
+        here = boxes.cut(resized(whole, frame.pixels.shape[:2])[0], boxes.inside(layer.box, frame.box))
+        off = (here - resized(start, layer.pixels.shape[:2])[0]).abs()
+        assert off.mean() < 0.01 and off.max() < 0.3  # resized: a sharp outline may lie half a pixel off
 
 
 @pytest.mark.parametrize(

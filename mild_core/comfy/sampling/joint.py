@@ -28,7 +28,7 @@ from .groups import LayerRow, Sampling, rows_apart
 from .memory import SAVE
 from .row_noise import sampled_alone
 from .stacking import PerRow, signature
-from .start import Planned, picture_of
+from .start import EXEMPLAR, Planned
 
 KEY = "mild_agreement"
 """Of the wrapper around each prediction."""
@@ -123,12 +123,27 @@ def differs(shared: Together) -> str:
     return OFF.format(why=why)
 
 
-def picture_in_frame(shared: Planned, own: Planned, plate: Tensor | None) -> Tensor:
-    """As picture_of, [1, h, w, 3] of the size at which it is painted; plate: on the shared crop."""
-    frame, size = shared.layer.box, (own.layer.pixels.shape[0], own.layer.pixels.shape[1])
-    here = None if plate is None else boxes.cut(plate, boxes.inside(own.layer.box, frame))
-    picture = picture_of(own.layer, own.start.how, size, here)[0]
-    return resized(started(picture, own.layer, shared.layer, plate)[None], shared.size)
+def own_plate(shared: Planned, own: Planned, plate: Tensor | None) -> Tensor | None:
+    """What the layer is painted on, on its own crop; plate: on the shared one."""
+    return None if plate is None else boxes.cut(plate, boxes.inside(own.layer.box, shared.layer.box))
+
+
+def as_started(own: Planned) -> Planned:
+    """At the size at which its start is made: that of its pixels, so that it is resized once only; an exemplar fill's
+    as alone.
+    """
+    size = (own.layer.pixels.shape[0], own.layer.pixels.shape[1])
+    return own if own.start.how == EXEMPLAR else own._replace(size=size)
+
+
+def in_frame(picture: Tensor, shared: Planned, own: Planned, plate: Tensor | None) -> Tensor:
+    """[1, h, w, 3] of the size at which the shared crop is painted; picture [1, h', w', 3], of any size: what the layer
+    starts from on its own crop; plate: on the shared one.
+    """
+    if own.layer.box == shared.layer.box:
+        return resized(picture, shared.size)
+    here = resized(picture, (own.layer.pixels.shape[0], own.layer.pixels.shape[1]))[0]
+    return resized(started(here, own.layer, shared.layer, plate)[None], shared.size)
 
 
 def part_of(layer: Layer, row: LayerRow) -> Box:

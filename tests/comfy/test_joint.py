@@ -8,8 +8,9 @@ from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 
 from mild.mild_core.comfy.erasers import builtin, exemplar_model
 from mild.mild_core.comfy.sampling import groups, joint, pathways
-from mild.mild_core.comfy.sampling.joint import Agree
+from mild.mild_core.comfy.sampling.joint import Agree, Together
 from mild.mild_core.comfy.sampling.sample_layers import Options, SamplerSettings, sample_layers, sample_layers_advanced
+from mild.mild_core.comfy.sampling.start import Planned, Start
 from mild.mild_core.image import boxes
 from mild.mild_core.layers.painted import resized
 from mild.mild_core.scene import Scene
@@ -306,6 +307,19 @@ def test_cancelled_before_they_are_told(met, tiny, monkeypatch):
         notes(tiny("sd15"), met)
 
 
+def test_the_text_tells_at_which_size():
+    """A person who alone would fill the picture is painted smaller where they are a part of a larger one."""
+    plans = [Planned(layer, (96, 96), Start("noise", 1.0)) for layer in meeting().layers]
+    frame = plans[0].layer.box
+    wide = [plan._replace(layer=plan.layer._replace(box=frame), size=(72, 96)) for plan in plans]
+    alone = [wide[0], plans[1]._replace(size=(96, 104))]
+    person_scale = (72 * 96 / (61 * 83) / (96 * 104 / (46 * 47))) ** 0.5
+    text = joint.said(Together(alone, wide))
+    assert "Background and Person 2 are painted at the same time, on one crop of 83 x 61 pixels, at 96 x 72" in text
+    assert f"pixels, Person 2 at {person_scale:.0%} of the scale that they would have alone." in text
+    assert "scale" not in joint.said(Together(wide, wide))
+
+
 def test_the_bar_and_the_text_on_the_node(comfy, met, tiny):
     model = tiny("sd15")
     graph = {"node": {"class_type": "MILD_SampleLayers", "inputs": {**WIDGETS, "agree": 1.0}}}
@@ -313,7 +327,9 @@ def test_the_bar_and_the_text_on_the_node(comfy, met, tiny):
         graph[name] = {"class_type": "TEST_Give", "inputs": {"key": comfy.give(value)}}
         graph["node"]["inputs"][name] = [name, 0]
     ran = comfy.run_graph(graph, wanted=["node"])
-    assert "are painted at the same time, on one crop of 83 x 61 pixels" in ran.ui["node"]["text"][0]
+    text = ran.ui["node"]["text"][0]
+    assert "are painted at the same time, on one crop of 83 x 61 pixels, at 112 x 80 pixels" in text
+    assert "Person 2 at " in text and "% of the scale that they would have alone." in text
     values = [report.value for report in ran.progress if report.node == "node"]
     assert values == sorted(values) and values[-1] == ran.progress[-1].maximum
     assert any(report.preview for report in ran.progress)

@@ -37,7 +37,8 @@ SPREAD = 16
 """Standard deviation of the Gaussian, in pixels at which the layers are painted; one latent cell at least."""
 
 OFF = "agree: off, {why}. Each of these layers is painted on its own."
-ON = "agree: {names} are painted at the same time, on one crop of {width} x {height} pixels."
+ON = "agree: {names} are painted at the same time, on one crop of {crop} pixels, at {size} pixels{smaller}."
+SMALLER = ", {shares} of the scale that they would have alone"
 
 
 class Agree(NamedTuple):
@@ -108,8 +109,21 @@ def _names(plans: Sequence[Planned]) -> str:
 
 def said(shared: Together) -> str:
     """The sentence on layers that were sampled at the same time."""
-    box = shared.shared[0].layer.box
-    return ON.format(names=_names(shared.own), width=boxes.width(box), height=boxes.height(box))
+    frame, size = shared.shared[0].layer.box, shared.shared[0].size
+    shares = [(own.layer.name, _scale(one) / _scale(own)) for one, own in zip(shared.shared, shared.own, strict=True)]
+    # Sides are whole multiples of some pixels, so that alone a layer may have hardly another scale.
+    smaller = [f"{name} at {share:.0%}" for name, share in shares if share < 0.98]
+    return ON.format(
+        names=_names(shared.own),
+        crop=f"{boxes.width(frame)} x {boxes.height(frame)}",
+        size=f"{size[1]} x {size[0]}",
+        smaller=SMALLER.format(shares=", ".join(smaller)) if smaller else "",
+    )
+
+
+def _scale(plan: Planned) -> float:
+    """Pixels at which the layer is painted per pixel of the photo, along a side."""
+    return math.sqrt(plan.size[0] * plan.size[1] / boxes.area(plan.layer.box))
 
 
 def does_not_fit(shared: Together) -> str:

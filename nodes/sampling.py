@@ -83,7 +83,9 @@ def _options() -> list[io.Input]:
             optional=True,
             advanced=True,
             tooltip="Experimental. Above 0, layers that meet are painted at the same time, and told at each step "
-            "which colours the others have at their seams. 0: each by itself. Costs the background a second time.",
+            "which colours the others have at their seams; maybe at a lower scale: all lie on one crop. 0: each by "
+            "itself. With ground plate the background is painted a second time. The text on the node says where it is "
+            "off, as for layers whose adapters change weights and differ.",
         ),
         io.Float.Input(
             "agree_until",

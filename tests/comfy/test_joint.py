@@ -2,14 +2,17 @@
 
 import pytest
 import torch
-from comfy.model_management import OOM_EXCEPTION, InterruptProcessingException
+from comfy.model_management import OOM_EXCEPTION, InterruptProcessingException, interrupt_current_processing
 from comfy.samplers import CFGGuider, sampler_object
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 
 from mild.mild_core.comfy.erasers import builtin, exemplar_model
-from mild.mild_core.comfy.sampling import groups, joint
-from mild.mild_core.comfy.sampling.joint import Agree
+from mild.mild_core.comfy.sampling import groups, joint, pathways
+from mild.mild_core.comfy.sampling.joint import Agree, Together
 from mild.mild_core.comfy.sampling.sample_layers import Options, SamplerSettings, sample_layers, sample_layers_advanced
+from mild.mild_core.comfy.sampling.start import Planned, Start
+from mild.mild_core.image import boxes
+from mild.mild_core.layers.painted import resized
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.layers import WIDGETS, background, check, layers_of, person, picture
 from mild.tests.helpers.loras import DORA, LORA, save_lora, unet_names
@@ -157,6 +160,40 @@ def test_inpaint_channels_and_an_exemplar_fill(sample, met, tiny):
     check(met, sample(met, tiny("qwen_image"), agree=1.0, steps=1))  # latents with frames
 
 
+def starts(monkeypatch, sample, scenes, model, agree):
+    """By layer id: the exemplar fills that are made, and the layers and pictures that the MODEL starts from."""
+    fills, pictures, filled, encode = {}, {}, pathways._fills, pathways.encode
+
+    def noted_fills(*args):
+        made = filled(*args)
+        fills.update(made)
+        return made
+
+    def noted(layer, picture, *args):
+        pictures[layer.id] = layer, picture
+        return encode(layer, picture, *args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pathways, "_fills", noted_fills)
+        patched.setattr(pathways, "encode", noted)
+        # At denoise 0 the ground under the person is the same, however it was painted.
+        sample(scenes, model, steps=1, start="exemplar fill", denoise=0.0, agree=agree)
+    return fills, pictures
+
+
+def test_an_exemplar_fill_is_made_as_alone(sample, met, tiny, monkeypatch):
+    """On the layer's own crop, where a person's colours come from themselves; then it lies in the shared one."""
+    fills, alone = starts(monkeypatch, sample, met, tiny("sd15"), 0.0)
+    again, shared = starts(monkeypatch, sample, met, tiny("sd15"), 1.0)
+    assert len(fills) == 2 and all(torch.equal(again[key], fill) for key, fill in fills.items())
+    for key, (layer, start) in alone.items():
+        frame, whole = shared[key]
+        assert frame.box == met[0].layers[0].box
+        here = boxes.cut(resized(whole, frame.pixels.shape[:2])[0], boxes.inside(layer.box, frame.box))
+        off = (here - resized(start, layer.pixels.shape[:2])[0]).abs()
+        assert off.mean() < 0.01 and off.max() < 0.3  # resized: a sharp outline may lie half a pixel off
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -257,6 +294,32 @@ def test_cancelled_and_queued_again(comfy, met, tiny):
     assert same(undisturbed, layers_of(again))
 
 
+def test_cancelled_before_they_are_told(met, tiny, monkeypatch):
+    real = joint.progress
+
+    def progress(*args):
+        interrupt_current_processing()
+        return real(*args)
+
+    monkeypatch.setattr(joint, "progress", progress)
+    monkeypatch.setattr(joint, "agreed", lambda *args: pytest.fail("what takes a while is not begun"))
+    with pytest.raises(InterruptProcessingException):
+        notes(tiny("sd15"), met)
+
+
+def test_the_text_tells_at_which_size():
+    """A person who alone would fill the picture is painted smaller where they are a part of a larger one."""
+    plans = [Planned(layer, (96, 96), Start("noise", 1.0)) for layer in meeting().layers]
+    frame = plans[0].layer.box
+    wide = [plan._replace(layer=plan.layer._replace(box=frame), size=(72, 96)) for plan in plans]
+    alone = [wide[0], plans[1]._replace(size=(96, 104))]
+    person_scale = (72 * 96 / (61 * 83) / (96 * 104 / (46 * 47))) ** 0.5
+    text = joint.said(Together(alone, wide))
+    assert "Background and Person 2 are painted at the same time, on one crop of 83 x 61 pixels, at 96 x 72" in text
+    assert f"pixels, Person 2 at {person_scale:.0%} of the scale that they would have alone." in text
+    assert "scale" not in joint.said(Together(wide, wide))
+
+
 def test_the_bar_and_the_text_on_the_node(comfy, met, tiny):
     model = tiny("sd15")
     graph = {"node": {"class_type": "MILD_SampleLayers", "inputs": {**WIDGETS, "agree": 1.0}}}
@@ -264,7 +327,9 @@ def test_the_bar_and_the_text_on_the_node(comfy, met, tiny):
         graph[name] = {"class_type": "TEST_Give", "inputs": {"key": comfy.give(value)}}
         graph["node"]["inputs"][name] = [name, 0]
     ran = comfy.run_graph(graph, wanted=["node"])
-    assert "are painted at the same time, on one crop of 83 x 61 pixels" in ran.ui["node"]["text"][0]
+    text = ran.ui["node"]["text"][0]
+    assert "are painted at the same time, on one crop of 83 x 61 pixels, at 112 x 80 pixels" in text
+    assert "Person 2 at " in text and "% of the scale that they would have alone." in text
     values = [report.value for report in ran.progress if report.node == "node"]
     assert values == sorted(values) and values[-1] == ran.progress[-1].maximum
     assert any(report.preview for report in ran.progress)

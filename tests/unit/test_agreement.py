@@ -1,8 +1,10 @@
 """Layers that are painted at the same time: who takes part, on which crop, and what each is told of the others."""
 
+import pytest
 import torch
 
 from mild.mild_core.image import boxes
+from mild.mild_core.layers import agreement
 from mild.mild_core.layers.agreement import agreed, band, blurred, seen, told
 from mild.mild_core.layers.common_frame import frame_of, framed, meeting, started
 from mild.mild_core.scene import Scene
@@ -135,6 +137,68 @@ def test_a_blur_keeps_what_is_even():
     assert torch.allclose(blurred(even, 4.0), even)
     single = torch.rand(1, 1, 1, 1)
     assert torch.allclose(blurred(single, 1.0), single)
+
+
+def dense_blur(whole, spread):
+    """The same by dense matrices: Gaussian weights of every cell for every other, which add up to one."""
+    for along in (-2, -1):
+        at = torch.arange(whole.shape[along], dtype=torch.float32)
+        weights = torch.exp(-(at[:, None] - at).square() / (2 * spread**2))
+        weights[(at[:, None] - at).abs() > max(1, round(3 * spread))] = 0
+        weights /= weights.sum(1, keepdim=True)
+        whole = weights @ whole if along == -2 else whole @ weights.mT
+    return whole
+
+
+@pytest.fixture
+def worked_on(monkeypatch):
+    """Height and width of each picture that is gone through."""
+    sizes, real = [], agreement._blurred_along
+
+    def noted(whole, *args):
+        sizes.append(tuple(whole.shape[-2:]))
+        return real(whole, *args)
+
+    monkeypatch.setattr(agreement, "_blurred_along", noted)
+    return sizes
+
+
+def step(height, width):
+    """Noise on two halves, with the sharp edge that a seam is."""
+    whole = torch.rand(2, 3, height, width) * 0.2
+    whole[..., width // 3 :] += 0.8
+    return whole
+
+
+@pytest.mark.parametrize("spread", [1.0, 2.0, 7.9])
+def test_small_spreads_are_blurred_exactly(worked_on, spread):
+    whole = step(45, 62)
+    assert torch.allclose(blurred(whole, spread), dense_blur(whole, spread), atol=1e-5)
+    assert set(worked_on) == {(45, 62)}
+
+
+@pytest.mark.parametrize(("height", "width"), [(200, 304), (197, 303), (40, 40)])
+def test_large_spreads_are_blurred_on_few_cells(worked_on, height, width):
+    """Close to the exact blur all the same, as far as the border."""
+    whole = step(height, width)
+    assert (blurred(whole, 16.0) - dense_blur(whole, 16.0)).abs().max() < 0.03
+    assert set(worked_on) == {(-(-height // 4), -(-width // 4))}
+
+
+def test_layers_agree_on_few_cells_as_on_all(monkeypatch):
+    _, layers = pair(200, 300)
+    layers = [layer._replace(hole=torch.zeros(200, 300)) for layer in layers]
+    for layer in layers:
+        layer.hole[50:150, 60:250] = 1
+    hole, shown = holes(layers), seen(layers, (200, 300))
+    x = torch.rand(2, 3, 200, 300) * 0.2 + torch.tensor([0.0, 0.8])[:, None, None, None]
+    after = agreed(x, x, hole, shown, 16.0, FULL)
+    unchanged = after == x
+    with monkeypatch.context() as patched:
+        patched.setattr(agreement, "_coarser", lambda size, spread: size)
+        exact = agreed(x, x, hole, shown, 16.0, FULL)
+    assert (after - exact).abs().max() < 0.03 < 0.3 < (exact - x).abs().max()
+    assert unchanged[(hole == 0).expand_as(x)].all() and unchanged[0, :, :, 150:].all()
 
 
 def test_layers_whose_holes_overlap_meet():

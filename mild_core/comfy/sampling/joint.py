@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import comfy.model_management
 import comfy.patcher_extension
 import torch
 from comfy.patcher_extension import WrappersMP
@@ -27,7 +28,7 @@ from .groups import LayerRow, Sampling, rows_apart
 from .memory import SAVE
 from .row_noise import sampled_alone
 from .stacking import PerRow, signature
-from .start import Planned, picture_of
+from .start import EXEMPLAR, Planned
 
 KEY = "mild_agreement"
 """Of the wrapper around each prediction."""
@@ -36,7 +37,8 @@ SPREAD = 16
 """Standard deviation of the Gaussian, in pixels at which the layers are painted; one latent cell at least."""
 
 OFF = "agree: off, {why}. Each of these layers is painted on its own."
-ON = "agree: {names} are painted at the same time, on one crop of {width} x {height} pixels."
+ON = "agree: {names} are painted at the same time, on one crop of {crop} pixels, at {size} pixels{smaller}."
+SMALLER = ", {shares} of the scale that they would have alone"
 
 
 class Agree(NamedTuple):
@@ -107,8 +109,21 @@ def _names(plans: Sequence[Planned]) -> str:
 
 def said(shared: Together) -> str:
     """The sentence on layers that were sampled at the same time."""
-    box = shared.shared[0].layer.box
-    return ON.format(names=_names(shared.own), width=boxes.width(box), height=boxes.height(box))
+    frame, size = shared.shared[0].layer.box, shared.shared[0].size
+    shares = [(own.layer.name, _scale(one) / _scale(own)) for one, own in zip(shared.shared, shared.own, strict=True)]
+    # Sides are whole multiples of some pixels, so that alone a layer may have hardly another scale.
+    smaller = [f"{name} at {share:.0%}" for name, share in shares if share < 0.98]
+    return ON.format(
+        names=_names(shared.own),
+        crop=f"{boxes.width(frame)} x {boxes.height(frame)}",
+        size=f"{size[1]} x {size[0]}",
+        smaller=SMALLER.format(shares=", ".join(smaller)) if smaller else "",
+    )
+
+
+def _scale(plan: Planned) -> float:
+    """Pixels at which the layer is painted per pixel of the photo, along a side."""
+    return math.sqrt(plan.size[0] * plan.size[1] / boxes.area(plan.layer.box))
 
 
 def does_not_fit(shared: Together) -> str:
@@ -122,12 +137,27 @@ def differs(shared: Together) -> str:
     return OFF.format(why=why)
 
 
-def picture_in_frame(shared: Planned, own: Planned, plate: Tensor | None) -> Tensor:
-    """As picture_of, [1, h, w, 3] of the size at which it is painted; plate: on the shared crop."""
-    frame, size = shared.layer.box, (own.layer.pixels.shape[0], own.layer.pixels.shape[1])
-    here = None if plate is None else boxes.cut(plate, boxes.inside(own.layer.box, frame))
-    picture = picture_of(own.layer, own.start.how, size, here)[0]
-    return resized(started(picture, own.layer, shared.layer, plate)[None], shared.size)
+def own_plate(shared: Planned, own: Planned, plate: Tensor | None) -> Tensor | None:
+    """What the layer is painted on, on its own crop; plate: on the shared one."""
+    return None if plate is None else boxes.cut(plate, boxes.inside(own.layer.box, shared.layer.box))
+
+
+def as_started(own: Planned) -> Planned:
+    """At the size at which its start is made: that of its pixels, so that it is resized once only; an exemplar fill's
+    as alone.
+    """
+    size = (own.layer.pixels.shape[0], own.layer.pixels.shape[1])
+    return own if own.start.how == EXEMPLAR else own._replace(size=size)
+
+
+def in_frame(picture: Tensor, shared: Planned, own: Planned, plate: Tensor | None) -> Tensor:
+    """[1, h, w, 3] of the size at which the shared crop is painted; picture [1, h', w', 3], of any size: what the layer
+    starts from on its own crop; plate: on the shared one.
+    """
+    if own.layer.box == shared.layer.box:
+        return resized(picture, shared.size)
+    here = resized(picture, (own.layer.pixels.shape[0], own.layer.pixels.shape[1]))[0]
+    return resized(started(here, own.layer, shared.layer, plate)[None], shared.size)
 
 
 def part_of(layer: Layer, row: LayerRow) -> Box:
@@ -188,6 +218,8 @@ class Agreement:
         sigma = float(torch.as_tensor(timestep).flatten()[0])
         if self.when.at(progress(options["sample_sigmas"], sigma)) == 0:
             return x0
+        # Of a large picture in pixels, what follows takes a while.
+        comfy.model_management.throw_exception_if_processing_interrupted()
         if self._here is None:
             # As the guider itself brings latents into the model's range.
             known = self.latent

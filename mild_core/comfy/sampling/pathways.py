@@ -16,7 +16,19 @@ from ..adapters.merged import merged_for
 from .conditioning import LayerConds
 from .encode import Encoded, LatentSpace, decode, encode
 from .groups import LayerRow, Sampling, groups, rows_apart, sampled, sampled_together
-from .joint import Agree, Agreement, Together, alike, differs, does_not_fit, part_of, picture_in_frame, said
+from .joint import (
+    Agree,
+    Agreement,
+    Together,
+    alike,
+    as_started,
+    differs,
+    does_not_fit,
+    in_frame,
+    own_plate,
+    part_of,
+    said,
+)
 from .memory import Memory
 from .progress import Progress, Work, previewer_of
 from .row_noise import sampled_alone
@@ -95,18 +107,19 @@ def _encoded(
     fill: ExemplarFill | None,
     own: Sequence[Planned] | None = None,
 ) -> tuple[list[LayerRow], dict[str, Encoded]]:
-    """The rows to sample, and by layer id what decoding them needs. own: the same layers on crops of their own."""
-    pictures = {}
-    for plan, alone in zip(phase, own or phase, strict=True):
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        plate = plates.get(plan.layer.id)
-        if own is None:
-            picture = picture_of(plan.layer, plan.start.how, plan.size, plate)
-        else:
-            picture = picture_in_frame(plan, alone, plate)
-        pictures[plan.layer.id] = picture
-    if fill is not None:
-        pictures |= _fills([plan for plan in phase if plan.start.how == EXEMPLAR], plates, run, fill)
+    """The rows to sample, and by layer id what decoding them needs. own: the same layers on crops of their own: what
+    they start from is made on these, as if each were painted alone.
+    """
+    plates = {plan.layer.id: plates.get(plan.layer.id) for plan in phase}
+    if own is None:
+        pictures = _starts(phase, plates, run, fill)
+    else:
+        pairs = list(zip(phase, own, strict=True))
+        alone = {plan.layer.id: own_plate(plan, one, plates[plan.layer.id]) for plan, one in pairs}
+        pictures = _starts([as_started(one) for one in own], alone, run, fill)
+        for plan, one in pairs:
+            layer_id = plan.layer.id
+            pictures[layer_id] = in_frame(pictures[layer_id], plan, one, plates[layer_id])
     rows, encoded = [], {}
     for plan in phase:
         comfy.model_management.throw_exception_if_processing_interrupted()
@@ -115,6 +128,20 @@ def _encoded(
         sigmas, conds = run.sigmas(plan.start.denoise), run.conds[layer.id]
         rows.append(_row(encoded[layer.id], sigmas, run.own, run.space, conds))
     return rows, encoded
+
+
+def _starts(
+    phase: Sequence[Planned], plates: dict[str, Tensor | None], run: Run, fill: ExemplarFill | None
+) -> dict[str, Tensor]:
+    """What each layer starts from, [1, h, w, 3] by layer id."""
+    pictures = {}
+    for plan in phase:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        if fill is None or plan.start.how != EXEMPLAR:
+            pictures[plan.layer.id] = picture_of(plan.layer, plan.start.how, plan.size, plates.get(plan.layer.id))
+    if fill is not None:
+        pictures |= _fills([plan for plan in phase if plan.start.how == EXEMPLAR], plates, run, fill)
+    return pictures
 
 
 def _fills(

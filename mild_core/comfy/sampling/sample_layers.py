@@ -209,9 +209,10 @@ def _painted(
     if options.agree.weight > 0 and options.agree.until > 0:
         joint, notes = together(planned, scenes, space, sampling, options.memory)
     alone = _alone(planned, joint, options.ground)
-    passes = [alone, *(one.shared for one in joint)]
     fill = ExemplarFill() if any(plan.start.how == EXEMPLAR for plan in planned) else None
-    works = [_works(each, space, sigmas, fill) for each in passes]
+    works = [_works(alone, space, sigmas, fill)]
+    # What layers that agree start from is made on their own crops.
+    works += [(work_of(one.shared, space, sigmas), _works(one.own, space, sigmas, fill)[1]) for one in joint]
     # All of them first: the text encoder and the model need not change places in the memory.
     prompted = {plan.layer.id: _prompted(sampling.guider, prompts(plan.layer)) for plan in planned}
     notes.extend(_row_notes(prompted, len(scenes)))

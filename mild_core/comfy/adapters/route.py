@@ -25,7 +25,7 @@ from .. import layouts
 from ..attention.run import SamplingRun, rows_of, run_of
 from ..compiled import Uncompiled
 from ..families import family_of_base
-from .adapter import Given
+from .adapter import Given, check_nameless
 from .addition import add
 from .formats import Part, place_of
 from .rows import Gains, Inputs, patches_in
@@ -100,6 +100,8 @@ class _State:
             self.routed.append(one)
             self.ran.append(set())
             self.missed.append(set())
+        if not self.run.rows:
+            check_nameless(one.given for one in self.routed)
 
     def weights_for(self, model: Any) -> dict[UUID, Weights] | None:
         """Those for this BaseModel: the MODEL's, or its copy's on another GPU. None for all others: Dual Model CFG

@@ -11,6 +11,7 @@ The weights are a MODEL of their own beside the MODEL (weights.py).
 """
 
 import functools
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -203,7 +204,7 @@ def _hooked(
     for its_parts, gains in routed:
         for part in its_parts:
             modules.setdefault(part.place.path, []).append((part, gains))
-    patches, on_patches = patches_in(model, x.shape), family_of_base(model).on_patches
+    patches, family = patches_in(model, x.shape), family_of_base(model)
     hooks = []
     try:
         for path, parts in modules.items():
@@ -211,7 +212,8 @@ def _hooked(
                 module = network.get_submodule(path)
             except AttributeError:  # another node put something else in its place
                 continue
-            inputs = Inputs(path, len(x), patches if path.startswith(on_patches) else 0)
+            repeated = family.repeated is not None and re.search(family.repeated, path) is not None
+            inputs = Inputs(path, len(x), patches if path.startswith(family.on_patches) else 0, repeated)
             hooks.append(module.register_forward_hook(functools.partial(_add, parts, inputs, note), with_kwargs=True))
         yield
     finally:

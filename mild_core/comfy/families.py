@@ -125,6 +125,7 @@ class Family(NamedTuple):
     t2i_places: int = 0  # length of T2I-Adapters' lists for input blocks, where they list more than the network has
     loras: tuple[LoraSign, ...] = ()  # any of them will do
     on_patches: tuple[str, ...] = ()  # modules, by how their names begin, whose rows are patches, picture by picture
+    repeated: str | None = None  # a regular expression: modules that may get the batch twice, one after another
     mask_growth: float = SHARE_512  # how far Attentive Eraser blurs a mask: deviation in shares of the picture's side
 
 
@@ -194,6 +195,7 @@ _FLUX = Family(
     inpaint=_by_either,
     layout=layouts.FLUX,
     body=guidance_places.of_flux,
+    repeated=r"^time_in\.",  # at the noise level, then at none: for reference latents with index_timestep_zero
 )
 _FLUX2 = _FLUX._replace(
     name="Flux 2",
@@ -255,6 +257,7 @@ FAMILIES = (
         texts={3584: "Qwen-Image's"},
         loras=(LoraSign(r"^[a-z._]*transformer_blocks", frozenset({3072})),),
         layout=layouts.QWEN_IMAGE,
+        repeated=r"^time_text_embed\.|\.img_mod\.",  # as Flux's
     ),
     # Another network with Qwen-Image's way of prompting.
     Family(

@@ -149,29 +149,62 @@ def test_the_built_in_model_takes_none_and_says_so(loras_folder, tiny, adapted, 
     assert adapted(model, alike)[0] is model
 
 
+@pytest.fixture
+def ksampled(tiny, run_node):
+    """ksampled(model, batch): what KSampler makes of an empty latent."""
+    widgets = {"seed": 1, "steps": 1, "cfg": 2.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+
+    def run(model, batch=1):
+        texts = {"positive": tiny("sd15").positive, "negative": tiny("sd15").negative}
+        latent = tiny("sd15").empty_latent(batch=batch)
+        return run_node("KSampler", model=model, latent_image=latent, **texts, **widgets)[0]["samples"]
+
+    return run
+
+
 @pytest.mark.parametrize("kind", [LORA, DORA])
-def test_with_ksampler_the_named_layers_apply(loras_folder, tiny, adapted, merged, run_node, alike, kind):
+def test_with_ksampler_the_named_layers_apply(loras_folder, tiny, adapted, merged, ksampled, alike, kind):
     model = tiny("sd15").model
     one, two = files_of(loras_folder, model, (kind, kind))
-    widgets = {"seed": 1, "steps": 1, "cfg": 2.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
-    inputs = {"positive": tiny("sd15").positive, "negative": tiny("sd15").negative, **widgets}
-
-    def sampled(model, batch=1):
-        latent = tiny("sd15").empty_latent(batch=batch)
-        return run_node("KSampler", model=model, latent_image=latent, **inputs)[0]["samples"]
-
     files = {"background_lora": one, "person_lora": two}
     anna = adapted(model, alike, which="2", **files)[0]
-    assert torch.allclose(sampled(anna, 2), sampled(merged(model, (two, 1.0)), 2), atol=1e-3)
+    assert torch.allclose(ksampled(anna, 2), ksampled(merged(model, (two, 1.0)), 2), atol=1e-3)
     everyone = adapted(model, alike, **files)[0]
     with pytest.raises(ValueError, match="3 of them meet a latent of 1.*Name one layer in `which`, or use Sample"):
-        sampled(everyone)
+        ksampled(everyone)
     if kind == DORA:
         with pytest.raises(ValueError, match="^which: .* are the same for all rows of a latent"):
-            sampled(everyone, 3)
+            ksampled(everyone, 3)
     else:
-        rows = sampled(everyone, 3)
-        assert torch.allclose(rows[:1], sampled(merged(model, (one, 1.0)), 3)[:1], atol=1e-3)
+        rows = ksampled(everyone, 3)
+        assert torch.allclose(rows[:1], ksampled(merged(model, (one, 1.0)), 3)[:1], atol=1e-3)
+
+
+@pytest.mark.parametrize("kinds", [(LORA, LORA), (DORA, DORA), (LORA, DORA)], ids="-".join)
+def test_with_ksampler_chained_nodes_are_for_one_layer(loras_folder, tiny, adapted, merged, ksampled, alike, kinds):
+    """Else nothing tells which of them is painted. With the same layer they add."""
+    model = tiny("sd15").model
+    one, two = files_of(loras_folder, model, kinds)
+    anna = adapted(model, alike, which="2", person_lora=one)[0]
+    for which, files in (("background", {"background_lora": two}), ("3", {"person_lora": two})):
+        other = adapted(anna, alike, which=which, **files)[0]
+        name = BEHIND if which == "background" else BEN
+        for batch in (1, 2):
+            with pytest.raises(ValueError, match=f"^which: .*for {ANNA} and for {name}.*the same `which`") as error:
+                ksampled(other, batch)
+            assert "\n" not in str(error.value)
+    both = adapted(anna, alike, which="2", person_lora=two)[0]
+    files = [(two, 1.0), (one, 1.0)] if kinds == (LORA, DORA) else [(one, 1.0), (two, 1.0)]
+    assert torch.allclose(ksampled(both), ksampled(merged(model, *files)), atol=1e-3)
+
+
+def test_with_ksampler_one_layer_beside_all_is_refused(loras_folder, tiny, adapted, ksampled, alike):
+    """Three layers for three rows, and an adapter that would be for all of them."""
+    model = tiny("sd15").model
+    one, two = files_of(loras_folder, model, (LORA, LORA))
+    given = adapted(adapted(model, alike, background_lora=one)[0], alike, which="2", person_lora=two)[0]
+    with pytest.raises(ValueError, match=f"^which: .*for {BEHIND}, {ANNA}, {BEN} and for {ANNA}"):
+        ksampled(given, 3)
 
 
 def test_where_comfyui_turns_a_change_around_it_is_merged(loras_folder, tiny, adapted, merged, run_node, alike):

@@ -1,10 +1,13 @@
 """Adapters routed by row: however weights are stored, and in whatever part of the memory."""
 
 import comfy.model_management
+import pytest
 import torch
+from comfy.model_patcher import ModelPatcher
 
 from mild.mild_core.comfy.adapters.adapter import Adapter
-from mild.mild_core.comfy.adapters.route import route
+from mild.mild_core.comfy.adapters.route import KEY, route
+from mild.mild_core.comfy.adapters.weights import beside
 from mild.tests.helpers.adapters import given, make_adapter, make_weights, merged
 from mild.tests.helpers.attention import near, sampled
 from mild.tests.helpers.tiny_models import make
@@ -117,3 +120,62 @@ def test_a_part_of_a_fused_layer(tiny):
     rows = sampled(tiny, route(tiny.model, [given(person, 1.0, 0.0)]), batch=2)
     assert near(rows[0], sampled(tiny, merged(tiny.model, (person, 1.0)), batch=2)[0])
     assert not near(rows[0], sampled(tiny, batch=2)[0], 0.001)
+
+
+SEVERAL_GPUS = pytest.mark.skipif(
+    not hasattr(ModelPatcher, "match_multigpu_clones"), reason="this ComfyUI has no copies of a MODEL for other GPUs"
+)
+OTHER_GPU = torch.device("cpu", 0)
+"""Not equal to the device that the MODEL is on, and there on every machine."""
+
+
+@pytest.fixture
+def loaded():
+    """As from a loader of ComfyUI's: it knows how it is loaded anew."""
+    tiny = make("flux")
+    tiny.model.cached_patcher_init = (lambda **_: make("flux").model, ())
+    return tiny
+
+
+@SEVERAL_GPUS
+def test_on_another_gpu(loaded):
+    """Select Model Device, after the adapters: the copy has weights of its own, and needs none of the first one's."""
+    person = attention(loaded.model, PERSON)
+    model = route(loaded.model, [given(person, 1.0, 0.0)])
+    copy = model.deepclone_multigpu(new_load_device=OTHER_GPU)
+    (own,), (first,) = (each.get_additional_models_with_key(KEY) for each in (copy, model))
+    assert own.load_device == OTHER_GPU and not own.is_clone(first)
+    assert beside(copy).keys() == beside(model).keys()
+    for matrix in first.model.parameters():
+        matrix.data = torch.full_like(matrix, torch.nan)
+    rows = sampled(loaded, copy, batch=2)
+    assert near(rows[0], sampled(loaded, merged(loaded.model, (person, 1.0)), batch=2)[0])
+    assert near(rows[1], sampled(loaded, batch=2)[1])
+
+
+@SEVERAL_GPUS
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_on_several_gpus(loaded, order):
+    """MultiGPU CFG Split, before or after the adapters: cond and uncond on two devices, each with its own weights."""
+    plate, person = attention(loaded.model, PLATE), attention(loaded.model, PERSON)
+
+    def split(model):
+        model = model.clone()
+        copy = model.deepclone_multigpu(new_load_device=OTHER_GPU)
+        copy.is_multigpu_base_clone = True
+        model.set_additional_models("multigpu", [copy])
+        model.match_multigpu_clones()
+        return model
+
+    def adapted(model):
+        return route(route(model, [given(plate, 0.0, 0.7)]), [given(person, 1.0, 0.0)])
+
+    model = adapted(split(loaded.model)) if order == "before" else split(adapted(loaded.model))
+    (copy,) = model.get_additional_models_with_key("multigpu")
+    ran = []
+    for each in (model, copy):
+        each.model.diffusion_model.register_forward_pre_hook(lambda network, args: ran.append(network))
+    rows = sampled(loaded, model, batch=2)
+    assert {id(network) for network in ran} == {id(each.model.diffusion_model) for each in (model, copy)}
+    assert near(rows[0], sampled(loaded, merged(loaded.model, (person, 1.0)), batch=2)[0])
+    assert near(rows[1], sampled(loaded, merged(loaded.model, (plate, 0.7)), batch=2)[1])

@@ -1,6 +1,6 @@
 """A LoRA file on one network, and which layers get it how strongly."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from comfy.weight_adapter import WeightAdapterBase
@@ -43,3 +43,16 @@ class Given(NamedTuple):
                 "Layers"
             )
         return self.strengths[names[0 if len(names) == 1 else row]]
+
+
+def check_nameless(given: Iterable[Given]) -> None:
+    """Of all adapters of a MODEL whose latent's rows nobody named. ValueError where they are for different layers: a
+    single one's hold for all rows, whichever layer is painted.
+    """
+    named = list(dict.fromkeys(tuple(one.strengths) for one in given))
+    if len(named) > 1 and any(len(names) == 1 for names in named):
+        raise ValueError(
+            f"which: adapters on this MODEL are for {' and for '.join(', '.join(names) for names in named)}, and this "
+            "sampler does not say which layer it paints. Write the same `which` in all nodes Adapters for Layers, or "
+            "use Sample Layers"
+        )

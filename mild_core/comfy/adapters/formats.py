@@ -12,7 +12,7 @@ merged weight for convolutions in groups.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import comfy.model_management
 import comfy.model_patcher
@@ -20,7 +20,7 @@ import torch
 from comfy.weight_adapter import LoHaAdapter, LoKrAdapter, LoRAAdapter
 from torch import Tensor
 
-from .adapter import Target
+from .adapter import Adapter, Target
 
 NETWORK, WEIGHT = "diffusion_model.", ".weight"
 
@@ -186,3 +186,8 @@ class Part(torch.nn.Module):
             else:
                 up, down = None, (up @ down) * (second_up @ second_down)
         return up, down, left
+
+
+def parts_of(adapter: Adapter, dtype: torch.dtype) -> list[Part]:
+    """One for each weight of `adapter.routed`, which matched.can_route has let through: so each has a place."""
+    return [Part(one, cast(Place, place_of(target)), dtype) for target, one in adapter.routed.items()]

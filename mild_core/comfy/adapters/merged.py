@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...scene import Layer
 from ..sampling.rows import ROWS
+from .adapter import check_nameless
 from .layer_strengths import KEY, Share, kept, models_of, shares_of
 
 Merged = tuple[tuple[uuid.UUID, float], ...]
@@ -100,6 +101,8 @@ def _in_any_sampler(executor: Any, noise: Tensor, latent: Tensor, *args: Any, **
     if ROWS in guider.model_options["transformer_options"]:  # Sample Layers has done it
         return executor(noise, latent, *args, **kwargs)
     given = dict(models_of(guider))
+    for model in given.values():
+        check_nameless(one.given for one in kept(model))
     count = int(latent.shape[0])
     parts = {name: [_parts(model, row, count) for row in range(count)] for name, model in given.items()}
     for rows in parts.values():

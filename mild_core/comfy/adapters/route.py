@@ -7,15 +7,16 @@ Forward hooks on the modules of the network see what goes in and comes out. So i
 stand only while one call of the model runs, put there by a wrapper around it (APPLY_MODEL) and taken away in a
 `finally`, for the reasons that `attention/catch.py` gives.
 
-The weights are a MODEL of their own beside the MODEL, so ComfyUI loads, counts and frees them.
+The weights are a MODEL of their own beside the MODEL (weights.py).
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
+from uuid import UUID
 
-import comfy.model_management
 import comfy.model_patcher
 import torch
 from comfy.patcher_extension import WrappersMP
@@ -25,13 +26,11 @@ from .. import layouts
 from ..attention.run import SamplingRun, rows_of, run_of
 from ..compiled import Uncompiled
 from ..families import family_of_base
-from .adapter import Given
+from .adapter import Given, check_nameless
 from .addition import add
-from .fit import parts_of
-from .formats import Part
+from .formats import Part, place_of
 from .rows import Gains, Inputs, patches_in
-
-KEY = "mild_adapters"
+from .weights import KEY, Weights, beside, put_beside
 
 MOST_NAMED = 8
 """Modules that a sentence names."""
@@ -50,22 +49,17 @@ def route(model: comfy.model_patcher.ModelPatcher, given: Sequence[Given]) -> co
     """A clone of the MODEL whose rows get what their layers are given, of each adapter what is `routed`.
 
     Called again on its result it adds. The same object where there is nothing to do: no adapter, only strengths of 0.
-    ValueError for an adapter that does not fit the MODEL.
+    Adapters have to fit the MODEL (matched.can_route).
     """
     given = [one for one in given if one.adapter.routed and any(one.strengths.values())]
     if not given:
         return model
     dtype = model.get_model_object("manual_cast_dtype") or model.model_dtype()
-    adapters = {id(one.adapter): one.adapter for one in given}
-    parts = {key: parts_of(model, adapter, dtype) for key, adapter in adapters.items()}
-    own = comfy.model_patcher.ModelPatcher(
-        torch.nn.ModuleList(part for each in parts.values() for part in each),
-        load_device=model.load_device,
-        offload_device=comfy.model_management.unet_offload_device(),
-    )
-    routed = [_Routed(one, parts[id(one.adapter)]) for one in given]
+    adapters = list({id(one.adapter): one.adapter for one in given}.values())
     patched = model.clone()
-    patched.set_additional_models(KEY, [*patched.get_additional_models_with_key(KEY), own])
+    name = put_beside(patched, adapters, dtype)
+    numbers = {id(adapter): number for number, adapter in enumerate(adapters)}
+    routed = [_Routed(one, name, numbers[id(one.adapter)]) for one in given]
     patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, _Sampling(routed))
     if not patched.get_wrappers(WrappersMP.APPLY_MODEL, KEY):
         patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, _call_model)
@@ -73,10 +67,19 @@ def route(model: comfy.model_patcher.ModelPatcher, given: Sequence[Given]) -> co
 
 
 class _Routed(NamedTuple):
-    """Who gets an adapter, and its weights."""
+    """Who gets an adapter, and where its weights are."""
 
     given: Given
-    parts: Sequence[Part]
+    name: UUID  # of the weights beside the MODEL
+    number: int  # of the adapter among them
+
+    def parts(self, weights: Mapping[UUID, Weights]) -> Sequence[Part]:
+        return weights[self.name].parts[self.number]
+
+    @property
+    def paths(self) -> set[str]:
+        """Of the modules that it changes."""
+        return {place.path for target in self.given.adapter.routed if (place := place_of(target)) is not None}
 
 
 class _State:
@@ -98,13 +101,18 @@ class _State:
             self.routed.append(one)
             self.ran.append(set())
             self.missed.append(set())
+        if not self.run.rows:
+            check_nameless(one.given for one in self.routed)
 
-    def is_ours(self, model: Any) -> bool:
-        """Whether this BaseModel is the MODEL's, or its copy on another GPU. Dual Model CFG Guider hands the first
-        MODEL's wrappers to the second one's network too.
+    def weights_for(self, model: Any) -> dict[UUID, Weights] | None:
+        """Those for this BaseModel: the MODEL's, or its copy's on another GPU. None for all others: Dual Model CFG
+        Guider hands the first MODEL's wrappers to the second one's network too.
         """
         patcher = self.guider.model_patcher
-        return any(model is one.model for one in (patcher, *patcher.get_additional_models_with_key("multigpu")))
+        for one in (patcher, *patcher.get_additional_models_with_key("multigpu")):
+            if one.model is model:
+                return beside(one)
+        return None
 
     def note_call(self, wanted: Sequence[int], ran: set[str]) -> None:
         """After a call of the model: ValueError where an adapter met none of its modules, before the artist has waited
@@ -113,7 +121,7 @@ class _State:
         if not ran and any(self.ran[number] for number in wanted):
             return  # a cache of whole calls (EasyCache) has answered
         for number in wanted:
-            paths = {part.place.path for part in self.routed[number].parts}
+            paths = self.routed[number].paths
             self.ran[number] |= paths & ran
             self.missed[number] |= paths - ran
             if not self.ran[number]:
@@ -129,7 +137,7 @@ class _State:
             if len(names) > MOST_NAMED:
                 names = [*names[:MOST_NAMED], f"and {len(missed) - MOST_NAMED} more"]
             sometimes = "" if ran.isdisjoint(missed) else ", some of them in a part of the steps only"
-            count = len({part.place.path for part in one.parts})
+            count = len(one.paths)
             self.run.note(
                 f"{one.given.adapter.name}: {len(missed)} of the {count} modules that it changes did not run, or "
                 f"another node computes them by itself{sometimes}; it has no effect there: {', '.join(names)}."
@@ -161,7 +169,10 @@ def _call_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, t
     options = transformer_options or {}
     state: _State | None = options.get(KEY)
     call = functools.partial(executor, x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
-    if state is None or not state.is_ours(executor.class_obj):  # None: called by somebody outside a sampling
+    if state is None:  # called by somebody outside a sampling
+        return call()
+    weights = state.weights_for(executor.class_obj)
+    if weights is None:
         return call()
     if "context_window" in options:
         raise ValueError(WINDOWS)
@@ -172,7 +183,11 @@ def _call_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, t
     if not wanted:
         return call()
     model, ran = executor.class_obj, set[str]()
-    routed = [(state.routed[number], gains[number]) for number in wanted]
+    routed = [
+        (one.parts(weights), Gains(one.given.adapter.name, gains[number], x.device))
+        for number, one in enumerate(state.routed)
+        if number in wanted
+    ]
     with state.uncompiled.of(model.diffusion_model, options), _hooked(model, routed, x, ran.add):
         result = call()
     state.note_call(wanted, ran)
@@ -181,16 +196,15 @@ def _call_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, t
 
 @contextmanager
 def _hooked(
-    model: Any, routed: Sequence[tuple[_Routed, list[float]]], x: Tensor, note: Callable[[str], None]
+    model: Any, routed: Sequence[tuple[Sequence[Part], Gains]], x: Tensor, note: Callable[[str], None]
 ) -> Iterator[None]:
     """Inside, the modules of the BaseModel's network add what their rows get. note: gets the path of each that did."""
     network = layouts.unwrapped(model.diffusion_model)
     modules: dict[str, list[tuple[Part, Gains]]] = {}
-    for one, strengths in routed:
-        gains = Gains(one.given.adapter.name, strengths, x.device)
-        for part in one.parts:
+    for its_parts, gains in routed:
+        for part in its_parts:
             modules.setdefault(part.place.path, []).append((part, gains))
-    patches, on_patches = patches_in(model, x.shape), family_of_base(model).on_patches
+    patches, family = patches_in(model, x.shape), family_of_base(model)
     hooks = []
     try:
         for path, parts in modules.items():
@@ -198,7 +212,8 @@ def _hooked(
                 module = network.get_submodule(path)
             except AttributeError:  # another node put something else in its place
                 continue
-            inputs = Inputs(path, len(x), patches if path.startswith(on_patches) else 0)
+            repeated = family.repeated is not None and re.search(family.repeated, path) is not None
+            inputs = Inputs(path, len(x), patches if path.startswith(family.on_patches) else 0, repeated)
             hooks.append(module.register_forward_hook(functools.partial(_add, parts, inputs, note), with_kwargs=True))
         yield
     finally:

@@ -63,9 +63,11 @@ def patches_in(model: Any, shape: Sequence[int]) -> int:
 class Inputs:
     """The rows that come to one module in one call of the model; most often the model's own."""
 
-    def __init__(self, path: str, batch: int, patches: int):
-        """path: the module's, in the network; patches: its rows for each of the batch, 0: no more than one."""
-        self.path, self.batch, self.patches = path, batch, patches
+    def __init__(self, path: str, batch: int, patches: int, repeated: bool):
+        """path: the module's, in the network; patches: its rows for each of the batch, 0: no more than one; repeated:
+        whether it may get the batch several times in a row.
+        """
+        self.path, self.batch, self.patches, self.repeated = path, batch, patches, repeated
         self.done = 0
 
     def take(self, rows: int) -> "Taken":
@@ -90,6 +92,12 @@ class Taken(NamedTuple):
             return gains.runs
         if gains.equal:
             return [Rows(0, self.rows, gains.gains[:1] * self.rows)] if gains.gains[0] else []
+        if inputs.repeated and self.rows % inputs.batch == 0:
+            return [
+                run._replace(start=first + run.start, stop=first + run.stop)
+                for first in range(0, self.rows, inputs.batch)
+                for run in gains.runs
+            ]
         if not inputs.patches:
             raise ValueError(UNKNOWN.format(name=gains.name, path=inputs.path, rows=self.rows, batch=inputs.batch))
         found = []

@@ -14,7 +14,7 @@ from mild.mild_core.comfy.adapters.route import KEY, route
 from mild.mild_core.comfy.compiled import Uncompiled, is_compiled
 from mild.mild_core.scene import Scene
 from mild.tests.helpers.adapters import given, make_adapter, merged
-from mild.tests.helpers.attention import hooked, near, noting_calls, sampled
+from mild.tests.helpers.attention import CONTEXT_WINDOWS, hooked, near, noting_calls, sampled
 from mild.tests.helpers.layers import layers_of
 from mild.tests.helpers.tiny_models import make
 
@@ -281,11 +281,7 @@ def test_compiled_networks_whose_calls_overlap():
 def test_context_windows_are_refused(tiny, run_node):
     tiny = tiny("sd15")
     model = route(tiny.model, [given(attention(tiny.model, PERSON), 1.0, 0.0, 0.0)])
-    (cut,) = run_node(
-        "ContextWindowsManual", model=model, context_length=2, context_overlap=1, causal_window_fix=False,
-        context_schedule="standard_static", context_stride=1, closed_loop=False, fuse_method="pyramid", dim=0,
-        freenoise=False, cond_retain_index_list="", split_conds_to_windows=False, latent_retain_index_list="",
-    )  # fmt: skip
+    (cut,) = run_node("ContextWindowsManual", model=model, context_length=2, dim=0, **CONTEXT_WINDOWS)
     with pytest.raises(ValueError, match="model: Context Windows show the model a part of the batch"):
         sampled(tiny, cut, batch=3, cfg=1.0)
     assert not hooked(tiny.model)

@@ -13,6 +13,7 @@ from comfy_api.torch_helpers import set_torch_compile_wrapper
 from mild.mild_core.comfy.attention import catch
 from mild.mild_core.comfy.erasers import builtin
 from mild.tests.helpers.attention import (
+    CONTEXT_WINDOWS,
     Foreign,
     Noting,
     biased,
@@ -286,11 +287,7 @@ def test_sample_layers_says_what_a_node_could_not_do(comfy, run_node, run_graph,
 def test_context_windows_are_refused(run_node, node, dim):
     """They show the model a part of the batch (0), of the height (2) or of the width (3)."""
     tiny = make("sd15")
-    windows = {
-        "context_overlap": 1, "context_schedule": "standard_static", "context_stride": 1, "closed_loop": False,
-        "fuse_method": "pyramid", "dim": dim, "freenoise": False, "cond_retain_index_list": "",
-        "split_conds_to_windows": False, "latent_retain_index_list": "", "causal_window_fix": False,
-    }  # fmt: skip
+    windows = {"dim": dim, **CONTEXT_WINDOWS}
     steered = run_node(node, model=tiny.model, mask=left_half(), **WIDGETS[node])[0]
     # in ComfyUI 0.30.0 such windows over height or width take one picture at a time
     size = {"height": 16, "width": 16, "batch": 1 if dim else 3, "cfg": 1.0}
@@ -305,11 +302,7 @@ def test_context_windows_are_refused(run_node, node, dim):
 def test_context_windows_are_refused_for_the_built_in_models_record(run_node, scenes):
     model = builtin.load_model()
     recording = run_node("MILD_RecordGap", model=model, layers=scenes, which="all")[0]
-    (cut,) = run_node(
-        "ContextWindowsManual", model=recording, context_length=8, context_overlap=1, causal_window_fix=False,
-        context_schedule="standard_static", context_stride=1, closed_loop=False, fuse_method="pyramid", dim=2,
-        freenoise=False, cond_retain_index_list="", split_conds_to_windows=False, latent_retain_index_list="",
-    )  # fmt: skip
+    (cut,) = run_node("ContextWindowsManual", model=recording, context_length=8, dim=2, **CONTEXT_WINDOWS)
     with pytest.raises(ValueError, match="model: Context Windows show the model a part"):
         run_node("MILD_SampleLayers", model=cut, layers=scenes, **SAMPLE)
 

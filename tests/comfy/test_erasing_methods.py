@@ -13,6 +13,7 @@ from mild.mild_core.comfy.attention import adaeraser, catch
 from mild.mild_core.comfy.attention.blocks import chosen_blocks
 from mild.mild_core.comfy.attention.steer import Steering
 from mild.tests.helpers.attention import (
+    CONTEXT_WINDOWS,
     TRANSFORMERS,
     UNETS,
     Noting,
@@ -176,12 +177,8 @@ def test_the_source_does_not_pass_for_the_pictures_last_step(run_node, tiny, era
 
 def test_context_windows_are_refused(run_node, tiny, erasing_by):
     model, size = tiny("sd15"), {"latent": latent_of(tiny("sd15"), 16, 16), "cfg": 1.0}
-    (cut,) = run_node(
-        "ContextWindowsManual", model=erasing_by(ADA, model.model, mask_of()), context_length=8, context_overlap=1,
-        context_schedule="standard_static", context_stride=1, closed_loop=False, fuse_method="pyramid", dim=2,
-        freenoise=False, cond_retain_index_list="", split_conds_to_windows=False, latent_retain_index_list="",
-        causal_window_fix=False,
-    )  # fmt: skip
+    erased = erasing_by(ADA, model.model, mask_of())
+    (cut,) = run_node("ContextWindowsManual", model=erased, context_length=8, dim=2, **CONTEXT_WINDOWS)
     with pytest.raises(ValueError, match="model: Context Windows show the model a part"):
         sampled(model, cut, **size)
 

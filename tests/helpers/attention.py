@@ -12,6 +12,12 @@ from mild.mild_core.attention.factors import RowRule
 from mild.mild_core.comfy.attention import catch
 
 OVERRIDE = "optimized_attention_override"
+CONTEXT_WINDOWS = {
+    "context_overlap": 1, "context_schedule": "standard_static", "context_stride": 1, "closed_loop": False,
+    "fuse_method": "pyramid", "freenoise": False, "cond_retain_index_list": "", "split_conds_to_windows": False,
+    "latent_retain_index_list": "", "causal_window_fix": False,
+}  # fmt: skip
+"""Widgets of ContextWindowsManual, but for context_length and dim."""
 UNETS = ("sd15", "sd2", "sdxl")
 TRANSFORMERS = (
     "sd3", "flux", "flux_fill", "flux2", "chroma", "chroma_radiance", "qwen_image", "lumina2", "z_image",

@@ -69,9 +69,8 @@ def can_route(model: ModelPatcher) -> Callable[[Target, Any], bool]:
     """`routes` for this MODEL: LoRA, LoHa and LoKr on its linear and convolution modules."""
 
     def routes(target: Target, patch: Any) -> bool:
-        if (
-            not isinstance(target, str) and len(target) > 2
-        ):  # ComfyUI turns the change around: norm_out of Diffusers' names
+        # ComfyUI turns such a change around: norm_out of Diffusers' names.
+        if not isinstance(target, str) and len(target) > 2:
             return False
         place, module = place_of(target), module_of(model, target)
         return place is not None and module is not None and routable(patch) and fits(patch, module, place)

@@ -26,7 +26,7 @@ from .. import layouts
 from ..attention.run import SamplingRun, rows_of, run_of
 from ..compiled import Uncompiled
 from ..families import family_of_base
-from .adapter import Given, check_nameless
+from .adapter import Adapter, Given, check_nameless
 from .addition import add
 from .formats import Part, place_of
 from .rows import Gains, Inputs, patches_in
@@ -59,7 +59,7 @@ def route(model: comfy.model_patcher.ModelPatcher, given: Sequence[Given]) -> co
     patched = model.clone()
     name = put_beside(patched, adapters, dtype)
     numbers = {id(adapter): number for number, adapter in enumerate(adapters)}
-    routed = [_Routed(one, name, numbers[id(one.adapter)]) for one in given]
+    routed = [_Routed(one, name, numbers[id(one.adapter)], _paths(one.adapter)) for one in given]
     patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, _Sampling(routed))
     if not patched.get_wrappers(WrappersMP.APPLY_MODEL, KEY):
         patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, _call_model)
@@ -72,14 +72,14 @@ class _Routed(NamedTuple):
     given: Given
     name: UUID  # of the weights beside the MODEL
     number: int  # of the adapter among them
+    paths: frozenset[str]  # of the modules that it changes
 
     def parts(self, weights: Mapping[UUID, Weights]) -> Sequence[Part]:
         return weights[self.name].parts[self.number]
 
-    @property
-    def paths(self) -> set[str]:
-        """Of the modules that it changes."""
-        return {place.path for target in self.given.adapter.routed if (place := place_of(target)) is not None}
+
+def _paths(adapter: Adapter) -> frozenset[str]:
+    return frozenset(place.path for target in adapter.routed if (place := place_of(target)) is not None)
 
 
 class _State:
